@@ -1,0 +1,124 @@
+/* Kernels: loops over numbers. No shapes beyond the arguments, no graphs, no allocation, no failure, no threads: whoever calls
+ * shares out the rows. Every function here has one readable C form (in sv_real) and, in the float build, forms per ISA chosen
+ * once at start; all give results that do not depend on how rows are shared out: a row's value is the same sum in the same
+ * order whatever the block of rows it is computed in.
+ * Letters: m, n, k as in Y[m,n] = X[m,k] W[n,k]^T. A stride counts numbers from one row to the next. Nothing is read or
+ * written beyond the stated sizes except where packed panels say so. Alignment: none needed, 64 bytes is fastest. */
+#ifndef SIEVE_KERNELS_KERNELS_H
+#define SIEVE_KERNELS_KERNELS_H
+
+#include "base/base.h"
+
+/* Fills the table of kernels for sv_isa_now(). Called by programs and checks once at start; without it the C forms run. */
+void sv_kernels_init(void);
+/* For the checks and bench: takes the forms of exactly `isa` (or lower where it has none). Not while kernels run. */
+void sv_kernels_use(sv_isa isa);
+
+/* ---- products ---------------------------------------------------------------------------------------------------- */
+
+/* A weight W[n,k] (out, in) is packed for the two products of a linear layer; repack when it changes.
+ * _forward: for Y = X W^T;  _backward: for dX = dY W. Bytes include padding of the last panel with zeros. */
+size_t sv_pack_forward_bytes(size_t n, size_t k);
+size_t sv_pack_backward_bytes(size_t n, size_t k);
+void sv_pack_forward(sv_real *panels, const sv_real *w, size_t n, size_t k);
+void sv_pack_backward(sv_real *panels, const sv_real *w, size_t n, size_t k);
+
+/* What happens to a tile of Y when its sum is complete. */
+typedef enum sv_epilogue {
+    SV_STORE,   /* y = sum + bias */
+    SV_ADD,     /* y = sum + bias + addend; addend may be y itself */
+    SV_GELU     /* before = sum + bias (where before is not NULL), y = gelu(sum + bias) */
+} sv_epilogue;
+
+typedef struct sv_product {
+    size_t m, n, k;
+    const sv_real *x; size_t x_stride;              /* [m,k] */
+    const sv_real *panels;                          /* of sv_pack_forward(n, k); or of sv_pack_backward(n=k here, k=n here) */
+    const sv_real *bias;                            /* [n] or NULL */
+    sv_epilogue epilogue;
+    const sv_real *addend; size_t addend_stride;    /* [m,n], SV_ADD */
+    sv_real *before; size_t before_stride;          /* [m,n], SV_GELU, may be NULL */
+    sv_real *y; size_t y_stride;                    /* [m,n] */
+} sv_product;
+/* Y = X W^T (+ ...) over packed panels. The sum over k runs in rising k, one fused multiply-add a step, from the bias. */
+void sv_product_rows(const sv_product *product);
+
+/* Weight gradient: C[n,k] (+)= A[m,n]^T B[m,k], a sum over rows in rising order. accumulate: adds to C, else overwrites
+ * (m = 0 then writes zeros). */
+void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
+                      size_t m, size_t n, size_t k, bool accumulate);
+/* Bias gradient: sum[n] (+)= column sums of a[m,n]. */
+void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
+
+/* Plain small product C[m,n] (+)= op(A) op(B), any transposition, row strides; readable, for what is not hot. */
+void sv_product_plain(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b, size_t b_stride,
+                      bool transpose_b, size_t m, size_t n, size_t k, bool accumulate);
+
+/* ---- attention of one image -------------------------------------------------------------------------------------- */
+
+/* Rows 0..rows-1 hold q|k|v, each heads x width numbers: qkv[row*qkv_stride + part*heads*width + head*width + c].
+ * Visible keys: 0..live-1 for every query; a query row >= live sees itself too (spec of SPViT: dropped tokens come last, see the
+ * kept ones and themselves, and nobody sees them). live == rows: ordinary softmax attention. scale = width^-1/2.
+ * Never more than one head's scores of a few rows exist at a time in forward; one head's rows x rows in backward (scratch). */
+typedef struct sv_attention {
+    size_t rows, live, heads, width;
+    const sv_real *qkv; size_t qkv_stride;
+    sv_real *out; size_t out_stride;                /* [rows, heads*width]; forward writes it, backward reads it */
+    sv_real *log_sum;                               /* [heads, rows]: max + log(sum exp) of each query; NULL: not wanted. backward reads it */
+    sv_real *top;                                   /* [heads, rows]: the max over visible keys; with log_sum */
+    void *scratch;                                  /* sv_attention_*_scratch bytes, of this thread alone */
+} sv_attention;
+size_t sv_attention_forward_scratch(size_t rows, size_t width);
+size_t sv_attention_backward_scratch(size_t rows, size_t width);
+/* Query rows row_begin..row_end-1 alone are computed and written. */
+void sv_attention_forward(const sv_attention *attention, size_t row_begin, size_t row_end);
+/* From d_out [live rows, heads*width] (gradient of dead rows is zero and not read): d_qkv rows 0..live-1 are overwritten (dead
+ * rows are not touched). Where policy_gradient [rows] is not NULL, adds for each key j the sum over heads and over live queries
+ * i != j of exp(min(a_ij - top_i, clamp)) / Z_i * (g_i.v_j - sum_l p_il g_i.v_l) (spec SPViT 3.1, exact savings 2), also for dead j;
+ * *clamped (may be NULL) counts exponents cut. */
+void sv_attention_backward(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                           sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+
+/* ---- rows of numbers --------------------------------------------------------------------------------------------- */
+
+/* y = gain * (x - mean) / sqrt(variance + eps) + bias (Ba et al. 2016). stats [2*rows]: mean, 1/deviation of each row; may be NULL. */
+void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain, const sv_real *bias,
+                   size_t rows, size_t width, double eps);
+/* dx (+)= ...; d_gain, d_bias (+)= (both or neither NULL). accumulate_x / accumulate_parameters say which are added to. */
+void sv_layer_norm_backward(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
+                            const sv_real *x, size_t x_stride, const sv_real *stats, const sv_real *gain, size_t rows, size_t width,
+                            bool accumulate_x, bool accumulate_parameters);
+/* Exact-erf GELU: y = x Phi(x). count numbers in a row. */
+void sv_gelu(sv_real *y, const sv_real *x, size_t count);
+/* dx (+)= dy * gelu'(x); dx may be dy where accumulate is false. */
+void sv_gelu_backward(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate);
+/* Each row: softmax, or x - max - log(sum exp) with log_form; y may be x. A row of -inf alone becomes zeros. */
+void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
+/* y = a*x + (accumulate ? y : 0). */
+void sv_scale(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+/* sum over i of x[i]*y[i], in 16 lanes by position, lanes added in order, in every form. */
+sv_real sv_dot(const sv_real *x, const sv_real *y, size_t count);
+/* exp, log, erf of one number, the same polynomials in every form and build on every machine (double build: to double precision). */
+sv_real sv_exp(sv_real x);
+sv_real sv_log(sv_real x);
+sv_real sv_erf(sv_real x);
+sv_real sv_sigmoid(sv_real x);
+
+/* One AdamW step (Loshchilov & Hutter, decoupled; spec training 2) over count numbers; t counts from 1:
+ * p -= p*lr*decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr * (m / (1-b1^t)) / (sqrt(v)/sqrt(1-b2^t) + eps). */
+typedef struct sv_adamw { double lr, decay, beta1, beta2, eps; uint64_t t; double gradient_scale; } sv_adamw;
+void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
+
+/* ---- conversion -------------------------------------------------------------------------------------------------- */
+
+/* bfloat16 bits, round to nearest even, NaN kept a NaN. */
+void sv_to_bf16(uint16_t *out, const float *in, size_t count);
+void sv_from_bf16(float *out, const uint16_t *in, size_t count);
+
+/* ---- the yardstick ----------------------------------------------------------------------------------------------- */
+
+/* Multiply-adds in registers alone for about `seconds`, on the calling thread: returns GFLOP/s (2 a multiply-add) of the current
+ * forms' widest unit. The peak that shares in bench are shares of. */
+double sv_peak_gflops(double seconds);
+
+#endif
