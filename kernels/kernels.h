@@ -98,9 +98,9 @@ void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, 
 void sv_scale(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
 /* sum over i of x[i]*y[i], in 16 lanes by position, lanes added in order, in every form. */
 sv_real sv_dot(const sv_real *x, const sv_real *y, size_t count);
-/* exp, log, erf of one number, the same polynomials in every form and build on every machine (double build: to double precision). */
+/* exp, natural logarithm, erf of one number, the same polynomials in every form and build on every machine (double build: to double precision). */
 sv_real sv_exp(sv_real x);
-sv_real sv_log(sv_real x);
+sv_real sv_ln(sv_real x);
 sv_real sv_erf(sv_real x);
 sv_real sv_sigmoid(sv_real x);
 
