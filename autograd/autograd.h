@@ -1,0 +1,142 @@
+/* Autograd: tensors, parameters, the tape and its executor. A model is recorded once: each op appends a node to the tape, with
+ * shapes checked, nothing computed. sv_tape_finish plans memory. Then every step fills the inputs, runs forward, and walks the
+ * nodes back once from the end. No step after the plan allocates anything.
+ *
+ * A tensor on the tape is per image ([images, rows, width]; the number of rows may differ from image to image and be known only
+ * when the step runs), per batch (a few numbers for all images, such as a loss), or a parameter. Ops that read and write one image
+ * alone form segments, run image by image while its rows are in cache, one image a thread; ops over the batch stand between
+ * segments. Weight gradients are summed in a fixed number of lanes, added in order, so that results are the same to the bit for
+ * any number of threads. With fewer images than threads (inference) one image is split by rows.
+ *
+ * Errors while recording are sticky: the first one is kept, later recordings return NULL and do nothing, sv_tape_finish
+ * reports it. So a model reads as one page of calls. It knows nothing of models, files, configs. */
+#ifndef SIEVE_AUTOGRAD_AUTOGRAD_H
+#define SIEVE_AUTOGRAD_AUTOGRAD_H
+
+#include "base/base.h"
+
+/* ---- dtypes and row counts --------------------------------------------------------------------------------------- */
+
+typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* storage of activations; no op computes in it */ } sv_dtype;
+size_t sv_dtype_bytes(sv_dtype dtype);
+
+/* How many rows a per-image tensor has: (count + add) * times, where count is a number an op writes for each image at run time
+ * (source >= 0: its place in the tape's table of counts) or 0 (source -1: the same for every image). most bounds it. */
+typedef struct sv_rows { int32_t source; int32_t add; uint32_t times; uint32_t most; } sv_rows;
+sv_rows sv_rows_fixed(size_t rows);
+bool sv_rows_equal(sv_rows a, sv_rows b);
+
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
+
+enum { SV_MOST_DIMS = 5 };
+
+typedef struct sv_parameter {
+    char *name;                         /* timm's: "blocks.0.attn.qkv.weight" */
+    uint32_t dims;
+    size_t shape[SV_MOST_DIMS];
+    size_t count;                       /* product of shape */
+    size_t offset;                      /* of its first number in the blocks below */
+    sv_real *value, *gradient;          /* into the blocks of its set; gradient NULL where the set has none */
+    bool trainable;                     /* false: a constant for every tape, no gradient is computed */
+    sv_real *panels_forward, *panels_backward;  /* packed for the products, owned here, remade when stale */
+    uint64_t packed_forward, packed_backward;   /* the set's version they were made from; 0: never */
+    struct sv_parameters *set;
+} sv_parameter;
+
+/* All parameters of a model in one block of values and one of gradients, each starting at a multiple of 16 numbers. */
+typedef struct sv_parameters {
+    sv_parameter **items; size_t count, capacity;
+    sv_real *values, *gradients;
+    size_t total;                       /* numbers in a block, padding included (padding stays zero) */
+    uint64_t version;                   /* raised by sv_parameters_changed */
+} sv_parameters;
+
+sv_status sv_parameters_create(sv_parameters **out, sv_error *err) SV_MUST_CHECK;
+void sv_parameters_destroy(sv_parameters *set);
+/* Declares one; the returned pointer is valid until the set is destroyed. Before _allocate only. */
+sv_status sv_parameters_add(sv_parameters *set, sv_parameter **out, const char *name, uint32_t dims, const size_t *shape, sv_error *err) SV_MUST_CHECK;
+/* Makes the blocks (zeros). with_gradients false: a frozen model. */
+sv_status sv_parameters_allocate(sv_parameters *set, bool with_gradients, sv_error *err) SV_MUST_CHECK;
+sv_parameter *sv_parameters_find(const sv_parameters *set, const char *name);
+/* Must follow every change of values: packed weights become stale. */
+void sv_parameters_changed(sv_parameters *set);
+void sv_parameters_zero_gradients(sv_parameters *set);
+
+/* ---- the tape ---------------------------------------------------------------------------------------------------- */
+
+typedef struct sv_tape sv_tape;
+typedef struct sv_tensor sv_tensor;
+typedef struct sv_node sv_node;
+typedef struct sv_op sv_op;
+
+typedef enum sv_mode { SV_INFERENCE, SV_TRAINING } sv_mode;
+
+typedef struct sv_tape_options {
+    sv_mode mode;               /* SV_INFERENCE: no gradients, nothing kept */
+    size_t images_most;         /* the largest batch a step may hold */
+    size_t lanes;               /* of gradient sums; part of a run's identity; 0: 4 */
+} sv_tape_options;
+
+sv_status sv_tape_create(sv_tape **out, const sv_tape_options *options, sv_error *err) SV_MUST_CHECK;
+void sv_tape_destroy(sv_tape *tape);
+
+/* Leaves. An input is per image; the caller fills sv_tape_data before each run. wants_gradient: its gradient can be read after
+ * backward (the checks use it). */
+sv_tensor *sv_tape_input(sv_tape *tape, const char *label, sv_dtype dtype, size_t rows, size_t width, bool wants_gradient);
+/* A per-batch input: one row of `width` numbers for all images (targets of the ratio loss, a table's slopes ...). */
+sv_tensor *sv_tape_batch_input(sv_tape *tape, const char *label, size_t width);
+sv_tensor *sv_tape_parameter(sv_tape *tape, sv_parameter *parameter); /* NULL parameter: NULL tensor (an absent bias), no error */
+
+/* What an op needs to know beside its tensors; each op says in ops.h what it reads. */
+typedef struct sv_attributes { int64_t i[6]; double r[6]; } sv_attributes;
+/* Appends a node; fills outputs[] (as many as the op has). The functions of ops.h are thin calls of this. NULL inputs are allowed
+ * where the op says so. Returns outputs[0], NULL after an error. */
+enum { SV_MOST_INPUTS = 8, SV_MOST_OUTPUTS = 3 };
+sv_tensor *sv_tape_record(sv_tape *tape, const sv_op *op, sv_tensor *const *inputs, size_t input_count, const sv_attributes *attributes,
+                          sv_tensor **outputs);
+/* A cut ends the running segment: at the end of each block of a model. */
+void sv_tape_cut(sv_tape *tape);
+/* The tensor's values stay readable after the run (sv_tape_data), and are not reused. */
+void sv_tape_keep(sv_tape *tape, sv_tensor *tensor);
+/* Names a tensor in messages and profiles. */
+void sv_tape_label(sv_tape *tape, sv_tensor *tensor, const char *format, ...) SV_PRINTF(3, 4);
+/* Puts a failure of the model's own into the tape (sticky, as above). */
+void sv_tape_fail(sv_tape *tape, sv_status code, const char *format, ...) SV_PRINTF(3, 4);
+
+/* Ends recording: reports the first error, plans and allocates all memory. loss: the per-batch [1] tensor to differentiate, NULL for
+ * inference. */
+sv_status sv_tape_finish(sv_tape *tape, sv_tensor *loss, sv_error *err) SV_MUST_CHECK;
+
+/* What a step is: random draws of ops are functions of seed, epoch and sample number alone (and the op's own position). */
+typedef struct sv_step {
+    size_t images;              /* 1..images_most */
+    uint64_t seed;
+    uint32_t epoch;
+    const uint64_t *samples;    /* [images]; NULL: 0, 1, 2 ... */
+} sv_step;
+/* Repacks stale weights, then runs all nodes. */
+void sv_tape_forward(sv_tape *tape, const sv_step *step);
+/* After forward of the same step: adds `scale` times the loss's gradient to the gradients of trainable parameters. */
+void sv_tape_backward(sv_tape *tape, double scale);
+
+/* An image's rows of an input, a kept tensor or (image 0) a per-batch tensor. For SV_INDEX cast the result. */
+sv_real *sv_tape_data(const sv_tape *tape, const sv_tensor *tensor, size_t image);
+sv_real *sv_tape_gradient(const sv_tape *tape, const sv_tensor *tensor, size_t image); /* inputs with wants_gradient */
+size_t sv_tape_rows(const sv_tape *tape, const sv_tensor *tensor, size_t image);      /* of the last run */
+size_t sv_tensor_width(const sv_tensor *tensor);
+sv_rows sv_tensor_rows(const sv_tensor *tensor);
+
+/* Multiply-adds of the last forward run over all images, counted from the real row counts (spec latency 4.1). */
+uint64_t sv_tape_macs(const sv_tape *tape);
+/* Bytes planned: activations stored, scratch of all threads, lanes. */
+typedef struct sv_tape_bytes { size_t stored, scratch, lanes; } sv_tape_bytes;
+sv_tape_bytes sv_tape_bytes_planned(const sv_tape *tape);
+/* The first tensor (in order of the tape, stored ones alone) that holds a number that is not finite: its label, or NULL. */
+const char *sv_tape_not_finite(const sv_tape *tape);
+
+/* Profile: seconds by op name since it was switched on. Rows borrowed until the next call. */
+typedef struct sv_profile_row { const char *op; double forward_seconds, backward_seconds; uint64_t macs, calls; } sv_profile_row;
+void sv_tape_profile(sv_tape *tape, bool on);
+size_t sv_tape_profile_rows(sv_tape *tape, const sv_profile_row **rows);
+
+#endif

@@ -1,0 +1,112 @@
+/* The ops a model is recorded with: one function an op, thin calls of sv_tape_record. Each takes and returns tensors of the tape;
+ * after an earlier error every one of them returns NULL and does nothing. Shapes in letters: R rows of an image (any number, may
+ * differ between images), D width, H heads, d = D/H, K classes, N0 patches of the picture. "Live" rows are the first rows of a tensor,
+ * those that can have a gradient (masked training keeps dropped tokens behind them; spec exact savings). */
+#ifndef SIEVE_AUTOGRAD_OPS_H
+#define SIEVE_AUTOGRAD_OPS_H
+
+#include "autograd/autograd.h"
+
+/* ---- linear layers (op_linear.c) ---- weight [N,K] as (out, in), bias [N] or NULL; x [R,K] -> [R,N] */
+sv_tensor *sv_tape_linear(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias);
+sv_tensor *sv_tape_linear_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, sv_tensor *addend); /* + addend [R,N] */
+sv_tensor *sv_tape_linear_gelu(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias);
+/* a [R,M] and b [S,...] of one image: op(a) op(b). Which rows they have must be fixed where they become columns. */
+sv_tensor *sv_tape_product(sv_tape *tape, sv_tensor *a, sv_tensor *b, bool transpose_a, bool transpose_b);
+
+/* ---- embedding (op_embed.c) ---- */
+/* picture: one row of 3*height*width numbers (channel, row, column); weight [D,3,P,P], bias [D]; -> [(height/P)*(width/P), D] in raster order. */
+sv_tensor *sv_tape_patch_embed(sv_tape *tape, sv_tensor *picture, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width);
+/* class token [1,1,D], distillation token [1,1,D] or NULL, positions [1,E+N0,D]: rows cls, dist, patches, each plus its position. */
+sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *class_token, sv_tensor *distillation_token, sv_tensor *positions);
+
+/* ---- norm (op_norm.c) ---- gain, bias [D] */
+sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps);
+
+/* ---- attention (op_attention.c) ---- qkv [R,3D]: q|k|v, heads contiguous inside each -> [R,D] */
+/* Visible keys are the live rows; a row that is not live sees itself too. policy [R,1] (NULL: ordinary attention, all rows live) is one
+ * on the live rows and zero behind them; it is not read but receives its gradient (spec SPViT 3.1), exponents of dead keys cut at clamp. */
+sv_tensor *sv_tape_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double clamp);
+/* The plain form: any policy values in any order; e = exp(a - top) * (policy + (1 - policy) I), (e + eps/R) / (sum e + eps).
+ * top over all keys (top_all) or over those with a weight. Holds one head's R x R weights per thread. */
+sv_tensor *sv_tape_policy_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double eps, bool top_all, double clamp);
+
+/* ---- numbers one by one, rows one by one (op_unary.c) ---- */
+sv_tensor *sv_tape_gelu(sv_tape *tape, sv_tensor *x);
+sv_tensor *sv_tape_sigmoid(sv_tape *tape, sv_tensor *x);
+sv_tensor *sv_tape_softmax(sv_tape *tape, sv_tensor *x);
+sv_tensor *sv_tape_log_softmax(sv_tape *tape, sv_tensor *x);
+sv_tensor *sv_tape_add(sv_tape *tape, sv_tensor *a, sv_tensor *b);
+sv_tensor *sv_tape_scale(sv_tape *tape, sv_tensor *x, double factor);
+
+/* ---- moving rows and columns (op_rows.c) ---- */
+sv_tensor *sv_tape_slice_rows(sv_tape *tape, sv_tensor *x, size_t begin, size_t count);     /* count 0: all from begin on */
+sv_tensor *sv_tape_concat_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b);                  /* b's rows fixed; all rows of the result are live */
+sv_tensor *sv_tape_slice_columns(sv_tape *tape, sv_tensor *x, size_t begin, size_t count);
+sv_tensor *sv_tape_concat_columns(sv_tape *tape, sv_tensor *a, sv_tensor *b);
+/* y[r] = x[order[r]]; order: SV_INDEX [R,1]. SV_TAKE_ALL: all rows of order, live as order is. SV_TAKE_LIVE: its live rows alone (the others
+ * leave). SV_TAKE_ALL_LIVE: all rows, all live. x may be SV_INDEX (then no gradient). */
+typedef enum sv_take { SV_TAKE_ALL, SV_TAKE_LIVE, SV_TAKE_ALL_LIVE } sv_take;
+sv_tensor *sv_tape_gather_rows(sv_tape *tape, sv_tensor *x, sv_tensor *order, sv_take take);
+/* y has `rows` rows, zero but y[index[r]] = x[r]; an index below 0 or twice is left out / counts last. */
+sv_tensor *sv_tape_scatter_rows(sv_tape *tape, sv_tensor *x, sv_tensor *index, size_t rows);
+sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
+/* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
+sv_tensor *sv_tape_count_up(sv_tape *tape, sv_tensor *like, int64_t first);
+/* A real tensor [rows,1] filled with value (rows as `like`, or `rows` fixed rows where like is NULL but image-shaped from `of`). */
+sv_tensor *sv_tape_fill(sv_tape *tape, sv_tensor *of, size_t rows, double value);           /* rows 0: as many as `of` */
+sv_tensor *sv_tape_fill_index(sv_tape *tape, sv_tensor *of, size_t rows, int64_t value);    /* the same, SV_INDEX */
+
+/* ---- regularisation (op_regularize.c) ---- identity in inference mode; position tells layers apart */
+sv_tensor *sv_tape_dropout(sv_tape *tape, sv_tensor *x, double share, size_t position);
+sv_tensor *sv_tape_drop_path(sv_tape *tape, sv_tensor *branch, double share, size_t position); /* whole image, kept ones times 1/(1-share) */
+
+/* ---- the selector (op_selector.c; spec SPViT 2.2-2.4) ---- */
+sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads);                    /* [R,D] -> [R,H], mean of each head's slice */
+/* x [R*G,D], weight [R,1] (NULL: ones): y[g] = sum_r weight[r] x[r*G+g] / max(sum_r weight[r], 1e-6) -> [G,D]. Gradient to both. */
+sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups);
+/* local [R*G,d], global [G,d/2]: row r*G+g = first d/2 columns of local | global[g] -> [R*G,d]. */
+sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *global);
+/* z [R*H,2], importance [R,H] -> a [R,1] = sum_h w (z0-z1) / sum_h w (logit of keep), score [R,1] = sum_h w softmax(z)_0 / sum_h w. */
+sv_tensor *sv_tape_combine_heads(sv_tape *tape, sv_tensor *z, sv_tensor *importance, sv_tensor **score);
+
+/* ---- decisions (op_decision.c; spec SPViT 2.5, 2.6, 7.2) ---- rows: patches and package tokens, cls left out. origin SV_INDEX [R,1]:
+ * number of the patch, below 0 for package tokens, whose keep is passed through unchanged. before [R,1]: keep of the stage before. */
+/* Training: keep = before * hard, hard = [sigmoid((a + noise) / tau) >= 1/2] with the gradient of the soft value (straight-through).
+ * noise [N0,1] logistic, by patch number; NULL: drawn from (seed, SV_FOR_DECISION, epoch, sample, stage, patch). soft: no hard step (checks). */
+sv_tensor *sv_tape_decide(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *noise, double tau, size_t stage, bool soft);
+/* Inference, not differentiable: SV_BY_THRESHOLD keeps sigmoid(a) >= value; SV_BY_TOP_K the `value` largest a (ties: lower row);
+ * SV_BY_NOISE as training (hard). At least min_keep patches stay (the best ones). value: per-batch input [stages], number `stage` is read. */
+typedef enum sv_rule { SV_BY_THRESHOLD, SV_BY_TOP_K, SV_BY_NOISE } sv_rule;
+sv_tensor *sv_tape_choose(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *value, sv_rule rule, size_t stage, size_t min_keep);
+/* policy [R,1] -> SV_INDEX [R,1]: rows with policy > 1/2 first, in order, then the others in order; its live rows are the first. */
+sv_tensor *sv_tape_live_order(sv_tape *tape, sv_tensor *policy);
+
+/* ---- package token (op_package.c; spec SPViT 2.7) ---- u [R,D], before, after, score [R,1] -> package [1,D], *policy [1,1]:
+ * drop = before - after; wavg: sum drop score u / sum drop score; sum; mean. Nothing dropped: a zero row, policy 0 (mask) or 1. */
+typedef enum sv_package_form { SV_PACKAGE_WAVG, SV_PACKAGE_SUM, SV_PACKAGE_MEAN } sv_package_form;
+typedef enum sv_package_empty { SV_EMPTY_MASK, SV_EMPTY_KEEP_ZERO } sv_package_empty;
+sv_tensor *sv_tape_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_tensor *after, sv_tensor *score, sv_package_form form,
+                           sv_package_empty empty, sv_tensor **policy);
+
+/* ---- losses of one image (op_loss.c) ---- */
+sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target);      /* [1,K], soft target [1,K] -> [1,1] */
+sv_tensor *sv_tape_kl(sv_tape *tape, sv_tensor *logits, sv_tensor *teacher_logits);         /* KL(teacher || student), teacher constant -> [1,1] */
+/* Over live rows with origin >= 0: sum of (x[r] - teacher[origin[r] + offset])^2, and count * D -> [1,2]. teacher constant. */
+sv_tensor *sv_tape_masked_square(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset);
+/* Sum of keep [R,1] over rows with origin >= 0, divided by patches -> [1,1]. */
+sv_tensor *sv_tape_kept_share(sv_tape *tape, sv_tensor *keep, sv_tensor *origin, size_t patches);
+
+/* ---- numbers of the batch (op_batch.c) ---- per-batch results */
+sv_tensor *sv_tape_batch_mean(sv_tape *tape, sv_tensor *x);                                 /* [1,W] an image -> [W] */
+sv_tensor *sv_tape_batch_ratio(sv_tape *tape, sv_tensor *x);                                /* [1,2] an image: sum x0 / max(sum x1, 1) -> [1] */
+/* share [1,1] an image; goal per-batch [3]: target, linear weight, square weight: linear (m - target) + square (m - target)^2, m the mean over
+ * the batch (per_image: each image's own share, then the mean). */
+sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, bool per_image);
+/* shares of 1..6 stages, each [1,1] an image; curve per-batch [2 + stages * (patches + 1)]: fixed ms, budget ms, then for each stage the ms of
+ * what follows it as a function of 0..patches kept patches, read by linear interpolation at the batch mean. ((ms - budget)+ / budget)^2 -> [1];
+ * *predicted_ms [1]. Spec latency 3.4. */
+sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t stages, sv_tensor *curve, size_t patches, sv_tensor **predicted_ms);
+sv_tensor *sv_tape_weighted_sum(sv_tape *tape, sv_tensor *const *terms, size_t count, const double *weights); /* of [1] per-batch, at most 8 */
+
+#endif
