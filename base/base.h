@@ -207,6 +207,7 @@ typedef enum sv_isa { SV_ISA_C, SV_ISA_AVX2, SV_ISA_AVX512, SV_ISA_AVX512_BF16, 
 sv_isa sv_isa_now(void);
 sv_status sv_isa_check(sv_error *err) SV_MUST_CHECK;
 const char *sv_isa_name(sv_isa isa);
+size_t sv_cores(void);                      /* CPUs this process may run on, at least 1 */
 /* "Intel(R) Xeon(R) ..., 2 cores" into room. */
 const char *sv_machine_name(char *room, size_t room_bytes);
 double sv_machine_load(void);               /* runnable processes over the last minute; -1 where unknown */

@@ -1,0 +1,38 @@
+/* Messages: formatted into a line of fixed room (no allocation, so that they work when memory is gone) and handed to the sink
+ * the program has set. Set the sink at start, before threads log. */
+#include "base/base.h"
+#include "base/terminal.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static sv_log_sink *current_sink;
+static void *current_context;
+static sv_level current_most = SV_INFO;
+
+void sv_log_set(sv_log_sink *sink, void *context, sv_level most)
+{
+    pthread_mutex_lock(&lock);
+    current_sink = sink;
+    current_context = context;
+    current_most = most;
+    pthread_mutex_unlock(&lock);
+}
+
+void sv_log(sv_level level, const char *format, ...)
+{
+    char line[4096];
+    pthread_mutex_lock(&lock);
+    sv_log_sink *sink = current_sink;
+    void *context = current_context;
+    bool wanted = level <= current_most && level != SV_QUIET;
+    pthread_mutex_unlock(&lock);
+    if (!wanted) return;
+    va_list arguments;
+    va_start(arguments, format);
+    if (vsnprintf(line, sizeof line, format, arguments) < 0) line[0] = 0;
+    va_end(arguments);
+    if (sink) sink(context, level, line);
+    else sv_terminal_line(level == SV_WARNING ? "warning: " : "", line);
+}

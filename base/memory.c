@@ -1,0 +1,111 @@
+/* The one door to the heap. A block is
+ *
+ *     | head, 64 bytes: magic, size, label | the caller's bytes, 64-byte aligned | what malloc puts behind
+ *
+ * The caller's last byte is the last of the system's block, so that AddressSanitizer sees one byte too many; the head is
+ * poisoned for it, so that it sees one byte too few. Counters are atomic: any thread may allocate. */
+#include "base/base.h"
+#include "base/fault.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#ifdef WITH_ASAN
+#include <sanitizer/asan_interface.h>
+#define HIDE(address, bytes) ASAN_POISON_MEMORY_REGION(address, bytes)
+#define SHOW(address, bytes) ASAN_UNPOISON_MEMORY_REGION(address, bytes)
+#else
+#define HIDE(address, bytes) ((void)(address), (void)(bytes))
+#define SHOW(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+enum { ALIGNMENT = 64 };
+static const uint64_t MAGIC = 0x5349455645424c4bu;
+
+typedef struct block_head {
+    uint64_t magic;
+    size_t bytes;
+    const char *label;
+} block_head;
+_Static_assert(sizeof(block_head) <= ALIGNMENT, "the head fits before the caller's first byte");
+
+static atomic_size_t bytes_now, bytes_peak, allocations, live;
+
+static void count_block(size_t bytes)
+{
+    size_t now = atomic_fetch_add(&bytes_now, bytes) + bytes;
+    size_t peak = atomic_load(&bytes_peak);
+    while (now > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, now)) continue;
+    atomic_fetch_add(&allocations, 1);
+    atomic_fetch_add(&live, 1);
+}
+
+sv_status sv_alloc(void *pointer, size_t bytes, const char *label, sv_error *err)
+{
+    size_t whole;
+    void *block = NULL;
+    bool refused = sv_fault_here(SV_FAULT_ALLOC);
+    if (refused || sv_add_size(&whole, bytes, ALIGNMENT) || whole > PTRDIFF_MAX || posix_memalign(&block, ALIGNMENT, whole))
+        return sv_fail(err, SV_FAULT, "out of memory: %s needs %zu bytes, %zu are in use; use a smaller batch or a machine with more memory",
+                       label, bytes, atomic_load(&bytes_now));
+    *(block_head *)block = (block_head){ MAGIC, bytes, label };
+    HIDE(block, ALIGNMENT);
+    void *user = (char *)block + ALIGNMENT;
+    memcpy(pointer, &user, sizeof user);
+    count_block(bytes);
+    return SV_OK;
+}
+
+sv_status sv_alloc_zero(void *pointer, size_t bytes, const char *label, sv_error *err)
+{
+    void *user;
+    sv_status status = sv_alloc(&user, bytes, label, err);
+    if (status) return status;
+    memset(user, 0, bytes);
+    memcpy(pointer, &user, sizeof user);
+    return SV_OK;
+}
+
+void sv_free(void *pointer)
+{
+    if (!pointer) return;
+    block_head *head = (block_head *)(void *)((char *)pointer - ALIGNMENT);
+    SHOW(head, ALIGNMENT);
+    assert(head->magic == MAGIC && "freed once, and only what sv_alloc gave");
+    head->magic = 0;
+    atomic_fetch_sub(&bytes_now, head->bytes);
+    atomic_fetch_sub(&live, 1);
+    free(head);
+}
+
+sv_status sv_grow(void *pointer, size_t *capacity, size_t need, size_t item_bytes, const char *label, sv_error *err)
+{
+    if (need <= *capacity) return SV_OK;
+    size_t items = *capacity > SIZE_MAX / 2 ? SIZE_MAX : *capacity * 2, bytes;
+    if (items < need) items = need;
+    if (items < 8) items = 8;
+    if (sv_mul_size(&bytes, items, item_bytes)) bytes = SIZE_MAX;
+    void *larger, *old;
+    sv_status status = sv_alloc(&larger, bytes, label, err);
+    if (status) return status;
+    memcpy(&old, pointer, sizeof old);
+    if (old) memcpy(larger, old, *capacity * item_bytes);
+    sv_free(old);
+    memcpy(pointer, &larger, sizeof larger);
+    *capacity = items;
+    return SV_OK;
+}
+
+sv_memory sv_memory_now(void)
+{
+    return (sv_memory){ atomic_load(&bytes_now), atomic_load(&bytes_peak), atomic_load(&allocations), atomic_load(&live) };
+}

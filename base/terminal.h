@@ -1,0 +1,8 @@
+/* The terminal, for base/ alone: the live line and the messages above it share standard error under one lock. */
+#ifndef SIEVE_BASE_TERMINAL_H
+#define SIEVE_BASE_TERMINAL_H
+
+/* Writes one finished line to standard error, above the live line where one stands. */
+void sv_terminal_line(const char *before, const char *line);
+
+#endif
