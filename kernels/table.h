@@ -1,0 +1,80 @@
+/* The table of kernels: one pointer a slot, filled with the C forms first, then by each ISA in rising order with what it has.
+ * For kernels/ itself and for the checks and bench, which walk sv_kernel_slots; everybody else calls kernels/kernels.h.
+ * The layout of packed panels stands here too, because all forms share it:
+ * a matrix B[k,n] is cut into panels of SV_PANEL columns, [ceil(n/SV_PANEL)][k][SV_PANEL], columns beyond n zero. */
+#ifndef SIEVE_KERNELS_TABLE_H
+#define SIEVE_KERNELS_TABLE_H
+
+#include "kernels/kernels.h"
+
+#define SV_PANEL 32  /* two AVX-512 registers, four AVX2 ones: 12 rows of it fill 24 accumulators */
+#define SV_LANES 16  /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
+
+typedef struct sv_kernel_table {
+    void (*pack_forward)(sv_real *panels, const sv_real *w, size_t n, size_t k);
+    void (*pack_backward)(sv_real *panels, const sv_real *w, size_t n, size_t k);
+    void (*product_rows)(const sv_product *product);
+    void (*product_outer)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                          size_t n, size_t k, bool accumulate);
+    void (*product_plain)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b,
+                          size_t b_stride, bool transpose_b, size_t m, size_t n, size_t k, bool accumulate);
+    void (*column_sums)(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
+    void (*attention_forward)(const sv_attention *attention, size_t row_begin, size_t row_end);
+    void (*attention_backward)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                               size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+    void (*layer_norm)(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
+                       const sv_real *bias, size_t rows, size_t width, double eps);
+    void (*layer_norm_backward)(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
+                                const sv_real *x, size_t x_stride, const sv_real *stats, const sv_real *gain, size_t rows, size_t width,
+                                bool accumulate_x, bool accumulate_parameters);
+    void (*gelu)(sv_real *y, const sv_real *x, size_t count);
+    void (*gelu_backward)(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate);
+    void (*softmax)(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
+    void (*scale)(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+    sv_real (*dot)(const sv_real *x, const sv_real *y, size_t count);
+    void (*adamw_step)(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
+    void (*to_bf16)(uint16_t *out, const float *in, size_t count);
+    void (*from_bf16)(float *out, const uint16_t *in, size_t count);
+    double (*peak_gflops)(double seconds);
+} sv_kernel_table;
+
+/* Name and place of each slot, for whoever walks the table. */
+typedef struct sv_kernel_slot { const char *name; size_t offset; } sv_kernel_slot;
+extern const sv_kernel_slot sv_kernel_slots[];
+extern const size_t sv_kernel_slot_count;
+
+/* The forms sv_kernels_use(isa) would take. */
+sv_kernel_table sv_kernel_table_for(sv_isa isa);
+
+/* Filled by the ISA folders: each overrides the slots it has. */
+void sv_table_avx2(sv_kernel_table *table);
+void sv_table_avx512(sv_kernel_table *table);
+
+/* The C forms, one file a family. */
+void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
+void sv_pack_backward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
+void sv_product_rows_c(const sv_product *product);
+void sv_product_outer_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                        size_t n, size_t k, bool accumulate);
+void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b,
+                        size_t b_stride, bool transpose_b, size_t m, size_t n, size_t k, bool accumulate);
+void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
+void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end);
+void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                             size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
+                     const sv_real *bias, size_t rows, size_t width, double eps);
+void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
+                              const sv_real *x, size_t x_stride, const sv_real *stats, const sv_real *gain, size_t rows, size_t width,
+                              bool accumulate_x, bool accumulate_parameters);
+void sv_gelu_c(sv_real *y, const sv_real *x, size_t count);
+void sv_gelu_backward_c(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate);
+void sv_softmax_c(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
+void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count);
+void sv_adamw_step_c(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
+void sv_to_bf16_c(uint16_t *out, const float *in, size_t count);
+void sv_from_bf16_c(float *out, const uint16_t *in, size_t count);
+double sv_peak_gflops_c(double seconds);
+
+#endif

@@ -1,0 +1,6 @@
+/* What AVX2 offers. */
+#include "kernels/table.h"
+
+void sv_table_avx2(sv_kernel_table *table) {
+    (void)table;
+}
