@@ -17,13 +17,16 @@ static sv_real gelu_slope_of(sv_real x) {
 
 #else
 
+#define LN_2_HIGH 0.693147182464599609375f /* ln 2 as float, and what it lacks */
+#define LN_2_LOW (-1.9046542999577680e-9f)
+
 /* x = n ln 2 + r with ln 2 in two parts, so that r keeps its last bits; then 2^n 2^(r log2 e). */
 sv_real sv_exp(sv_real x) {
     const float magic = 12582912.0f;
     x = x < -88.03f ? -88.03f : x; /* 2^-127 and below: 0 */
     x = x > 88.73f ? 88.73f : x;   /* from 88.37 on: infinity */
     const float shifted = fmaf(x, REAL_LOG2_E, magic), n = shifted - magic;
-    const float rest = fmaf(n, 1.428606765330187e-06f, fmaf(n, -0.693148612976074f, x));
+    const float rest = fmaf(n, -LN_2_LOW, fmaf(n, -LN_2_HIGH, x));
     return exp2_join(rest * REAL_LOG2_E, shifted);
 }
 
@@ -45,8 +48,8 @@ sv_real sv_ln(sv_real x) {
     const float f = x - 1.0f, s = f / (2.0f + f), z = s * s, half = 0.5f * f * f, e = (float)exponent;
     float rest = sv_coefficients_ln[3];
     for (int d = 2; d >= 0; d--) rest = fmaf(rest, z, sv_coefficients_ln[d]);
-    const float small = fmaf(s, fmaf(z, rest, half), e * -1.428606765330187e-06f);
-    return fmaf(e, 0.693148612976074f, f - (half - small));
+    const float small = fmaf(s, fmaf(z, rest, half), e * LN_2_LOW);
+    return fmaf(e, LN_2_HIGH, f - (half - small));
 }
 
 /* Odd polynomial to 1, then 1 - a piece of erfc; 1 from 4 on, where 1 - erf is 1.5e-8. */
