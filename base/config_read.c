@@ -181,7 +181,7 @@ done:
 
 static sv_status read_line(reading *now, char *line)
 {
-    snprintf(now->where, sizeof now->where, "%s:%zu", now->name, now->line_number);
+    snprintf(now->where, sizeof now->where, "%.480s:%zu", now->name, now->line_number);
     line = trim(line);
     if (!line[0] || line[0] == '#' || line[0] == ';') return SV_OK;
     return line[0] == '[' ? read_section(now, line) : read_assignment(now, line);

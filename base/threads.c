@@ -1,7 +1,8 @@
 /* Threads, over OpenMP's pool. Two shapes: items that are handed out one by one as threads become free, and a team that meets
  * at a barrier. Which thread takes which item is chance, so callers let an item's result depend on the item alone.
  * Denormals are flushed to zero in the caller and in every worker, alike on x86 and ARM.
- * OpenMP's own waiting is invisible to ThreadSanitizer; `begun` and `ended` say the same in atomics it understands. */
+ * OpenMP's own waiting is invisible to ThreadSanitizer; an atomic told at the start and one told at the end say the same in
+ * words it understands. */
 #include "base/base.h"
 
 #include <assert.h>
@@ -66,24 +67,22 @@ typedef struct item_share {
 
 static void take_items(item_share *share, size_t thread)
 {
+    flush_denormals();
+    inside_region = true;
     for (;;) {
         size_t item = atomic_fetch_add_explicit(&share->next, 1, memory_order_acquire);
         if (item >= share->count) break;
         share->work(share->context, item, thread);
     }
+    inside_region = false;
+    atomic_fetch_add_explicit(&share->ended, 1, memory_order_release);
 }
 
 /* What the compiler makes of a region hands its variables over without atomics: not looked at by ThreadSanitizer. */
 __attribute__((no_sanitize("thread"))) static void run_share(item_share *share, int threads)
 {
 #pragma omp parallel num_threads(threads)
-    {
-        flush_denormals();
-        inside_region = true;
-        take_items(share, (size_t)omp_get_thread_num());
-        inside_region = false;
-        atomic_fetch_add_explicit(&share->ended, 1, memory_order_release);
-    }
+    take_items(share, (size_t)omp_get_thread_num());
 }
 
 void sv_for_items(size_t count, sv_item_work *work, void *context)
