@@ -114,8 +114,9 @@ typedef struct sv_step {
     uint32_t epoch;
     const uint64_t *samples;    /* [images]; NULL: 0, 1, 2 ... */
 } sv_step;
-/* Repacks stale weights, then runs all nodes. */
-void sv_tape_forward(sv_tape *tape, const sv_step *step);
+/* Repacks stale weights, then runs all nodes. Fails on a step the tape was not made for, and for want of memory at the first run or
+ * where there are more threads than ever before. */
+sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err) SV_MUST_CHECK;
 /* After forward of the same step: adds `scale` times the loss's gradient to the gradients of trainable parameters. */
 void sv_tape_backward(sv_tape *tape, double scale);
 
@@ -131,7 +132,7 @@ uint64_t sv_tape_macs(const sv_tape *tape);
 /* Bytes planned: activations stored, scratch of all threads, lanes. */
 typedef struct sv_tape_bytes { size_t stored, scratch, lanes; } sv_tape_bytes;
 sv_tape_bytes sv_tape_bytes_planned(const sv_tape *tape);
-/* The first tensor (in order of the tape, stored ones alone) that holds a number that is not finite: its label, or NULL. */
+/* The first tensor (in order of the tape: parameters, kept tensors, numbers of the batch) that holds a number that is not finite: its label, or NULL. */
 const char *sv_tape_not_finite(const sv_tape *tape);
 
 /* Profile: seconds by op name since it was switched on. Rows borrowed until the next call. */

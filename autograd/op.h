@@ -17,7 +17,7 @@ typedef enum sv_locality {
 /* One tensor of a call. For a per-image tensor the rows of the call's image; batch ops step from image to image by image_stride. */
 typedef struct sv_span {
     union { sv_real *data; int32_t *ints; };
-    sv_real *gradient;          /* backward: NULL where none is wanted */
+    sv_real *gradient;          /* backward: inputs: NULL where none is wanted; outputs: never NULL (zeros where nothing reads it) */
     bool accumulate;            /* backward, inputs: add to gradient; false: overwrite all live rows (parameters: all of it) */
     size_t rows, width;
     size_t live;                /* rows 0..live-1 can have a gradient; the others' gradient is zero, never read nor written */
@@ -88,6 +88,9 @@ struct sv_op {
     void (*forward)(const sv_call *call);
     void (*backward)(const sv_call *call);      /* fills in[i].gradient where not NULL; NULL: not differentiable (a value, not an omission) */
     uint32_t backward_inputs, backward_outputs; /* bits: whose data (not gradient) backward reads */
+    uint32_t backward_dead;                     /* bits: inputs of which backward reads rows that are not live too */
+    bool stops_gradient;                        /* backward NULL by design: the output is a constant or an index for what follows; without
+                                                 * it, recording such an op on a tensor that needs a gradient is an error */
     /* Where output 0 is cheaper to rebuild than to keep: makes it again in backward from the inputs in rebuild_inputs and saved. */
     void (*rebuild)(const sv_call *call);
     uint32_t rebuild_inputs;

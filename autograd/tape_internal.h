@@ -1,0 +1,74 @@
+/* What the files of the engine share: recording (tape.c), planning (plan.c), running (execute.c). Nobody else includes this.
+ *
+ * Time as the planner sees it. Segments 0..S-1 run forward at times 0..S-1 and backward at times S..2S-1 (segment s at 2S-1-s).
+ * What must live from one segment to another, or from forward to backward, is in the arena: one row block an image, places given
+ * by lifetime. Everything else is in the scratch of the thread that runs the image, places given by lifetime inside the segment. */
+#ifndef SIEVE_AUTOGRAD_TAPE_INTERNAL_H
+#define SIEVE_AUTOGRAD_TAPE_INTERNAL_H
+
+#include "autograd/op.h"
+
+typedef enum sv_place { SV_NOWHERE, SV_IN_ARENA, SV_IN_SCRATCH, SV_IN_BATCH, SV_IN_TEAM, SV_IN_PARAMETER, SV_IN_ZEROS } sv_place;
+typedef struct sv_where { sv_place place; size_t offset, stride; } sv_where; /* bytes; stride from image to image */
+
+typedef struct sv_tensor_plan {
+    bool kept, wanted;              /* sv_tape_keep; an input whose gradient is wanted */
+    bool reached;                   /* on a path to the loss, and needs a gradient */
+    bool crosses;                   /* read in another segment than it is made in */
+    bool backward_reads;            /* some backward (or rebuild) reads its data */
+    bool backward_reads_dead;       /* also rows that are not live */
+    bool rebuilt;                   /* made again in backward instead of kept */
+    bool private_rows;              /* with one image split by rows: each thread reads only rows it made itself */
+    sv_where data, team, again, gradient;   /* forward; forward split by rows; rebuilt in backward; gradient */
+    uint32_t gradient_group;        /* tensors that share one gradient memory: index of the first */
+    uint32_t parameter_slot;        /* place among the distinct parameters of the tape */
+} sv_tensor_plan;
+
+/* One step of a segment's way back. */
+typedef struct sv_way { uint32_t node; bool rebuild; uint32_t accumulate; /* bits: inputs added to */ } sv_way;
+
+typedef struct sv_lane_item { sv_parameter *parameter; size_t offset; /* numbers, in a lane */ } sv_lane_item;
+
+typedef struct sv_segment {
+    uint32_t first, end;            /* nodes */
+    bool batch;                     /* one batch op, run once */
+    sv_way *way; size_t way_count;
+    sv_lane_item *lane_items; size_t lane_item_count, lane_numbers;
+} sv_segment;
+
+struct sv_tape {
+    sv_tape_options options;
+    sv_error error;
+    bool failed, finished, can_split;
+    sv_tensor **tensors; sv_tensor_plan *plans; size_t tensor_count, tensor_capacity, plan_capacity;
+    sv_node **nodes; size_t node_count, node_capacity;
+    bool cut_next;
+    uint32_t segment_count; sv_segment *segments; size_t segment_capacity;
+    sv_tensor *loss;
+    size_t count_sources;
+    uint32_t *counts;               /* [count_sources][images_most] */
+    uint8_t *barriers;              /* [nodes]: split by rows, the team meets before this node */
+    sv_where *saved;                /* [nodes] */
+    unsigned char *arena, *batch_arena, *team_arena;
+    size_t arena_bytes, batch_bytes, team_bytes, scratch_bytes, op_scratch_bytes;
+    sv_real *zeros;
+    unsigned char **scratch; size_t scratch_threads;
+    sv_real *lanes; size_t lane_stride;
+    sv_step step; uint64_t *samples;
+    bool has_run;
+    bool profile; double *profile_seconds; size_t profile_threads; uint64_t profile_runs; uint64_t *profile_macs;
+    sv_profile_row *profile_rows;
+};
+
+enum { SV_ALIGN = 64 };
+
+bool sv_node_active(const sv_tape *tape, const sv_node *node);      /* takes part in backward */
+size_t sv_tensor_bytes(const sv_tensor *tensor);                    /* of one image's block (or of the batch), rounded to SV_ALIGN */
+sv_status sv_tape_plan(sv_tape *tape, sv_error *err);               /* plan.c */
+sv_status sv_plan_team(sv_tape *tape, sv_error *err);               /* plan_team.c */
+
+/* Places items of given size and lifetime (first..last, inclusive) so that none that live together overlap; returns the total. */
+typedef struct sv_life { size_t bytes, offset; uint32_t first, last; } sv_life;
+sv_status sv_place_lives(sv_life *lives, size_t count, size_t *total, sv_error *err); /* lives.c */
+
+#endif
