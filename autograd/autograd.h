@@ -18,7 +18,7 @@
 /* ---- dtypes and row counts --------------------------------------------------------------------------------------- */
 
 typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* storage of activations; no op computes in it */ } sv_dtype;
-size_t sv_dtype_bytes(sv_dtype dtype);
+size_t sv_dtype_size(sv_dtype dtype);
 
 /* How many rows a per-image tensor has: (count + add) * times, where count is a number an op writes for each image at run time
  * (source >= 0: its place in the tape's table of counts) or 0 (source -1: the same for every image). most bounds it. */

@@ -49,7 +49,7 @@ static void span_of(const sv_tape *tape, sv_span *span, const sv_tensor *t, size
     span->data = at(tape, where, image, thread);
     span->rows = rows_at(tape, t->rows, image);
     span->live = rows_at(tape, t->live, image);
-    span->image_stride = where.stride / sv_dtype_bytes(t->dtype);
+    span->image_stride = where.stride / sv_dtype_size(t->dtype);
 }
 
 static void call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t image, size_t thread, sv_phase phase)

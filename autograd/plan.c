@@ -15,7 +15,7 @@ bool sv_node_active(const sv_tape *tape, const sv_node *node)
 size_t sv_tensor_bytes(const sv_tensor *tensor)
 {
     size_t bytes = 0;
-    if (sv_mul_size3(&bytes, tensor->rows.most, tensor->width, sv_dtype_bytes(tensor->dtype)) || sv_align_up(&bytes, bytes, SV_ALIGN))
+    if (sv_mul_size3(&bytes, tensor->rows.most, tensor->width, sv_dtype_size(tensor->dtype)) || sv_align_up(&bytes, bytes, SV_ALIGN))
         return SIZE_MAX / 4;
     return bytes ? bytes : SV_ALIGN;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-size_t sv_dtype_bytes(sv_dtype dtype)
+size_t sv_dtype_size(sv_dtype dtype)
 {
     static const size_t bytes[] = { [SV_REAL] = sizeof(sv_real), [SV_INDEX] = sizeof(int32_t), [SV_BF16] = sizeof(uint16_t) };
     return bytes[dtype];

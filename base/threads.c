@@ -18,6 +18,7 @@ static const double SPIN_SECONDS = 70e-6;   /* a barrier inside a block of one i
 enum { YIELDS = 50, NAP_NANOSECONDS = 50000 };
 
 static atomic_size_t chosen_count;          /* 0: not chosen yet */
+static atomic_size_t begun, ended;          /* regions, workers: for ThreadSanitizer alone */
 static _Thread_local bool inside_region;
 
 void sv_threads_set(size_t count)
@@ -46,6 +47,23 @@ static void flush_denormals(void)
 #endif
 }
 
+/* What the caller wrote before _open is seen behind _enter, what workers wrote before _leave behind _close. */
+static void region_open(void) { atomic_fetch_add_explicit(&begun, 1, memory_order_release); }
+static void region_close(void) { (void)atomic_load_explicit(&ended, memory_order_acquire); }
+
+static void region_enter(void)
+{
+    (void)atomic_load_explicit(&begun, memory_order_acquire);
+    flush_denormals();
+    inside_region = true;
+}
+
+static void region_leave(void)
+{
+    inside_region = false;
+    atomic_fetch_add_explicit(&ended, 1, memory_order_release);
+}
+
 static void pause_core(void)
 {
 #if defined(__x86_64__)
@@ -59,23 +77,20 @@ static void pause_core(void)
 
 typedef struct item_share {
     _Alignas(64) atomic_size_t next;
-    _Alignas(64) atomic_size_t ended;
-    size_t count;
+    _Alignas(64) size_t count;
     sv_item_work *work;
     void *context;
 } item_share;
 
 static void take_items(item_share *share, size_t thread)
 {
-    flush_denormals();
-    inside_region = true;
+    region_enter();
     for (;;) {
-        size_t item = atomic_fetch_add_explicit(&share->next, 1, memory_order_acquire);
+        size_t item = atomic_fetch_add_explicit(&share->next, 1, memory_order_relaxed);
         if (item >= share->count) break;
         share->work(share->context, item, thread);
     }
-    inside_region = false;
-    atomic_fetch_add_explicit(&share->ended, 1, memory_order_release);
+    region_leave();
 }
 
 /* What the compiler makes of a region hands its variables over without atomics: not looked at by ThreadSanitizer. */
@@ -91,16 +106,11 @@ void sv_for_items(size_t count, sv_item_work *work, void *context)
     size_t threads = sv_threads();
     if (threads > count) threads = count;
     flush_denormals();
-    if (threads <= 1) {
-        inside_region = true;
-        for (size_t item = 0; item < count; item++) work(context, item, 0);
-        inside_region = false;
-        return;
-    }
     item_share share = { .count = count, .work = work, .context = context };
-    atomic_store_explicit(&share.next, 0, memory_order_release);
-    run_share(&share, (int)threads);
-    (void)atomic_load_explicit(&share.ended, memory_order_acquire);
+    region_open();
+    if (threads <= 1) take_items(&share, 0);
+    else run_share(&share, (int)threads);
+    region_close();
 }
 
 /* ---- teams ---- */
@@ -108,8 +118,7 @@ void sv_for_items(size_t count, sv_item_work *work, void *context)
 struct sv_team {
     _Alignas(64) atomic_size_t arrived;
     _Alignas(64) atomic_size_t round;       /* counts barriers passed; the last to arrive moves it on */
-    _Alignas(64) atomic_size_t ended;
-    atomic_size_t count;
+    _Alignas(64) atomic_size_t count;
     double spin_seconds;
     sv_team_work *work;
     void *context;
@@ -146,13 +155,10 @@ void sv_team_barrier(sv_team *team)
 /* Every thread tells the same count, before it can arrive anywhere: OpenMP may give fewer threads than were asked for. */
 static void run_member(sv_team *team, size_t thread, size_t thread_count)
 {
-    (void)atomic_load_explicit(&team->round, memory_order_acquire);
+    region_enter();
     atomic_store_explicit(&team->count, thread_count, memory_order_relaxed);
-    flush_denormals();
-    inside_region = true;
     team->work(team->context, team, thread, thread_count);
-    inside_region = false;
-    atomic_fetch_add_explicit(&team->ended, 1, memory_order_release);
+    region_leave();
 }
 
 __attribute__((no_sanitize("thread"))) static void run_team(sv_team *team, int threads)
@@ -166,8 +172,8 @@ void sv_team_run(sv_team_work *work, void *context)
     assert(!inside_region && "regions do not nest");
     size_t threads = sv_threads();
     sv_team team = { .work = work, .context = context, .spin_seconds = threads <= sv_cores() ? SPIN_SECONDS : 0 };
-    atomic_store_explicit(&team.round, 0, memory_order_release);
+    region_open();
     if (threads == 1) run_member(&team, 0, 1);
     else run_team(&team, (int)threads);
-    (void)atomic_load_explicit(&team.ended, memory_order_acquire);
+    region_close();
 }
