@@ -1,12 +1,18 @@
-# Sieve. `make help` lists the targets. Objects stand in build/<variant>/, so that variants stand side by side.
+# Sieve. `make help` lists the targets. Objects stand in build/<variant>/, so that variants stand side by side. All paths here
+# are relative: the tree may stand under any name, with spaces too.
 SHELL := /bin/bash
 VARIANT ?= release
-CC ?= gcc
-BUILD := build/$(VARIANT)
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(VARIANT)),clang,gcc)
+endif
+BUILD ?= build/$(VARIANT)
 PREFIX ?= /usr/local
+DESTDIR ?=
+AR ?= ar
+VERSION := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' base/base.h)
 
 LIBRARY_FOLDERS := base kernels autograd formats layers pruning latency data comm report eval train
-WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-sign-conversion -Werror
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-sign-conversion -Wno-format-truncation -Werror
 COMMON := -std=c17 -D_GNU_SOURCE -I. -ffp-contract=off -fno-math-errno -fopenmp -MMD -MP $(WARNINGS)
 FLAGS_release := -O2 -ftree-vectorize -g
 FLAGS_debug := -O0 -g3
@@ -14,41 +20,73 @@ FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno
 FLAGS_tsan := -O1 -g -fsanitize=thread
 FLAGS_f64 := -O2 -g -DSIEVE_F64
 FLAGS_coverage := -O0 -g --coverage
-FLAGS := $(COMMON) $(FLAGS_$(VARIANT)) $(CFLAGS)
+FLAGS_fuzz := -O1 -g -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+ifeq ($(FLAGS_$(VARIANT)),)
+$(error VARIANT=$(VARIANT) is not known; expected release, debug, asan, tsan, f64, coverage or fuzz)
+endif
+FLAGS = $(COMMON) $(FLAGS_$(VARIANT)) $(MACHINE_FLAGS) $(CFLAGS)
 LIBRARIES := -ljansson -ljpeg -lpng -lz -lm
 
 SOURCES := $(foreach f,$(LIBRARY_FOLDERS),$(wildcard $(f)/*.c))
 MACHINE := $(shell $(CC) -dumpmachine)
-ifneq ($(findstring x86_64,$(MACHINE)),)
 ifneq ($(VARIANT),f64)
+ifneq ($(findstring x86_64,$(MACHINE)),)
 SOURCES += $(wildcard kernels/x86/*.c)
-FLAGS += -DSIEVE_X86
+MACHINE_FLAGS := -DSIEVE_X86
+endif
+ifneq ($(findstring aarch64,$(MACHINE)),)
+SOURCES += $(wildcard kernels/arm/*.c)
+MACHINE_FLAGS := -DSIEVE_ARM
 endif
 endif
 OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 PROGRAMS := $(patsubst programs/%.c,%,$(wildcard programs/*.c))
-TESTS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/*/*.c tests/golden/*.c tests/property/*.c tests/fault/*.c))
+TEST_SOURCES := $(wildcard tests/unit/*/*.c tests/golden/*.c tests/property/*.c tests/fault/*.c)
+UNIT_SOURCES := $(wildcard tests/unit/*/*.c)
+F64_SOURCES := $(wildcard tests/unit/autograd/*.c tests/golden/*.c)
+TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c)
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+TESTS := $(TEST_SOURCES:%.c=$(BUILD)/%)
+FUZZERS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
 
 ifeq ($(VARIANT),release)
-BIN := bin
+BIN ?= bin
 else
-BIN := $(BUILD)/bin
+BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: all programs check f64 asan tsan install clean help lint format quickstart bench tests docs
-all: programs
+.PHONY: all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
+        quickstart bench FORCE
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: programs library
 programs: $(PROGRAMS:%=$(BIN)/%)
+library: $(BUILD)/libsieve.a
+tests: $(TESTS)
+unit-tests: $(UNIT_SOURCES:%.c=$(BUILD)/%)
+f64-tests: $(F64_SOURCES:%.c=$(BUILD)/%)
+tsan-tests: $(TSAN_SOURCES:%.c=$(BUILD)/%)
+fuzzers: $(FUZZERS)
 
-$(BUILD)/libsieve.a: $(OBJECTS)
-	@rm -f $@
-	@ar rcs $@ $(OBJECTS)
+# ---- how things are made ------------------------------------------------------------------------------------------------
 
+# Every object depends on the compiler and its flags, and the library on the list of its objects: a changed flag rebuilds, a
+# removed file leaves the library.
 $(BUILD)/.flags: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(CC) $(FLAGS)' | cmp -s - $@ || echo '$(CC) $(FLAGS)' > $@
+$(BUILD)/.objects: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(OBJECTS)' | cmp -s - $@ || echo '$(OBJECTS)' > $@
 FORCE:
 
-ISA_FLAGS = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma,$(if $(findstring _avx2,$(1)),-mavx2 -mfma))
+$(BUILD)/libsieve.a: $(OBJECTS) $(BUILD)/.objects
+	@rm -f $@
+	@$(AR) rcs $@ $(OBJECTS)
+
+# Only files named for an instruction set are compiled for it; all others must run anywhere.
+ISA_FLAGS = $(if $(findstring _avx512,$(1)),-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma$(if $(findstring _bf16,$(1)), -mavx512bf16),$(if $(findstring _avx2,$(1)),-mavx2 -mfma))
 $(BUILD)/%.o: %.c $(BUILD)/.flags
 	@mkdir -p $(dir $@)
 	@echo "  cc $(VARIANT) $<"
@@ -62,10 +100,65 @@ $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
 	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -lcmocka -o $@
-tests: $(TESTS)
-.SECONDARY:
+
+# A fuzz target is one function. VARIANT=fuzz gives it libFuzzer's main, every other variant the one that replays a corpus.
+ifeq ($(VARIANT),fuzz)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/libsieve.a
+	@$(CC) $(FLAGS) -fsanitize=fuzzer $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+else
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libsieve.a
+	@$(CC) $(FLAGS) $< $(BUILD)/tests/fuzz/replay.o $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+endif
+
+# ---- checks -------------------------------------------------------------------------------------------------------------
 
 check:
 	@tools/check.sh $(ARGS)
+f64:
+	@$(MAKE) --no-print-directory VARIANT=f64 f64-tests
+	@tools/run-tests.sh $(F64_SOURCES:%.c=build/f64/%)
+asan:
+	@$(MAKE) --no-print-directory VARIANT=asan unit-tests
+	@tools/run-tests.sh $(UNIT_SOURCES:%.c=build/asan/%)
+tsan:
+	@$(MAKE) --no-print-directory VARIANT=tsan tsan-tests
+	@tools/run-tests.sh $(TSAN_SOURCES:%.c=build/tsan/%)
+fuzz:
+	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
+	@echo "run one with, say: build/fuzz/tests/fuzz/fuzz_config -max_total_time=60 tests/fuzz/corpus/fuzz_config"
+lint:
+	@tools/check-layers.sh
+	@tools/check-headers.sh
+	@tools/check-words.sh
+format:
+	@git ls-files '*.c' '*.h' | tr '\n' '\0' | xargs -0 clang-format -i
 
--include $(OBJECTS:.o=.d) $(patsubst %,%.d,$(TESTS)) $(PROGRAMS:%=$(BUILD)/programs/%.d)
+# ---- for people ---------------------------------------------------------------------------------------------------------
+
+quickstart:
+	@tools/quickstart.sh
+bench: $(BIN)/bench
+	@$(BIN)/bench $(ARGS)
+
+install: all
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh
+uninstall:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh --remove
+
+clean:
+	@rm -rf build bin
+
+help:
+	@echo "make               programs in bin/, library in build/release/libsieve.a"
+	@echo "make check         everything that must hold; ARGS=--ci adds the slow part"
+	@echo "make quickstart    from nothing to a pruned, measured, exported model on this machine, with built-in pictures"
+	@echo "make f64           gradients in double precision"
+	@echo "make asan, tsan    unit tests under AddressSanitizer and UBSan; tests of threads under ThreadSanitizer"
+	@echo "make fuzz          fuzz targets with libFuzzer (clang)"
+	@echo "make bench         speed, beside the peak of this machine; ARGS='--case gemm' for one case"
+	@echo "make lint, format  layers, headers, words; clang-format"
+	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
+	@echo "make clean         removes build/ and bin/"
+	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"
+
+-include $(OBJECTS:.o=.d) $(TESTS:%=%.d) $(FUZZERS:%=%.d) $(BUILD)/tests/fuzz/replay.d $(PROGRAMS:%=$(BUILD)/programs/%.d)
