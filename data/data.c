@@ -1,0 +1,121 @@
+/* The rows of [data] and what they become. */
+#include "data/data.h"
+
+#include <string.h>
+
+const sv_config_row sv_data_rows[] = {
+    { "data.train", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of training pictures: FOLDER/CLASS/PICTURE" },
+    { "data.val", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of validation pictures" },
+    { "data.classes", SV_CONFIG_TEXT, "", 0, 0, NULL, "file of 'folder<TAB>name' lines that fixes the class indices; none: the sorted folders" },
+    { "data.format", SV_CONFIG_CHOICE, "folder", 0, 0, "folder", "how pictures lie on disk" },
+    { "data.image_size", SV_CONFIG_INT, "224", 8, 4096, NULL, "pixels a side of what the model sees" },
+    { "data.interpolation", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bilinear", "filter of every resize" },
+    { "data.resize_order", SV_CONFIG_CHOICE, "pillow13", 0, 0, "pillow13|pillow12", "order of the two resize passes, as Pillow from 13 on or up to 12" },
+    { "data.crop_ratio", SV_CONFIG_REAL, "0.875", 0.05, 1, NULL, "validation: the shorter side becomes image_size / crop_ratio before the centre crop" },
+    { "data.crop_round", SV_CONFIG_CHOICE, "even", 0, 0, "even|up", "validation: an odd margin is halved to the even neighbour or up" },
+    { "data.scale_min", SV_CONFIG_REAL, "0.08", 0.0001, 1, NULL, "training: least share of the area a random crop covers" },
+    { "data.scale_max", SV_CONFIG_REAL, "1", 0.0001, 1, NULL, "training: most share of the area a random crop covers" },
+    { "data.ratio_min", SV_CONFIG_REAL, "0.75", 0.05, 20, NULL, "training: least width over height of a random crop" },
+    { "data.ratio_max", SV_CONFIG_REAL, "1.3333333333333333", 0.05, 20, NULL, "training: most width over height of a random crop" },
+    { "data.flip", SV_CONFIG_REAL, "0.5", 0, 1, NULL, "training: probability of a horizontal flip" },
+    { "data.mixup", SV_CONFIG_REAL, "0.8", 0, 100, NULL, "training: alpha of mixup, 0 for none" },
+    { "data.cutmix", SV_CONFIG_REAL, "1", 0, 100, NULL, "training: alpha of cutmix, 0 for none" },
+    { "data.mix_probability", SV_CONFIG_REAL, "1", 0, 1, NULL, "training: share of batches that are mixed" },
+    { "data.mix_switch", SV_CONFIG_REAL, "0.5", 0, 1, NULL, "training: share of mixed batches that take cutmix where both are on" },
+    { "data.smoothing", SV_CONFIG_REAL, "0.1", 0, 0.999, NULL, "training: label smoothing" },
+    { "data.mean", SV_CONFIG_REALS, "0.485,0.456,0.406", 0, 1, NULL, "subtracted from each channel after / 255" },
+    { "data.deviation", SV_CONFIG_REALS, "0.229,0.224,0.225", 0.0001, 10, NULL, "divides each channel after that" },
+    { "data.workers", SV_CONFIG_INT, "0", 0, 256, NULL, "loader threads; 0: one, and one more for each 8 cores" },
+    { "data.queue", SV_CONFIG_INT, "2", 1, 64, NULL, "batches made ahead" },
+    { "data.max_bad", SV_CONFIG_REAL, "0.001", 0, 1, NULL, "share of pictures that may be unreadable before the run stops" },
+    { "data.cache_mb", SV_CONFIG_INT, "0", 0, 1048576, NULL, "MiB for decoded pictures kept in memory, for small sets" },
+};
+const size_t sv_data_row_count = SV_COUNT(sv_data_rows);
+
+static sv_status least_below_most(const sv_config *config, const char *least, const char *most, sv_error *err)
+{
+    if (sv_config_real(config, least) <= sv_config_real(config, most)) return SV_OK;
+    return sv_fail(err, SV_USAGE, "%s: %s = %g is above %s = %g (%s); swap them", sv_config_where(config, least), least, sv_config_real(config, least), most,
+                   sv_config_real(config, most), sv_config_where(config, most));
+}
+
+static sv_status channels_read(const sv_config *config, const char *key, float out[3], sv_error *err)
+{
+    size_t count;
+    const double *values = sv_config_reals(config, key, &count);
+    if (count != 3) return sv_fail(err, SV_USAGE, "%s: %s has %zu values, 3 were expected: red, green, blue", sv_config_where(config, key), key, count);
+    for (size_t c = 0; c < 3; c++) out[c] = (float)values[c];
+    return SV_OK;
+}
+
+static sv_status transform_read(const sv_config *config, sv_transform_options *transform, sv_error *err)
+{
+    *transform = sv_transform_defaults();
+    transform->size = (size_t)sv_config_int(config, "data.image_size");
+    transform->interpolation = (sv_interpolation)sv_config_choice(config, "data.interpolation");
+    transform->pass_order = (sv_pass_order)sv_config_choice(config, "data.resize_order");
+    transform->crop_ratio = sv_config_real(config, "data.crop_ratio");
+    transform->crop_round = (sv_crop_round)sv_config_choice(config, "data.crop_round");
+    transform->scale_min = sv_config_real(config, "data.scale_min");
+    transform->scale_max = sv_config_real(config, "data.scale_max");
+    transform->ratio_min = sv_config_real(config, "data.ratio_min");
+    transform->ratio_max = sv_config_real(config, "data.ratio_max");
+    transform->flip = sv_config_real(config, "data.flip");
+    sv_status status = least_below_most(config, "data.scale_min", "data.scale_max", err);
+    if (!status) status = least_below_most(config, "data.ratio_min", "data.ratio_max", err);
+    if (!status) status = channels_read(config, "data.mean", transform->mean, err);
+    if (!status) status = channels_read(config, "data.deviation", transform->deviation, err);
+    return status;
+}
+
+sv_status sv_data_options_read(const sv_config *config, sv_data_options *options, sv_error *err)
+{
+    sv_data_options read = { 0 };
+    sv_status status = transform_read(config, &read.transform, err);
+    if (status) return status;
+    read.train = sv_config_text(config, "data.train");
+    read.val = sv_config_text(config, "data.val");
+    read.classes = sv_config_text(config, "data.classes");
+    read.format = sv_config_text(config, "data.format");
+    read.mix = (sv_mix_options){ .mixup = sv_config_real(config, "data.mixup"), .cutmix = sv_config_real(config, "data.cutmix"),
+                                 .probability = sv_config_real(config, "data.mix_probability"), .switching = sv_config_real(config, "data.mix_switch"),
+                                 .smoothing = sv_config_real(config, "data.smoothing") };
+    read.workers = (size_t)sv_config_int(config, "data.workers");
+    read.queue = (size_t)sv_config_int(config, "data.queue");
+    read.max_bad = sv_config_real(config, "data.max_bad");
+    read.cache_bytes = (size_t)sv_config_int(config, "data.cache_mb") << 20;
+    *options = read;
+    return SV_OK;
+}
+
+static const struct format {
+    const char *name;
+    sv_status (*open)(sv_source **out, const char *path, const char *class_file, sv_error *err);
+} formats[] = {
+    { "folder", sv_source_open_folder },
+};
+
+static sv_status source_open(const sv_data_options *options, const char *key, const char *path, sv_source **out, sv_error *err)
+{
+    const struct format *format = SV_KIND_FIND(formats, options->format);
+    if (!*path) return sv_fail(err, SV_DATA, "%s is not set; give it the folder of pictures, in the config or as --%s=FOLDER", key, key);
+    if (!format) return sv_fail(err, SV_USAGE, "data.format = %s is not known", options->format);
+    sv_status status = format->open(out, path, options->classes, err);
+    return status ? sv_fail_within(err, "%s", key) : SV_OK;
+}
+
+sv_status sv_data_open_train(const sv_data_options *options, sv_source **out, sv_error *err)
+{
+    return source_open(options, "data.train", options->train, out, err);
+}
+
+sv_status sv_data_open_val(const sv_data_options *options, sv_source **out, sv_error *err)
+{
+    return source_open(options, "data.val", options->val, out, err);
+}
+
+sv_loader_options sv_data_loader_options(const sv_data_options *options, sv_loader_use use, size_t batch, uint64_t seed)
+{
+    return (sv_loader_options){ .use = use, .batch = batch, .workers = options->workers, .queue = options->queue, .seed = seed, .max_bad = options->max_bad,
+                                .cache_bytes = options->cache_bytes, .transform = options->transform };
+}
