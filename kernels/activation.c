@@ -73,8 +73,9 @@ sv_real sv_erf(sv_real x) {
     return x < 0.0f ? -result : result;
 }
 
-/* The polynomial of the piece in which |x| lies; beyond 5.6 the value at 5.6. */
+/* The polynomial of the piece in which |x| lies; beyond 5.6 the value at 5.6; NaN of NaN. */
 static float on_pieces(const float table[6][16], float x) {
+    if (x != x) return x;
     float place = (x < 0.0f ? -x : x) * (float)(16 / 5.6);
     place = place < 15.99999f ? place : 15.99999f;
     const int piece = (int)place;
@@ -88,7 +89,7 @@ static sv_real gelu_of(sv_real x) { return (x < 0.0f ? 0.0f : x) - on_pieces(sv_
 
 static sv_real gelu_slope_of(sv_real x) {
     const float odd = on_pieces(sv_coefficients_gelu_slope, x);
-    return 0.5f + (x < 0.0f ? -odd : odd) + 0.0f * x; /* the last term carries a NaN through */
+    return 0.5f + (x < 0.0f ? -odd : odd);
 }
 
 #endif

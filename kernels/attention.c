@@ -5,7 +5,8 @@
  *   dq_i = scale sum_j e_ij k_j;  dk_j = scale sum_i e_ij q_i;  dv_j = sum_i p_ij g_i;  policy_j = sum over i != j of e_ij, where
  *   for dead keys p_ij stands for exp(min(a_ij - top_i, clamp)) / Z_i.
  * Order of sums: scores rise over c, weighted rows over j, gradients of keys over i, each one chain from zero; Z, D and the
- * score of a row with itself run in lanes. Exponents are in units of log 2: exp(a - b) = 2^(s c - b log2 e), c = scale log2 e. */
+ * score of a row with itself run in lanes. Exponents are in units of log 2, c = scale log2 e: forward 2^((s - top) c), which is
+ * exactly 1 at the top; backward 2^(s c - log_sum log2 e). */
 #include "kernels/real.h"
 
 /* One head of the image: rows of q, k, v. */
@@ -29,15 +30,15 @@ static void add_scaled(sv_real *y, sv_real a, const sv_real *x, size_t count) {
     for (size_t i = 0; i < count; i++) y[i] = real_fma(a, x[i], y[i]);
 }
 
-/* The scratch of the widest form (kernels/x86/attention_avx512.c draws it); the C form needs a row or two of it. */
+/* Enough for every form (drawn in kernels/wide/attention.h) and any share of live rows; the C form needs a row or two of it. */
 size_t sv_attention_forward_scratch(size_t rows, size_t width) {
-    const size_t keys = (rows + SV_PANEL - 1) / SV_PANEL * SV_PANEL, columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
-    return (keys * width + rows * columns + 12 * keys + 12 * columns + 64) * sizeof(sv_real);
+    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
+    return ((rows + SV_PANEL) * width + rows * columns + 9 * (rows + 16) + 64) * sizeof(sv_real);
 }
 
 size_t sv_attention_backward_scratch(size_t rows, size_t width) {
-    const size_t keys = (rows + SV_PANEL - 1) / SV_PANEL * SV_PANEL, columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
-    return (2 * rows * keys + 2 * keys * width + 5 * rows * columns + 4 * keys + 64) * sizeof(sv_real);
+    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
+    return (2 * (rows + 2 * SV_PANEL) * width + 3 * rows * columns + (2 * rows + 20) * (rows + 32) + 256) * sizeof(sv_real);
 }
 
 static void forward_row(const sv_attention *a, size_t h, size_t i) {
@@ -52,10 +53,10 @@ static void forward_row(const sv_attention *a, size_t h, size_t i) {
         top = weights[j] > top ? weights[j] : top;
     }
     for (size_t j = 0; j < d.live; j++) {
-        weights[j] = real_exp2(real_fma(weights[j], c, -(top * c)));
+        weights[j] = real_exp2((weights[j] - top) * c);
         lanes[j % SV_LANES] += weights[j];
     }
-    const sv_real own_weight = dead ? real_exp2(real_fma(own, c, -(top * c))) : 0;
+    const sv_real own_weight = dead ? real_exp2((own - top) * c) : 0;
     const sv_real total = lanes_total(lanes) + own_weight, factor = 1 / total;
     memset(out, 0, d.width * sizeof *out);
     for (size_t j = 0; j < d.live; j++) add_scaled(out, weights[j], d.v + j * d.stride, d.width);

@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 
-#define SV_PANEL 32  /* two AVX-512 registers, four AVX2 ones: 12 rows of it fill 24 accumulators */
+#define SV_PANEL 48  /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions.md) */
 #define SV_LANES 16  /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
 typedef struct sv_kernel_table {
@@ -46,9 +46,17 @@ extern const size_t sv_kernel_slot_count;
 /* The forms sv_kernels_use(isa) would take. */
 sv_kernel_table sv_kernel_table_for(sv_isa isa);
 
+/* What is the same for all numbers of an AdamW step; for the forms. */
+typedef struct sv_adamw_factors { sv_real gradient_scale, shrink, keep1, take1, keep2, take2, step, correct, eps; } sv_adamw_factors;
+sv_adamw_factors sv_adamw_prepare(const sv_adamw *adamw);
+
 /* Filled by the ISA folders: each overrides the slots it has. */
 void sv_table_avx2(sv_kernel_table *table);
 void sv_table_avx512(sv_kernel_table *table);
+void sv_rows_avx2(sv_kernel_table *table);
+void sv_rows_avx512(sv_kernel_table *table);
+void sv_matrix_avx2(sv_kernel_table *table);
+void sv_matrix_avx512(sv_kernel_table *table);
 
 /* The C forms, one file a family. */
 void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);

@@ -1,6 +1,7 @@
-/* What AVX512 offers. */
+/* What AVX-512 offers. */
 #include "kernels/table.h"
 
 void sv_table_avx512(sv_kernel_table *table) {
-    (void)table;
+    sv_rows_avx512(table);
+    sv_matrix_avx512(table);
 }

@@ -1,0 +1,85 @@
+/* The tile: rows x columns sums of products held in registers over the whole depth. Written once; the numbers of rows and of
+ * vectors and the way A lies are constants of each instance, listed below. B is broadcast against whole vectors of it.
+ *   y[r,c] = start + sum over l of A[r,l] b[l,c]  (+ addend), in rising l, fused multiply-adds. */
+#ifndef SIEVE_KERNELS_WIDE_TILE_H
+#define SIEVE_KERNELS_WIDE_TILE_H
+
+typedef struct tile {
+    size_t depth;
+    const float *a; size_t a_stride;            /* along: A[r,l] = a[r * stride + l]; across: a[l * stride + r] */
+    const float *b; size_t b_stride;            /* b[l * stride + c]; whole vectors are read */
+    const float *bias;                          /* start: bias[c], or y itself where accumulate, or zero */
+    bool accumulate;
+    const float *addend; size_t addend_stride;  /* NULL: none; may be y */
+    float *y; size_t y_stride;
+    size_t columns;                             /* 1 .. 16 TILE_VECTORS; y, bias, addend are touched within them alone */
+} tile;
+
+WORD v16 tile_start(const tile *t, int r, int v, size_t n) {
+    if (t->bias) return v_load(t->bias + 16 * v, n);
+    return t->accumulate ? v_load(t->y + (size_t)r * t->y_stride + 16 * v, n) : v_set(0.0f);
+}
+
+WORD void tile_finish(const tile *t, int r, int v, size_t n, v16 sum) {
+    if (t->addend) sum = v_add(sum, v_load(t->addend + (size_t)r * t->addend_stride + 16 * v, n));
+    v_store(t->y + (size_t)r * t->y_stride + 16 * v, sum, n);
+}
+
+WORD void tile_run(const tile *t, const int rows, const int vectors, const bool across) {
+    v16 sum[TILE_ROWS][TILE_VECTORS];
+    const size_t last = t->columns - 16 * (size_t)(vectors - 1);
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = tile_start(t, r, v, v + 1 < vectors ? 16 : last);
+    }
+    const float *a = t->a, *b = t->b;
+    const size_t a_stride = t->a_stride, b_stride = t->b_stride;
+    for (size_t l = t->depth; l > 0; l--) {
+        v16 row[TILE_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) row[v] = v_load(b + 16 * v, 16);
+        UNROLL for (int r = 0; r < rows; r++) {
+            const v16 factor = v_set(across ? a[r] : a[(size_t)r * a_stride]);
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = v_fma(factor, row[v], sum[r][v]);
+        }
+        a += across ? a_stride : 1;
+        b += b_stride;
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) tile_finish(t, r, v, v + 1 < vectors ? 16 : last, sum[r][v]);
+    }
+}
+
+/* The instances, from the list TILES of the ISA: rows rise fastest. */
+#define TILE_ALONG(rows, vectors) \
+    static __attribute__((noinline)) void along_##rows##_##vectors(const tile *t) { tile_run(t, rows, vectors, false); }
+#define TILE_ACROSS(rows, vectors) \
+    static __attribute__((noinline)) void across_##rows##_##vectors(const tile *t) { tile_run(t, rows, vectors, true); }
+#define NAME_ALONG(rows, vectors) along_##rows##_##vectors,
+#define NAME_ACROSS(rows, vectors) across_##rows##_##vectors,
+TILES(TILE_ALONG)
+TILES(TILE_ACROSS)
+typedef void tile_form(const tile *t);
+static tile_form *const along_forms[] = {TILES(NAME_ALONG)};
+static tile_form *const across_forms[] = {TILES(NAME_ACROSS)};
+
+/* A tile of up to TILE_ROWS rows and any number of columns. */
+static void tile_any(tile t, size_t rows, bool across) {
+    const size_t columns = t.columns;
+    for (size_t first = 0; first < columns; first += 16 * TILE_VECTORS) {
+        t.columns = columns - first < 16 * TILE_VECTORS ? columns - first : 16 * TILE_VECTORS;
+        const size_t form = ((t.columns + 15) / 16 - 1) * TILE_ROWS + rows - 1;
+        (across ? across_forms : along_forms)[form](&t);
+        t.b += 16 * TILE_VECTORS;
+        t.y += 16 * TILE_VECTORS;
+        if (t.bias) t.bias += 16 * TILE_VECTORS;
+        if (t.addend) t.addend += 16 * TILE_VECTORS;
+    }
+}
+
+/* Blocks of at most TILE_ROWS rows, as even as can be: 197 rows are 21 blocks of 9 and one of 8. */
+static size_t block_count(size_t rows) { return (rows + TILE_ROWS - 1) / TILE_ROWS; }
+static size_t block_begin(size_t rows, size_t block) {
+    const size_t count = block_count(rows), low = rows / count, more = rows % count;
+    return block * low + (block < more ? block : more);
+}
+
+#endif
