@@ -135,19 +135,17 @@ sv_status sv_atomic_write(sv_atomic_file *file, const void *bytes, size_t count,
     return SV_OK;
 }
 
-/* fsync of the folder that holds path. Some file systems do not know it (EINVAL): then there is nothing more to do. */
-static sv_status sync_folder(const char *path, sv_error *err)
+/* fsync of the folder that holds `beside`, a path that is cut for it: at this point nothing may need memory any more. Some file
+ * systems do not know it (EINVAL): then there is nothing more to do. */
+static sv_status sync_folder(char *beside, const char *path, sv_error *err)
 {
-    char *copy;
-    sv_status status = sv_text_copy(&copy, path, err);
-    if (status) return status;
-    int descriptor = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = open(dirname(beside), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool failed = sv_fault_here(SV_FAULT_SYNC);
     if (failed) errno = EIO;
     else failed = descriptor >= 0 && fsync(descriptor) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP;
+    sv_status status = SV_OK;
     if (failed) status = sv_fail(err, SV_FAULT, "%s: is written, but its folder could not be brought to disk: %m; it may not outlive a power cut", path);
     if (descriptor >= 0) close(descriptor);
-    sv_free(copy);
     return status;
 }
 
@@ -163,12 +161,13 @@ sv_status sv_atomic_commit(sv_atomic_file *file, sv_error *err)
     if (failed) errno = EIO;
     else failed = rename(file->temporary, file->path) < 0;
     if (failed) return sv_fail(err, SV_FAULT, "%s: the finished file could not take its name: %m", file->path);
-    sv_free(file->temporary);
+    char *renamed = file->temporary;
     file->temporary = NULL; /* from here on there is nothing to remove */
     bool closed = close(file->descriptor) == 0;
     file->descriptor = -1;
     if (!closed) status = sv_fail(err, SV_FAULT, "%s: closing failed: %m", file->path);
-    else status = sync_folder(file->path, err);
+    else status = sync_folder(renamed, file->path, err);
+    sv_free(renamed);
     sv_atomic_abandon(file);
     return status;
 }

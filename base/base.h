@@ -116,7 +116,9 @@ void sv_file_close(sv_file *file); /* accepts an all-zero struct */
 sv_status sv_file_read_all(const char *path, size_t max_bytes, sv_status code, unsigned char **bytes, size_t *count, sv_error *err) SV_MUST_CHECK;
 
 /* A file that appears whole or not at all: written beside `path` under a temporary name, flushed, synced, renamed, its folder
- * synced. Until _commit has returned SV_OK the old file stays. _abandon removes the temporary file; accepts committed and zero. */
+ * synced. Until _commit has returned SV_OK the old file stays (but where only the folder's sync failed: then the new one stands,
+ * whole, and the error says so). A second writer of the same path waits up to 2 s, then fails. _abandon removes the temporary
+ * file; accepts committed and zero. */
 typedef struct sv_atomic_file { int descriptor; char *path, *temporary; unsigned char *buffer; size_t buffered; uint64_t written; } sv_atomic_file;
 sv_status sv_atomic_open(sv_atomic_file *file, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_atomic_write(sv_atomic_file *file, const void *bytes, size_t count, sv_error *err) SV_MUST_CHECK;

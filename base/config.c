@@ -60,19 +60,19 @@ size_t sv_config_section_length(const char *key)
 
 typedef struct named { const char *name; } named;
 
-/* Near names first; else the same key in another section. */
+/* The same key in another section first; else a near name. */
 const char *sv_config_guess(const sv_config *config, const char *key, char *room, size_t room_bytes)
 {
     named *names;
     room[0] = 0;
     if (sv_alloc(&names, config->count * sizeof *names, "config", NULL)) return room;
     for (size_t i = 0; i < config->count; i++) names[i].name = config->entries[i].row->name;
-    const char *nearest = sv_kind_nearest(names, config->count, sizeof *names, key);
-    const char *dot = strchr(key, '.');
+    const char *nearest = NULL, *dot = strchr(key, '.');
     for (size_t i = 0; i < config->count && !nearest && dot; i++) {
         const char *other = strchr(names[i].name, '.');
         if (other && strcmp(other, dot) == 0) nearest = names[i].name;
     }
+    if (!nearest) nearest = sv_kind_nearest(names, config->count, sizeof *names, key);
     if (nearest) snprintf(room, room_bytes, "; did you mean '%s'?", nearest);
     sv_free(names);
     return room;
@@ -199,7 +199,7 @@ static bool may_be_empty(const sv_config_row *row)
 static sv_status parse_value(const parse_case *given, sv_config_value *value)
 {
     for (const char *c = given->text; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) return refuse(given, "holds a control character");
+        if (((unsigned char)*c < 0x20 && *c != '\t') || *c == 0x7f) return refuse(given, "holds a control character");
     sv_status status = sv_text_copy(&value->text, given->text, given->err);
     bool list = given->row->type == SV_CONFIG_INTS || given->row->type == SV_CONFIG_REALS;
     if (status || (!given->text[0] && !list && may_be_empty(given->row))) return status;

@@ -12,20 +12,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
+#ifndef __has_feature
+#define __has_feature(name) 0 /* gcc tells by macros of its own */
 #endif
-#endif
-#ifdef WITH_ASAN
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 #include <sanitizer/asan_interface.h>
 #define HIDE(address, bytes) ASAN_POISON_MEMORY_REGION(address, bytes)
 #define SHOW(address, bytes) ASAN_UNPOISON_MEMORY_REGION(address, bytes)
 #else
 #define HIDE(address, bytes) ((void)(address), (void)(bytes))
 #define SHOW(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+/* Sanitizers end the process where the system would say no; here no is an answer. */
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+#elif defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
 #endif
 
 enum { ALIGNMENT = 64 };
