@@ -1,4 +1,4 @@
-/* UTF-8, for base/ alone: what is a whole character, for text that goes to terminals and into JSON. */
+/* UTF-8, for the library itself: what is a whole character, for text that goes to terminals and into JSON. */
 #ifndef SIEVE_BASE_UTF8_H
 #define SIEVE_BASE_UTF8_H
 
