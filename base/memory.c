@@ -24,10 +24,12 @@
 #define SHOW(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
-/* Sanitizers end the process where the system would say no; here no is an answer. */
+/* Sanitizers end the process where the system would say no; here no is an answer. clang's OpenMP keeps its threads' memory. */
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:libomp.so\n"; }
 #elif defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
