@@ -1,0 +1,81 @@
+/* Measuring: the protocol by which a time becomes a number one may promise, how busy the machine was meanwhile, and a table of
+ * points measured by it. It calls what it is handed and knows nothing of models; latency/measure_model.h hands it models.
+ *
+ * Subjects are run in alternation (A B C, then C B A ...), so that a machine that slows down slows all of them alike. Warm-up runs
+ * are dropped. What counts is the median; p95 is told beside it. */
+#ifndef SIEVE_LATENCY_MEASURE_H
+#define SIEVE_LATENCY_MEASURE_H
+
+#include "latency/latency.h"
+
+/* ---- how busy the machine is ------------------------------------------------------------------------------------- */
+
+/* Clock ticks since boot of the CPUs this process may run on, and its own. */
+typedef struct sv_machine_times { double total, busy, stolen, own; } sv_machine_times;
+/* From /proc/stat and getrusage; all zero where the system does not tell. */
+sv_machine_times sv_machine_times_now(void);
+/* total, busy and stolen from the text of /proc/stat, over the CPUs for which counts(context, cpu) is true. False where it is not understood. */
+bool sv_machine_times_parse(sv_machine_times *out, const char *text, bool (*counts)(void *context, size_t cpu), void *context);
+typedef struct sv_machine_state { double others_share, stolen_share; } sv_machine_state; /* of the CPUs' time; 0 where unknown */
+sv_machine_state sv_machine_between(sv_machine_times before, sv_machine_times after);
+/* "others used 34 % of its cores and 2 % of its time was stolen", or "" where the machine was as good as idle. */
+const char *sv_machine_busy(char *room, size_t room_bytes, sv_machine_state state);
+
+/* ---- one measurement --------------------------------------------------------------------------------------------- */
+
+typedef struct sv_measure_options {
+    size_t warm_up, runs;       /* of each subject */
+    double seconds_most;        /* for all subjects together, warm-up included; it ends early, with at least runs_least timed runs of each */
+    double (*clock)(void *context); /* seconds; NULL: sv_now_seconds */
+    void *clock_context;
+} sv_measure_options;
+enum { SV_MEASURE_RUNS_LEAST = 3, SV_MEASURE_RUNS_MOST = 100000, SV_MEASURE_SUBJECTS_MOST = 16 };
+sv_measure_options sv_measure_defaults(void);           /* 10 and 50 runs, 5 s */
+
+typedef struct sv_measure_subject { sv_status (*run)(void *context, sv_error *err); void *context; } sv_measure_subject;
+
+typedef struct sv_measured {
+    size_t runs;
+    double median_ms, p95_ms, least_ms, most_ms, mean_ms;   /* p95: the smallest time that 95 % of the runs do not exceed */
+    double spread;                                          /* (75th - 25th percentile) / median */
+} sv_measured;
+
+/* Measures all subjects; out[i] belongs to subjects[i]. *machine (may be NULL): how busy it was. A failing run ends it with that failure;
+ * SV_INTERRUPTED after a signal; on failure out is untouched. */
+sv_status sv_latency_measure(const sv_measure_options *options, const sv_measure_subject *subjects, size_t count, sv_measured *out,
+                             sv_machine_state *machine, sv_error *err) SV_MUST_CHECK;
+/* Statistics of times in any order (ms; sorted in place); count > 0. */
+sv_measured sv_measured_from(double *times_ms, size_t count);
+
+/* ---- a table ----------------------------------------------------------------------------------------------------- */
+
+/* Counts of scored rows to measure (add E for n): the whole range with `packages` package tokens on top, 1, .95 .. .1 of the patches, and the
+ * `exact` ones (K_t + p_t of a plan; NULL: none). Rising, without duplicates and zeros; returns how many were written (at most `most`). */
+size_t sv_latency_grid(size_t patches, size_t packages, const size_t *exact, size_t exact_count, size_t *counts, size_t most);
+
+typedef struct sv_latency_point { sv_latency_op op; size_t batch, tokens; } sv_latency_point;
+
+/* What is measured: prepare makes op at that batch and token count ready (and may drop what it had ready before), run runs it once. */
+typedef struct sv_latency_bench {
+    void *context;
+    sv_status (*prepare)(void *context, sv_latency_point point, sv_error *err);
+    sv_status (*run)(void *context, sv_error *err);
+    void (*progress)(void *context, size_t done, size_t total); /* may be NULL */
+} sv_latency_bench;
+
+typedef struct sv_latency_quality {
+    double worst;               /* the largest share by which a point's two best medians differ */
+    size_t unsteady;            /* points that differ by more than the tolerance even so */
+    sv_machine_state machine;
+} sv_latency_quality;
+
+/* Measures all points twice, the second time in opposite order. Points whose medians differ by more than `tolerance`, or that are below a
+ * point with fewer tokens by more than noise, are measured again, three times at most. A point's row holds the better of its medians: what
+ * disturbs adds time. Rows are added to the table; on failure it is as before. */
+sv_status sv_latency_measure_points(sv_latency_table *table, const sv_latency_point *points, size_t count, const sv_measure_options *options,
+                                    double tolerance, const sv_latency_bench *bench, sv_latency_quality *quality, sv_error *err) SV_MUST_CHECK;
+
+/* device, cpu, threads, precision, isa, affinity, date, tool of this process and machine; precision "fp32" or "bf16". */
+void sv_latency_about_here(sv_latency_about *about, const char *precision);
+
+#endif

@@ -1,0 +1,21 @@
+/* What the files of the latency table share: the rows of its kinds and of its header. Nobody else includes this. */
+#ifndef SIEVE_LATENCY_TABLE_H
+#define SIEVE_LATENCY_TABLE_H
+
+#include "latency/latency.h"
+
+typedef struct sv_latency_kind { const char *name; } sv_latency_kind;
+extern const sv_latency_kind sv_latency_kinds[SV_LATENCY_OPS];
+
+/* A key of the header: a text of `room` bytes or a size_t at `offset` of sv_latency_about. In the order of the file. */
+typedef struct sv_latency_field { const char *name; bool is_text; size_t offset, room; bool needed; } sv_latency_field;
+extern const sv_latency_field sv_latency_fields[];
+extern const size_t sv_latency_field_count;
+
+int sv_latency_row_order(const sv_latency_row *a, const sv_latency_row *b);
+/* SV_MODEL_FILE where times fall with rising tokens beyond noise. */
+sv_status sv_latency_check_rise(const sv_latency_table *table, const char *name, sv_error *err) SV_MUST_CHECK;
+/* CRC-32 of zlib and PNG. */
+uint32_t sv_latency_sum(const char *bytes, size_t count);
+
+#endif
