@@ -37,7 +37,7 @@ hold() { # hold NAME COMMAND...
         echo "1 0 0" >> "$counts"
     else
         printf '%-62s    0 ok, 1 FAILED  %d s\n' "$name" $((SECONDS - start))
-        sed 's/^/    | /' "$work/out"
+        grep -vE "^  (cc|ld) |^make.*Target '" "$work/out" | sed 's/^/    | /'
         echo "0 1 0" >> "$counts"
     fi
 }
