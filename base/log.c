@@ -20,6 +20,12 @@ void sv_log_set(sv_log_sink *sink, void *context, sv_level most)
     pthread_mutex_unlock(&lock);
 }
 
+void sv_log_to_terminal(void *context, sv_level level, const char *line)
+{
+    (void)context;
+    sv_terminal_line(level == SV_WARNING ? "warning: " : "", line);
+}
+
 void sv_log(sv_level level, const char *format, ...)
 {
     char line[4096];
@@ -34,5 +40,5 @@ void sv_log(sv_level level, const char *format, ...)
     if (vsnprintf(line, sizeof line, format, arguments) < 0) line[0] = 0;
     va_end(arguments);
     if (sink) sink(context, level, line);
-    else sv_terminal_line(level == SV_WARNING ? "warning: " : "", line);
+    else sv_log_to_terminal(NULL, level, line);
 }
