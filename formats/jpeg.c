@@ -211,7 +211,11 @@ static sv_status rows_read(struct jpeg_job *job)
 static sv_status decode_steps(struct jpeg_job *job)
 {
     struct jpeg_decompress_struct *cinfo = &job->cinfo;
-    if (jpeg_read_header(cinfo, TRUE) != JPEG_HEADER_OK) return cut_off(job);
+    int found;
+    do /* tables may stand in a picture of their own before the picture */
+        found = jpeg_read_header(cinfo, FALSE);
+    while (found == JPEG_HEADER_TABLES_ONLY);
+    if (found != JPEG_HEADER_OK) return cut_off(job);
     if (cinfo->image_width != job->picture->width || cinfo->image_height != job->picture->height)
         return sv_fail(job->err, SV_DATA, "broken JPEG: it declares two sizes; fetch the file again");
     cinfo->out_color_space = cinfo->num_components == 4 ? JCS_CMYK : JCS_RGB;

@@ -308,7 +308,7 @@ sv_status sv_png_decode(sv_picture *out, const unsigned char *bytes, size_t coun
     rows.depth = png.depth;
     rows.colour = png.colour;
     rows.interlaced = png.interlaced;
-    memcpy(rows.palette, png.palette, sizeof rows.palette);
+    if (png.colour == PNG_PALETTE) memcpy(rows.palette, png.palette, sizeof rows.palette);
     status = sv_png_rows_start(&rows, err);
     if (!status) status = data_read(&png, &rows, err);
     if (!status) status = tail_read(&png, err);

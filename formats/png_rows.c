@@ -53,6 +53,15 @@ size_t sv_png_rows_first(size_t width, unsigned depth, unsigned colour, bool int
     return row_bytes_of(pass_width(width, interlaced ? 0 : PASS_WHOLE), pixel_bits(depth, colour));
 }
 
+/* What the stream leaves out is sample 0: black, or the first colour of the palette. */
+static void pixels_clear(uint8_t *rgb, size_t count, const uint8_t colour[3])
+{
+    if (!colour[0] && !colour[1] && !colour[2])
+        memset(rgb, 0, count * 3);
+    else
+        for (size_t i = 0; i < count; i++) memcpy(rgb + 3 * i, colour, 3);
+}
+
 sv_status sv_png_rows_start(sv_png_rows *rows, sv_error *err)
 {
     rows->bits = pixel_bits(rows->depth, rows->colour);
@@ -64,9 +73,9 @@ sv_status sv_png_rows_start(sv_png_rows *rows, sv_error *err)
     if (status) return status;
     rows->stream.zalloc = sv_zlib_alloc;
     rows->stream.zfree = sv_zlib_free;
-    /* Zeroed first only where rows do not come one after the other: a bomb of few bytes shall not touch all its pixels. */
+    /* Cleared first only where rows do not come one after the other: a bomb of few bytes shall not touch all its pixels. */
     rows->scattered = rows->interlaced || rows->width != rows->picture->width || rows->height != rows->picture->height;
-    if (rows->scattered) memset(rows->picture->rgb, 0, rows->picture->width * rows->picture->height * 3);
+    if (rows->scattered) pixels_clear(rows->picture->rgb, rows->picture->width * rows->picture->height, rows->palette);
     rows->started = inflateInit(&rows->stream) == Z_OK;
     return rows->started ? SV_OK : sv_fail(err, SV_FAULT, "no memory to unpack a PNG");
 }
@@ -217,9 +226,7 @@ sv_status sv_png_rows_take(sv_png_rows *rows, const unsigned char *piece, size_t
         row_advance(rows);
         if (code == Z_STREAM_END) rows->done = true;
     }
-    if (rows->done && !rows->scattered && rows->y < rows->height) {
-        size_t stride = rows->width * 3;
-        memset(rows->picture->rgb + rows->y * stride, 0, (rows->height - rows->y) * stride);
-    }
+    if (rows->done && !rows->scattered && rows->y < rows->height)
+        pixels_clear(rows->picture->rgb + rows->y * rows->width * 3, (rows->height - rows->y) * rows->width, rows->palette);
     return SV_OK;
 }

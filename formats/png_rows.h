@@ -10,11 +10,11 @@ enum { PNG_GREY = 0, PNG_RGB = 2, PNG_PALETTE = 3, PNG_GREY_ALPHA = 4, PNG_RGB_A
 
 /* All zero, then the first group is set, then sv_png_rows_start. */
 typedef struct sv_png_rows {
-    sv_picture *picture;            /* of its final size; what the stream leaves out becomes 0 */
+    sv_picture *picture;            /* of its final size; what the stream leaves out becomes sample 0 */
     size_t left, top, width, height; /* where in the picture the rows belong */
     unsigned depth, colour;         /* a pair that the PNG standard allows */
     bool interlaced;
-    uint8_t palette[768];           /* what the file does not define is 0 */
+    uint8_t palette[768];           /* of a palette picture, else 0; what the file does not define is 0 */
 
     z_stream stream;
     bool started, done, scattered;
