@@ -18,13 +18,12 @@ for program in "$BIN"/*; do
     install -m 755 "$program" "$root/bin/sieve-$(basename "$program")"
 done
 install -m 644 "$BUILD/libsieve.a" "$root/lib/"
+# Headers: sieve.h and what it leads to; the inner ones of a folder stay at home.
 [ -f include/sieve.h ] && install -m 644 include/sieve.h "$root/include/"
-for folder in base kernels autograd formats layers pruning latency data comm report eval train; do
-    for header in "$folder"/*.h; do
-        [ -f "$header" ] || continue
-        install -d "$root/include/sieve/$folder"
-        install -m 644 "$header" "$root/include/sieve/$folder/"
-    done
+headers=(*/*.h)
+[ -f include/sieve.h ] && read -r -a headers < <("${CC:-cc}" -I. -MM include/sieve.h | tr -d '\\\n' | cut -d: -f2; echo)
+for header in "${headers[@]}"; do
+    [ "$header" = include/sieve.h ] || install -D -m 644 "$header" "$root/include/sieve/$header"
 done
 if [ -d configs ]; then
     find configs -name '*.ini' -print0 | while IFS= read -r -d '' config; do
