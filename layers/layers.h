@@ -1,0 +1,114 @@
+/* Layers: models made of ops. A backbone is one family (a file) with a row a size; a model is a backbone at given sizes with its named
+ * parameters. It records itself on a tape piece by piece, so that pruning can stand between its blocks. Nothing here knows pruning,
+ * training or command lines. */
+#ifndef SIEVE_LAYERS_LAYERS_H
+#define SIEVE_LAYERS_LAYERS_H
+
+#include "autograd/autograd.h"
+#include "base/config.h"
+
+/* Sizes of a model. In a row of the table: its defaults; in a config: 0 takes the row's. */
+typedef struct sv_model_options {
+    size_t image;               /* pixels a side */
+    size_t patch, width, depth, heads;
+    double mlp_ratio;           /* hidden width of the MLP / width */
+    size_t classes;
+    bool distilled;             /* a distillation token and head beside the class token's */
+    double norm_eps;
+    double drop_path;           /* of the last block; block i gets i/(depth-1) of it */
+    double dropout;             /* behind embedding, projection and MLP */
+} sv_model_options;
+
+/* How attention treats a policy: the default keeps live rows first and is exact (spec SPViT 3); plain is the reference's masked softmax with
+ * eps, its maximum over all keys or the visible ones. clamp cuts the exponent of a dropped key in the gradient of its decision. */
+typedef struct sv_attention_form { bool plain; double eps; bool top_all; double clamp; } sv_attention_form;
+
+typedef struct sv_backbone sv_backbone;
+typedef struct sv_model {
+    const sv_backbone *backbone;
+    sv_model_options options;
+    sv_attention_form attention;    /* may be set before recording */
+    sv_parameters *parameters;  /* owned; a pruning method adds its own before sv_model_allocate */
+    void *slots;                /* the family's: pointers to its parameters */
+} sv_model;
+
+/* What a family must do. Every function but create may assume the model is allocated. */
+typedef struct sv_family {
+    const char *name;           /* "vit" */
+    sv_status (*declare)(sv_model *model, sv_error *err);       /* parameters and slots */
+    void (*initialise)(sv_model *model, uint64_t seed);         /* from scratch (spec backbones 3.11) */
+    sv_tensor *(*embed)(sv_tape *tape, const sv_model *model, sv_tensor *picture);
+    sv_tensor *(*block)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+    sv_tensor *(*finish)(sv_tape *tape, const sv_model *model, sv_tensor *x);
+    sv_tensor *(*head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+    uint64_t (*block_macs)(const sv_model *model, size_t tokens);
+    uint64_t (*fixed_macs)(const sv_model *model);
+    const char *const *head_names;  /* parameters that depend on the class count, ends with NULL */
+} sv_family;
+
+struct sv_backbone { const char *name; const sv_family *family; sv_model_options options; const char *help; };
+extern const sv_backbone sv_backbones[];
+extern const size_t sv_backbone_count;
+/* NULL where there is none of that name. */
+const sv_backbone *sv_backbone_find(const char *name);
+
+/* Declares a model: backbone row, with the members of `options` that are not 0 (false, negative for drop_path, dropout) put over it.
+ * SV_USAGE: unknown name (with the nearest), image not a multiple of patch, width not of heads, a size of 0 or beyond reason. */
+sv_status sv_model_create(sv_model **out, const char *backbone, const sv_model_options *options, sv_error *err) SV_MUST_CHECK;
+/* Makes the blocks; all parameters zero. */
+sv_status sv_model_allocate(sv_model *model, bool with_gradients, sv_error *err) SV_MUST_CHECK;
+void sv_model_initialise(sv_model *model, uint64_t seed);
+void sv_model_destroy(sv_model *model);
+
+size_t sv_model_patches(const sv_model *model);     /* N0 */
+size_t sv_model_prefix(const sv_model *model);      /* E: rows in front of the patches, never dropped: 1, with distillation 2 */
+size_t sv_model_depth(const sv_model *model);
+/* Multiply-adds of the parts at n tokens (spec latency 4.1), and of the whole dense model. */
+uint64_t sv_model_block_macs(const sv_model *model, size_t tokens);
+uint64_t sv_model_fixed_macs(const sv_model *model);    /* patch embedding and head */
+uint64_t sv_model_macs(const sv_model *model);
+
+/* ---- recording --------------------------------------------------------------------------------------------------- */
+
+/* picture: one row of 3*image*image numbers -> tokens [E+N0, D]. Ends a segment. */
+sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
+/* Block `index` over tokens x; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
+sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* The last norm, over all rows of x. */
+sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
+/* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
+sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+/* Logits of the dense model: embed, blocks, finish of the first rows alone, head. */
+sv_tensor *sv_model_record_dense(sv_tape *tape, const sv_model *model, sv_tensor *picture);
+
+/* ---- weights from files ------------------------------------------------------------------------------------------ */
+
+typedef enum sv_position_resize { SV_RESIZE_BICUBIC, SV_RESIZE_BICUBIC_AA, SV_RESIZE_BILINEAR } sv_position_resize;
+
+typedef struct sv_load_options {
+    sv_position_resize resize;
+    bool optional_selectors;    /* parameters "selectors." may be absent (then they keep their values) */
+    bool need_all;              /* nothing may be missing, made anew or resized: checkpoints of our own */
+} sv_load_options;
+
+/* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a
+ * head of another class count is made anew (normal .02, seed) and said; is_new (NULL, or [parameters->count]) tells which parameters
+ * were not filled. Missing, unexpected and misshapen tensors are listed in one table: needed and missing is SV_MODEL_FILE, and the
+ * model is as before. */
+sv_status sv_model_load(sv_model *model, const char *path, const sv_load_options *options, uint64_t seed, bool *is_new, sv_error *err) SV_MUST_CHECK;
+/* Resizes positions [from*from, width] to [to*to, width] (spec backbones 3.10). */
+sv_status sv_positions_resize(sv_real *to, size_t to_side, const sv_real *from, size_t from_side, size_t width, sv_position_resize how, sv_error *err) SV_MUST_CHECK;
+
+/* ---- text and config --------------------------------------------------------------------------------------------- */
+
+/* What rebuilds the model, as lines "key value": goes into checkpoints as "sieve.model". */
+void sv_model_print(const sv_model *model, sv_text *text);
+/* Declares (not allocates) a model from such text. */
+sv_status sv_model_parse(sv_model **out, const char *text, const char *path, sv_error *err) SV_MUST_CHECK;
+
+extern const sv_config_group sv_model_config;       /* the [model] keys */
+/* Declares a model from [model]; image size and class count come from the data (0: the row's). */
+sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t image, size_t classes, sv_error *err) SV_MUST_CHECK;
+sv_load_options sv_load_options_from_config(const sv_config *config);
+
+#endif

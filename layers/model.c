@@ -1,0 +1,148 @@
+/* A model: a row of the table of backbones, with the sizes of a run put over it, and the calls that go to its family. */
+#include "layers/layers.h"
+#include "layers/vit.h"
+#include "autograd/ops.h"
+
+#include <math.h>
+
+#define VIT(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
+#define DISTILLED(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6, .distilled = true }
+const sv_backbone sv_backbones[] = {
+    { "deit_t", &sv_family_vit, VIT(192, 3), "DeiT-T, also ViT-Ti/16: 5.7 M parameters, 1.25 GMAC" },
+    { "deit_s", &sv_family_vit, VIT(384, 6), "DeiT-S, also ViT-S/16: 22.1 M parameters, 4.6 GMAC" },
+    { "deit_b", &sv_family_vit, VIT(768, 12), "DeiT-B, also ViT-B/16: 86.6 M parameters, 17.6 GMAC" },
+    { "deit_t_distilled", &sv_family_vit, DISTILLED(192, 3), "DeiT-T with a distillation token" },
+    { "deit_s_distilled", &sv_family_vit, DISTILLED(384, 6), "DeiT-S with a distillation token" },
+    { "deit_b_distilled", &sv_family_vit, DISTILLED(768, 12), "DeiT-B with a distillation token" },
+    { "vit_t", &sv_family_vit, VIT(192, 3), "ViT-Ti/16 (timm vit_tiny_patch16_224)" },
+    { "vit_s", &sv_family_vit, VIT(384, 6), "ViT-S/16 (timm vit_small_patch16_224)" },
+    { "vit_b", &sv_family_vit, VIT(768, 12), "ViT-B/16 (timm vit_base_patch16_224)" },
+    { "vit_nano", &sv_family_vit, { .image = 64, .patch = 8, .width = 96, .depth = 6, .heads = 3, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
+      "a small ViT that learns the built-in pictures in minutes" },
+    { "vit_test", &sv_family_vit, { .image = 16, .patch = 4, .width = 32, .depth = 4, .heads = 2, .mlp_ratio = 2, .classes = 5, .norm_eps = 1e-6 },
+      "a very small ViT for the checks" },
+};
+const size_t sv_backbone_count = SV_COUNT(sv_backbones);
+
+const sv_backbone *sv_backbone_find(const char *name) { return SV_KIND_FIND(sv_backbones, name); }
+
+static sv_status unknown_backbone(const char *name, sv_error *err)
+{
+    const char *near = sv_kind_nearest(sv_backbones, sv_backbone_count, sizeof sv_backbones[0], name);
+    sv_text list = { 0 };
+    sv_kind_list(sv_backbones, sv_backbone_count, sizeof sv_backbones[0], &list);
+    sv_status status = sv_fail(err, SV_USAGE, "model.arch = '%s' is unknown%s%s%s; known: %s", name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+                               list.data ? list.data : "");
+    sv_text_clear(&list);
+    return status;
+}
+
+static void put_over(sv_model_options *o, const sv_model_options *given)
+{
+    if (given->image) o->image = given->image;
+    if (given->patch) o->patch = given->patch;
+    if (given->width) o->width = given->width;
+    if (given->depth) o->depth = given->depth;
+    if (given->heads) o->heads = given->heads;
+    if (given->classes) o->classes = given->classes;
+    if (given->mlp_ratio > 0) o->mlp_ratio = given->mlp_ratio;
+    if (given->norm_eps > 0) o->norm_eps = given->norm_eps;
+    if (given->drop_path > 0) o->drop_path = given->drop_path;
+    if (given->dropout > 0) o->dropout = given->dropout;
+    o->distilled = o->distilled || given->distilled;
+}
+
+static sv_status check(const sv_model_options *o, const char *name, sv_error *err)
+{
+    double hidden = o->mlp_ratio * (double)o->width;
+    if (!o->image || !o->patch || !o->width || !o->depth || !o->heads || !o->classes)
+        return sv_fail(err, SV_USAGE, "model '%s' has a size of 0", name);
+    if (o->image > 8192 || o->patch > 1024 || o->width > 65536 || o->depth > 1024 || o->heads > 1024 || o->classes > 10000000 || o->mlp_ratio > 64)
+        return sv_fail(err, SV_USAGE, "model '%s' has a size beyond reason (image %zu, patch %zu, width %zu, depth %zu, heads %zu, classes %zu)", name, o->image, o->patch,
+                       o->width, o->depth, o->heads, o->classes);
+    if (o->image % o->patch)
+        return sv_fail(err, SV_USAGE, "data.image_size = %zu is not a multiple of the model's patch of %zu pixels; nearest: %zu or %zu", o->image, o->patch,
+                       o->image / o->patch * o->patch ? o->image / o->patch * o->patch : o->patch, (o->image / o->patch + 1) * o->patch);
+    if (o->width % o->heads) return sv_fail(err, SV_USAGE, "model.width = %zu is not a multiple of model.heads = %zu", o->width, o->heads);
+    if (fabs(hidden - floor(hidden + 0.5)) > 1e-6) return sv_fail(err, SV_USAGE, "model.mlp_ratio = %g times model.width = %zu is not a whole number", o->mlp_ratio, o->width);
+    return SV_OK;
+}
+
+sv_status sv_model_create(sv_model **out, const char *backbone, const sv_model_options *options, sv_error *err)
+{
+    const sv_backbone *row = sv_backbone_find(backbone);
+    sv_model *model = NULL;
+    if (!row) return unknown_backbone(backbone, err);
+    sv_status status = sv_alloc_zero(&model, sizeof *model, "model", err);
+    if (status) return status;
+    model->backbone = row;
+    model->options = row->options;
+    model->attention.clamp = 30;
+    if (options) put_over(&model->options, options);
+    status = check(&model->options, backbone, err);
+    if (!status) status = sv_parameters_create(&model->parameters, err);
+    if (!status) status = row->family->declare(model, err);
+    if (status) {
+        sv_model_destroy(model);
+        return status;
+    }
+    *out = model;
+    return SV_OK;
+}
+
+void sv_model_destroy(sv_model *model)
+{
+    if (!model) return;
+    sv_parameters_destroy(model->parameters);
+    sv_free(model->slots);
+    sv_free(model);
+}
+
+sv_status sv_model_allocate(sv_model *model, bool with_gradients, sv_error *err) { return sv_parameters_allocate(model->parameters, with_gradients, err); }
+
+void sv_model_initialise(sv_model *model, uint64_t seed)
+{
+    model->backbone->family->initialise(model, seed);
+    sv_parameters_changed(model->parameters);
+}
+
+size_t sv_model_patches(const sv_model *model)
+{
+    size_t side = model->options.image / model->options.patch;
+    return side * side;
+}
+
+size_t sv_model_prefix(const sv_model *model) { return model->options.distilled ? 2 : 1; }
+size_t sv_model_depth(const sv_model *model) { return model->options.depth; }
+
+uint64_t sv_model_block_macs(const sv_model *model, size_t tokens) { return model->backbone->family->block_macs(model, tokens); }
+uint64_t sv_model_fixed_macs(const sv_model *model) { return model->backbone->family->fixed_macs(model); }
+
+uint64_t sv_model_macs(const sv_model *model)
+{
+    return sv_model_fixed_macs(model) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
+}
+
+sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture)
+{
+    sv_tensor *x = model->backbone->family->embed(tape, model, picture);
+    sv_tape_cut(tape);
+    return x;
+}
+
+sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    x = model->backbone->family->block(tape, model, index, x, policy);
+    sv_tape_cut(tape);
+    return x;
+}
+
+sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
+sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
+
+sv_tensor *sv_model_record_dense(sv_tape *tape, const sv_model *model, sv_tensor *picture)
+{
+    sv_tensor *x = sv_model_embed(tape, model, picture);
+    for (size_t i = 0; i < model->options.depth; i++) x = sv_model_block(tape, model, i, x, NULL);
+    return sv_model_head(tape, model, sv_model_finish(tape, model, sv_tape_slice_rows(tape, x, 0, sv_model_prefix(model))));
+}
