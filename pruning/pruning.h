@@ -1,0 +1,136 @@
+/* Pruning: how tokens are scored, dropped and packed. A method adds its parameters to a model, records the masked form that is trained and
+ * the form in which tokens really leave, and the losses. Nothing here knows training loops, files of pictures or clocks.
+ * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
+#ifndef SIEVE_PRUNING_PRUNING_H
+#define SIEVE_PRUNING_PRUNING_H
+
+#include "autograd/ops.h"
+#include "layers/layers.h"
+
+enum { SV_MOST_STAGES = 6 };
+
+typedef enum sv_decision_rule { SV_RULE_THRESHOLD, SV_RULE_TOPK, SV_RULE_ARGMAX, SV_RULE_GUMBEL } sv_decision_rule;
+typedef enum sv_package_choice { SV_CHOICE_WAVG, SV_CHOICE_SUM, SV_CHOICE_MEAN, SV_CHOICE_NONE } sv_package_choice;
+
+/* What a deployed model must know: stored with it ("sieve.plan"). */
+typedef struct sv_pruning_plan {
+    size_t stages;                      /* 0: dense */
+    size_t at[SV_MOST_STAGES];          /* selector t stands before block at[t] */
+    double keep[SV_MOST_STAGES];        /* rho_t */
+    double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
+    size_t count[SV_MOST_STAGES];       /* floor(N0 rho_t + 1e-9) */
+    sv_decision_rule rule;
+    sv_package_choice package;
+    sv_package_empty empty;
+    size_t min_keep;                    /* patches that always stay */
+} sv_pruning_plan;
+
+typedef enum sv_ratio_form { SV_RATIO_PENALTY, SV_RATIO_LAGRANGE } sv_ratio_form;
+
+typedef struct sv_pruning_options {
+    sv_pruning_plan plan;
+    double mask_eps; bool mask_all;     /* reference forms of the masked attention; 0, false: exact */
+    double mask_clamp, tau;
+    bool ratio_per_image, keep_bias;    /* keep_bias: selectors start at the targets instead of one half */
+    sv_ratio_form ratio_form;
+    double ratio_weight, kl_weight, token_weight, latency_weight, multiplier_rate;
+} sv_pruning_options;
+
+typedef struct sv_pruning sv_pruning;
+typedef struct sv_method { const char *name, *help; bool selects; } sv_method;
+extern const sv_method sv_methods[];
+extern const size_t sv_method_count;
+
+/* ---- config ------------------------------------------------------------------------------------------------------ */
+
+extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
+/* For a model of that depth and N0 patches. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
+sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, size_t depth, size_t patches, sv_error *err) SV_MUST_CHECK;
+/* Puts new keep ratios into a plan, with their counts. */
+void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches);
+
+/* ---- selectors of a model ---------------------------------------------------------------------------------------- */
+
+/* Declares selectors.T.* in the model (before it is allocated). plan.stages may be 0: then there are none. */
+sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err) SV_MUST_CHECK;
+void sv_pruning_destroy(sv_pruning *pruning);
+/* Selectors from scratch: normal .02, biases 0 (spec training 10), with keep_bias the output starts at logit(rho_t / rho_(t-1)). */
+void sv_pruning_initialise(sv_pruning *pruning, uint64_t seed);
+const sv_pruning_options *sv_pruning_options_of(const sv_pruning *pruning);
+sv_pruning_plan *sv_pruning_plan_of(sv_pruning *pruning);
+const sv_model *sv_pruning_model(const sv_pruning *pruning);
+
+/* Scores of selector `stage` for u [n,D] (all rows but the prefix) with their policy [n,1]: a [n,1] logit of keep, *score [n,1] (spec 2.2-2.4). */
+sv_tensor *sv_selector_record(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_tensor *u, sv_tensor *policy, sv_tensor **score);
+
+/* ---- the training form ------------------------------------------------------------------------------------------- */
+
+typedef struct sv_training_tape {
+    sv_tape *tape;
+    size_t stages;
+    /* inputs */
+    sv_tensor *picture, *target;            /* [1,3*image*image], [1,K] soft targets */
+    sv_tensor *noise[SV_MOST_STAGES];       /* [N0,1] logistic, by patch; NULL unless noise is given */
+    sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss */
+    sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
+    /* results, kept */
+    sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms;    /* per batch [1]; NULL where there is no such term */
+    sv_tensor *logits, *teacher_logits;     /* [1,K] */
+    sv_tensor *share[SV_MOST_STAGES];       /* [1,1] kept share of each picture */
+    sv_tensor *a[SV_MOST_STAGES], *score[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *origin[SV_MOST_STAGES]; /* [n,1], rows as they stood before the selector */
+    sv_tensor *package[SV_MOST_STAGES], *package_policy[SV_MOST_STAGES];
+} sv_training_tape;
+
+typedef struct sv_training_choice {
+    size_t images, lanes;
+    bool given_noise;           /* noise tensors are inputs instead of drawn */
+    bool details;               /* keep score, keep, origin and package of every stage for reading */
+} sv_training_choice;
+
+/* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense) and losses, and plans the tape.
+ * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]. */
+sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err) SV_MUST_CHECK;
+void sv_training_clear(sv_training_tape *training);
+/* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. */
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier);
+/* Mean kept share of each stage over the last step's pictures; mean and deviation of the decision logits of patches alive before. */
+typedef struct sv_stage_report { double share, mean, deviation, decided; } sv_stage_report; /* decided: share of tokens with |a| > 2 */
+void sv_training_report(const sv_training_tape *training, size_t images, sv_stage_report *stages);
+
+/* ---- the deployed form ------------------------------------------------------------------------------------------- */
+
+typedef struct sv_removal_tape {
+    sv_tape *tape;
+    size_t stages;
+    sv_tensor *picture;                     /* input */
+    sv_tensor *value;                       /* per-batch input [stages]: thresholds or counts; set by sv_removal_set_plan */
+    sv_tensor *logits;                      /* [1,K], kept */
+    sv_tensor *a[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *before[SV_MOST_STAGES]; /* [n,1] decision logits, decisions, origins of the rows scored; kept */
+    sv_tensor *after[SV_MOST_STAGES];       /* SV_INDEX [n',1] origins of the rows that go on, prefix rows (-1) and packages (-2..) included; kept */
+} sv_removal_tape;
+
+/* plan NULL or without stages: the dense model. Rule and package form are fixed when recorded, thresholds and counts are not. */
+sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err) SV_MUST_CHECK;
+void sv_removal_clear(sv_removal_tape *removal);
+void sv_removal_set_plan(sv_removal_tape *removal, const sv_pruning_plan *plan);
+/* Patches kept by stage `stage` for an image of the last run. */
+size_t sv_removal_kept(const sv_removal_tape *removal, size_t stage, size_t image);
+
+/* The threshold at which the share `keep` * patches * pictures of the values sigmoid(a) pass; values is sorted in place. Halfway between the last
+ * that passes and the first that does not. */
+double sv_threshold_for(double *values, size_t count, double wanted);
+
+/* ---- work -------------------------------------------------------------------------------------------------------- */
+
+uint64_t sv_selector_macs(const sv_model *model, size_t rows);      /* rows scored: all tokens but the prefix */
+/* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
+uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
+/* Of one training step's picture: teacher, student forward, backward with the exact savings (spec exact savings 3). */
+uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, bool teacher);
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+void sv_plan_print(const sv_pruning_plan *plan, sv_text *text);     /* lines "key value..."; exact */
+sv_status sv_plan_parse(sv_pruning_plan *plan, const char *text, const char *path, sv_error *err) SV_MUST_CHECK;
+
+#endif
