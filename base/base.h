@@ -63,7 +63,8 @@ bool sv_align_up(size_t *out, size_t value, size_t unit) SV_MUST_CHECK;
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Every allocation of Sieve goes through these: 64-byte aligned, counted by label, able to fail on demand (base/fault.h).
- * `pointer` is the address of a pointer variable of any type; it is set on success alone. Zero bytes give a valid pointer. */
+ * `pointer` is the address of a pointer variable of any type; it is set on success alone. Zero bytes give a valid pointer.
+ * `label` says what for ("activations"); it is kept, so it must be a literal. */
 sv_status sv_alloc(void *pointer, size_t bytes, const char *label, sv_error *err) SV_MUST_CHECK;
 sv_status sv_alloc_zero(void *pointer, size_t bytes, const char *label, sv_error *err) SV_MUST_CHECK;
 /* Makes room for at least `need` items of `item_bytes` in *pointer, which holds *capacity of them: at least doubles.
@@ -74,6 +75,9 @@ void sv_free(void *pointer);
 /* Bytes now held, the most ever held, and how many allocations have been made: the checks count that steps make none. */
 typedef struct sv_memory { size_t bytes_now, bytes_peak, allocations, live; } sv_memory;
 sv_memory sv_memory_now(void);
+/* The same by label, in the order of first use, into the first `room` rows; returns how many labels there are. */
+typedef struct sv_memory_label { const char *label; size_t bytes_now, bytes_peak; } sv_memory_label;
+size_t sv_memory_labels(sv_memory_label *rows, size_t room);
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
@@ -151,7 +155,7 @@ void sv_log_set(sv_log_sink *sink, void *context, sv_level most); /* NULL: the d
 sv_log_sink sv_log_to_terminal;             /* the default sink, for sinks that hand lines on; context is not read */
 void sv_log(sv_level level, const char *format, ...) SV_PRINTF(2, 3);
 /* A line that is rewritten in place on a terminal (standard error) and, in a pipe, printed as a plain line at most every 10 s.
- * _end leaves the last state standing (terminal) and gives the line back to ordinary messages. */
+ * Nothing below SV_INFO. _end leaves the last state standing (terminal) and gives the line back to ordinary messages. */
 void sv_progress(const char *format, ...) SV_PRINTF(1, 2);
 void sv_progress_end(void);
 /* "1 h 03 min", "4 min 10 s", "12.3 s": for time left and time taken. */
@@ -210,7 +214,7 @@ typedef enum sv_isa { SV_ISA_C, SV_ISA_AVX2, SV_ISA_AVX512, SV_ISA_AVX512_BF16, 
 sv_isa sv_isa_now(void);
 sv_status sv_isa_check(sv_error *err) SV_MUST_CHECK;
 const char *sv_isa_name(sv_isa isa);
-size_t sv_cores(void);                      /* CPUs this process may run on, at least 1 */
+size_t sv_cores(void);                      /* CPUs this process may use (affinity, quota of its container), at least 1 */
 /* "Intel(R) Xeon(R) ..., 2 cores" into room. */
 const char *sv_machine_name(char *room, size_t room_bytes);
 double sv_machine_load(void);               /* runnable processes over the last minute; -1 where unknown */

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,14 +73,6 @@ const char *sv_isa_name(sv_isa isa)
     return "unknown";
 }
 
-size_t sv_cores(void)
-{
-    cpu_set_t allowed;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) return (size_t)CPU_COUNT(&allowed);
-    long online = sysconf(_SC_NPROCESSORS_ONLN); /* more than 1024 CPUs do not fit a cpu_set_t */
-    return online > 0 ? (size_t)online : 1;
-}
-
 /* The start of a small system file, with a zero byte behind it; empty where there is none. */
 static void read_start(char *room, size_t room_bytes, const char *path)
 {
@@ -87,6 +80,40 @@ static void read_start(char *room, size_t room_bytes, const char *path)
     ssize_t got = descriptor < 0 ? 0 : read(descriptor, room, room_bytes - 1);
     room[got > 0 ? got : 0] = 0;
     if (descriptor >= 0) close(descriptor);
+}
+
+/* CPUs a container grants: quota over period, rounded up; 0 where there is no quota. Version 2 keeps
+ * both in one file ("max" for no quota), version 1 in two (-1 for none). */
+static size_t cores_of_quota(void)
+{
+    char room[64];
+    double quota = 0, period = 0;
+    read_start(room, sizeof room, "/sys/fs/cgroup/cpu.max");
+    if (sscanf(room, "%lf %lf", &quota, &period) != 2) {
+        read_start(room, sizeof room, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+        if (sscanf(room, "%lf", &quota) != 1) return 0;
+        read_start(room, sizeof room, "/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+        if (sscanf(room, "%lf", &period) != 1) return 0;
+    }
+    return quota > 0 && period > 0 && quota / period < 1e6 ? (size_t)(quota / period + 0.999) : 0;
+}
+
+static size_t count_cores(void)
+{
+    cpu_set_t allowed;
+    long online = sysconf(_SC_NPROCESSORS_ONLN); /* more than 1024 CPUs do not fit a cpu_set_t */
+    size_t cores = online > 0 ? (size_t)online : 1, quota = cores_of_quota();
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0 && CPU_COUNT(&allowed) > 0) cores = (size_t)CPU_COUNT(&allowed);
+    return quota && quota < cores ? quota : cores;
+}
+
+/* Counted once: a region asks each time. */
+size_t sv_cores(void)
+{
+    static atomic_size_t counted;
+    size_t cores = atomic_load_explicit(&counted, memory_order_relaxed);
+    if (!cores) atomic_store_explicit(&counted, cores = count_cores(), memory_order_relaxed);
+    return cores;
 }
 
 const char *sv_machine_name(char *room, size_t room_bytes)

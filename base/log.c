@@ -26,15 +26,22 @@ void sv_log_to_terminal(void *context, sv_level level, const char *line)
     sv_terminal_line(level == SV_WARNING ? "warning: " : "", line);
 }
 
+bool sv_log_wants(sv_level level)
+{
+    pthread_mutex_lock(&lock);
+    bool wanted = level <= current_most && level != SV_QUIET;
+    pthread_mutex_unlock(&lock);
+    return wanted;
+}
+
 void sv_log(sv_level level, const char *format, ...)
 {
     char line[4096];
+    if (!sv_log_wants(level)) return;
     pthread_mutex_lock(&lock);
     sv_log_sink *sink = current_sink;
     void *context = current_context;
-    bool wanted = level <= current_most && level != SV_QUIET;
     pthread_mutex_unlock(&lock);
-    if (!wanted) return;
     va_list arguments;
     va_start(arguments, format);
     if (vsnprintf(line, sizeof line, format, arguments) < 0) line[0] = 0;

@@ -38,22 +38,36 @@ const char *__tsan_default_options(void) { return "allocator_may_return_null=1";
 enum { ALIGNMENT = 64 };
 static const uint64_t MAGIC = 0x5349455645424c4bu;
 
+enum { MOST_LABELS = 128 }; /* in the whole program; more share the last row */
+
+typedef struct label_row { _Atomic(const char *) label; atomic_size_t bytes_now, bytes_peak; } label_row;
+
 typedef struct block_head {
     uint64_t magic;
     size_t bytes;
-    const char *label;
+    label_row *label;
 } block_head;
 _Static_assert(sizeof(block_head) <= ALIGNMENT, "the head fits before the caller's first byte");
 
 static atomic_size_t bytes_now, bytes_peak, allocations, live;
+static label_row labels[MOST_LABELS];
 
-static void count_block(size_t bytes)
+/* The row of a label, taken at its first use. Rows are never given back, so a pointer to one stays good. */
+static label_row *row_of(const char *label)
 {
-    size_t now = atomic_fetch_add(&bytes_now, bytes) + bytes;
-    size_t peak = atomic_load(&bytes_peak);
-    while (now > peak && !atomic_compare_exchange_weak(&bytes_peak, &peak, now)) continue;
-    atomic_fetch_add(&allocations, 1);
-    atomic_fetch_add(&live, 1);
+    for (size_t i = 0; i < MOST_LABELS; i++) {
+        const char *there = atomic_load_explicit(&labels[i].label, memory_order_acquire);
+        if (!there && atomic_compare_exchange_strong(&labels[i].label, &there, label)) return &labels[i];
+        if (there == label || strcmp(there, label) == 0) return &labels[i];
+    }
+    return &labels[MOST_LABELS - 1];
+}
+
+static void add_bytes(atomic_size_t *sum, atomic_size_t *most, size_t bytes)
+{
+    size_t now = atomic_fetch_add(sum, bytes) + bytes;
+    size_t peak = atomic_load(most);
+    while (now > peak && !atomic_compare_exchange_weak(most, &peak, now)) continue;
 }
 
 sv_status sv_alloc(void *pointer, size_t bytes, const char *label, sv_error *err)
@@ -64,11 +78,15 @@ sv_status sv_alloc(void *pointer, size_t bytes, const char *label, sv_error *err
     if (refused || sv_add_size(&whole, bytes, ALIGNMENT) || whole > PTRDIFF_MAX || posix_memalign(&block, ALIGNMENT, whole))
         return sv_fail(err, SV_FAULT, "out of memory: %s needs %zu bytes, %zu are in use; use a smaller batch or a machine with more memory",
                        label, bytes, atomic_load(&bytes_now));
-    *(block_head *)block = (block_head){ MAGIC, bytes, label };
+    label_row *row = row_of(label);
+    *(block_head *)block = (block_head){ MAGIC, bytes, row };
     HIDE(block, ALIGNMENT);
     void *user = (char *)block + ALIGNMENT;
     memcpy(pointer, &user, sizeof user);
-    count_block(bytes);
+    add_bytes(&bytes_now, &bytes_peak, bytes);
+    add_bytes(&row->bytes_now, &row->bytes_peak, bytes);
+    atomic_fetch_add(&allocations, 1);
+    atomic_fetch_add(&live, 1);
     return SV_OK;
 }
 
@@ -90,6 +108,7 @@ void sv_free(void *pointer)
     assert(head->magic == MAGIC && "freed once, and only what sv_alloc gave");
     head->magic = 0;
     atomic_fetch_sub(&bytes_now, head->bytes);
+    atomic_fetch_sub(&head->label->bytes_now, head->bytes);
     atomic_fetch_sub(&live, 1);
     free(head);
 }
@@ -115,4 +134,13 @@ sv_status sv_grow(void *pointer, size_t *capacity, size_t need, size_t item_byte
 sv_memory sv_memory_now(void)
 {
     return (sv_memory){ atomic_load(&bytes_now), atomic_load(&bytes_peak), atomic_load(&allocations), atomic_load(&live) };
+}
+
+size_t sv_memory_labels(sv_memory_label *rows, size_t room)
+{
+    size_t count = 0;
+    for (; count < MOST_LABELS && atomic_load(&labels[count].label); count++)
+        if (count < room)
+            rows[count] = (sv_memory_label){ atomic_load(&labels[count].label), atomic_load(&labels[count].bytes_now), atomic_load(&labels[count].bytes_peak) };
+    return count;
 }

@@ -2,7 +2,11 @@
 #ifndef SIEVE_BASE_TERMINAL_H
 #define SIEVE_BASE_TERMINAL_H
 
+#include "base/base.h"
+
 /* Writes one finished line to standard error, above the live line where one stands. */
 void sv_terminal_line(const char *before, const char *line);
+/* Whether messages of this level are wanted now. */
+bool sv_log_wants(sv_level level);
 
 #endif

@@ -24,4 +24,4 @@ git ls-files --cached --others --exclude-standard -- "${order[@]/%//*.[ch]}" |
                 wrong++
             }
         }
-        END { exit wrong > 0 }'
+        END { exit wrong > 0 }' || exit 1 # xargs has codes of its own

@@ -53,18 +53,19 @@ def fit(function, low, high, degree, local=False):
     return [float(c) for c in result[:degree + 1]]
 
 
-def pieces(function, high, count, degree, over_x):
-    """Transposed for lookup: row d holds coefficient d of every piece. The first piece is x times a fit of over_x, so that
-    it is exactly zero at zero."""
-    step = Decimal(high) / count
+def pieces(function, over_x):
+    """16 pieces of width 5.6/15.5 around 0, 1 .. 15 widths, in the place -1/2..1/2 within a piece; row d holds coefficient d of
+    every piece. The first piece, of which only the upper half is used, is x times a fit of over_x: exactly zero at zero."""
+    width = Decimal("5.6") / Decimal("15.5")
     rows = []
-    for i in range(count):
+    for i in range(16):
+        low, high = width * (i - Decimal("0.5")), width * (i + Decimal("0.5"))
         if i == 0:
-            inner = fit(over_x, 0, step, degree - 1, local=True)
-            rows.append([0.0] + [c * float(step) for c in inner])
+            inner = fit(lambda f: over_x(Decimal(f) * width), "1e-30", "0.5", 4)
+            rows.append([0.0] + [c * float(width) for c in inner])
         else:
-            rows.append(fit(function, step * i, step * (i + 1), degree, local=True))
-    return [[row[d] for row in rows] for d in range(degree + 1)]
+            rows.append(fit(lambda f, i=i: function((Decimal(f) + i) * width), "-0.5", "0.5", 5))
+    return [[row[d] for row in rows] for d in range(6)]
 
 
 def show(name, comment, rows, flat=False):
@@ -102,13 +103,13 @@ def main():
     show("sv_coefficients_erfc", "1 - erf(x) on 8 equal pieces of [1, 4], in the place 0..1 within a piece; row d: coefficient d.",
          [[t[d] for t in tail] for d in range(6)])
     show("sv_coefficients_gelu",
-         "h(a) = a (1 - Phi(a)) on 16 equal pieces of [0, 5.6], in the place 0..1 within a piece; row d: coefficient d.\n"
-         " * gelu(x) = max(x, 0) - h(|x|): error 2.4e-7 over [-8, 8].",
-         pieces(lambda a: Decimal(a) * phi_tail(a), "5.6", 16, 5, phi_tail))
+         "h(a) = a (1 - Phi(a)) on 16 pieces of width 5.6/15.5 around 0, 1 .. 15 widths, in the place -1/2..1/2 within a piece;\n"
+         " * row d: coefficient d. gelu(x) = max(x, 0) - h(|x|): error 2.4e-7 over [-8, 8].",
+         pieces(lambda a: a * phi_tail(a), phi_tail))
     show("sv_coefficients_gelu_slope",
          "gelu'(a) - 1/2 = 1/2 - (1 - Phi(a)) + a phi(a), an odd function, on the same pieces: error 3.6e-7.",
-         pieces(lambda a: Decimal("0.5") - phi_tail(a) + Decimal(a) * density(a), "5.6", 16, 5,
-                lambda a: (Decimal("0.5") - phi_tail(a)) / Decimal(a) + density(a)))
+         pieces(lambda a: Decimal("0.5") - phi_tail(a) + a * density(a),
+                lambda a: (Decimal("0.5") - phi_tail(a)) / a + density(a)))
     print("#endif")
 
 

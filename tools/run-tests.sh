@@ -33,6 +33,7 @@ run_one() { # run_one INDEX PROGRAM
     else
         local arguments=()
         case $program in */fuzz_*) arguments=("tests/fuzz/corpus/$(basename "$program")") ;; esac
+        [[ $program == */* ]] || program=./$program
         timeout -k 10 600 "$program" "${arguments[@]}" > "$out" 2>&1 < /dev/null
         rc=$?
     fi

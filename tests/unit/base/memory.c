@@ -40,6 +40,50 @@ static void counters_follow_allocations(void **state)
     assert_true(now.bytes_peak >= before.bytes_now + 1500);
 }
 
+static sv_memory_label label_of(const char *name)
+{
+    static sv_memory_label rows[128];
+    size_t count = sv_memory_labels(rows, SV_COUNT(rows));
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(rows[i].label, name) == 0) return rows[i];
+    return (sv_memory_label){ 0 };
+}
+
+static void bytes_are_counted_by_label(void **state)
+{
+    (void)state;
+    sv_error err;
+    static const char same_words[] = "moments";
+    void *a, *b, *c;
+    assert_ok(sv_alloc(&a, 300, "moments", &err), err);
+    assert_ok(sv_alloc(&b, 50, same_words, &err), err);
+    assert_ok(sv_alloc(&c, 7, "weights", &err), err);
+    assert_int_equal(label_of("moments").bytes_now, 350);
+    sv_free(a);
+    assert_int_equal(label_of("moments").bytes_now, 50);
+    assert_int_equal(label_of("moments").bytes_peak, 350);
+    assert_int_equal(label_of("weights").bytes_now, 7);
+    sv_free(b);
+    sv_free(c);
+    assert_int_equal(label_of("moments").bytes_now, 0);
+    assert_true(sv_memory_labels(NULL, 0) >= 2);
+}
+
+static void labels_beyond_the_table_share_its_last_row(void **state)
+{
+    (void)state;
+    static char names[300][8];
+    void *blocks[300];
+    sv_memory before = sv_memory_now();
+    for (size_t i = 0; i < SV_COUNT(names); i++) {
+        snprintf(names[i], sizeof names[i], "l%zu", i);
+        assert_int_equal(sv_alloc(&blocks[i], 1, names[i], NULL), SV_OK);
+    }
+    assert_int_equal(sv_memory_labels(NULL, 0), 128);
+    for (size_t i = 0; i < SV_COUNT(names); i++) sv_free(blocks[i]);
+    assert_int_equal(sv_memory_now().bytes_now, before.bytes_now);
+}
+
 static void impossible_sizes_are_refused_with_label_and_size(void **state)
 {
     (void)state;
@@ -123,10 +167,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_aligned_whole_and_writable),
         cmocka_unit_test(counters_follow_allocations),
+        cmocka_unit_test(bytes_are_counted_by_label),
         cmocka_unit_test(impossible_sizes_are_refused_with_label_and_size),
         cmocka_unit_test(the_chosen_allocation_fails_and_leaves_all_as_it_was),
         cmocka_unit_test(growth_doubles_and_keeps_the_items),
         cmocka_unit_test(counters_hold_with_many_threads),
+        cmocka_unit_test(labels_beyond_the_table_share_its_last_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,6 +129,22 @@ static void an_end_without_progress_prints_nothing(void **state)
     assert_string_equal(got, "");
 }
 
+static void when_quiet(void)
+{
+    sv_log_set(NULL, NULL, SV_WARNING);
+    sv_progress("step 1");
+    sv_log(SV_WARNING, "trouble");
+    sv_progress_end();
+}
+
+static void quiet_programs_show_no_progress(void **state)
+{
+    (void)state;
+    char got[64];
+    run_in_pipe(when_quiet, got, sizeof got);
+    assert_string_equal(got, "warning: trouble\n");
+}
+
 static void durations_read_well(void **state)
 {
     (void)state;
@@ -148,6 +164,7 @@ int main(void)
         cmocka_unit_test(messages_stand_above_the_live_line),
         cmocka_unit_test(the_line_is_cut_to_the_terminal),
         cmocka_unit_test(an_end_without_progress_prints_nothing),
+        cmocka_unit_test(quiet_programs_show_no_progress),
         cmocka_unit_test(durations_read_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
