@@ -79,6 +79,7 @@ typedef struct sv_tape_options {
 
 sv_status sv_tape_create(sv_tape **out, const sv_tape_options *options, sv_error *err) SV_MUST_CHECK;
 void sv_tape_destroy(sv_tape *tape);
+sv_mode sv_tape_mode(const sv_tape *tape);
 
 /* Leaves. An input is per image; the caller fills sv_tape_data before each run. wants_gradient: its gradient can be read after
  * backward (the checks use it). */
@@ -88,7 +89,7 @@ sv_tensor *sv_tape_batch_input(sv_tape *tape, const char *label, size_t width);
 sv_tensor *sv_tape_parameter(sv_tape *tape, sv_parameter *parameter); /* NULL parameter: NULL tensor (an absent bias), no error */
 
 /* What an op needs to know beside its tensors; each op says in ops.h what it reads. */
-typedef struct sv_attributes { int64_t i[6]; double r[6]; } sv_attributes;
+typedef struct sv_attributes { int64_t i[6]; double r[8]; } sv_attributes;
 /* Appends a node; fills outputs[] (as many as the op has). The functions of ops.h are thin calls of this. NULL inputs are allowed
  * where the op says so. Returns outputs[0], NULL after an error. */
 enum { SV_MOST_INPUTS = 8, SV_MOST_OUTPUTS = 3 };

@@ -99,6 +99,11 @@ static sv_status make_parameters(check *c, sv_error *err)
     return status ? status : sv_parameters_allocate(c->set, true, err);
 }
 
+static bool is_index(sv_fill fill)
+{
+    return fill == SV_FILL_INDEX || fill == SV_FILL_COUNT_UP || fill == SV_FILL_ORIGIN || fill == SV_FILL_INDEX_ZERO;
+}
+
 static sv_status make_tape(check *c, const sv_op *op, sv_error *err)
 {
     sv_tape_options options = { .mode = SV_TRAINING, .images_most = c->sample->images ? c->sample->images : 1, .lanes = 2 };
@@ -108,7 +113,7 @@ static sv_status make_tape(check *c, const sv_op *op, sv_error *err)
     if (status) return status;
     for (size_t i = 0; i < c->inputs; i++) {
         const sv_sample_input *in = &c->sample->in[i];
-        bool index = in->fill == SV_FILL_INDEX || in->fill == SV_FILL_COUNT_UP;
+        bool index = is_index(in->fill);
         if (in->fill == SV_FILL_NONE) continue;
         if (in->kind == SV_SAMPLE_PARAMETER) c->in[i] = sv_tape_parameter(c->tape, c->parameters[i]);
         else if (in->kind == SV_SAMPLE_BATCH) c->in[i] = sv_tape_batch_input(c->tape, "number", in->width);
@@ -136,6 +141,8 @@ static void fill(sv_real *data, size_t rows, size_t width, sv_fill kind, sv_rand
             case SV_FILL_BINARY: data[i] = unit < 0.5; break;
             case SV_FILL_PREFIX: data[i] = r == 0 || r < rows / 2; break;
             case SV_FILL_INDEX: case SV_FILL_COUNT_UP: ints[i] = (int32_t)r; break;
+            case SV_FILL_ORIGIN: ints[i] = r + 1 < rows ? (int32_t)r : -1; break;
+            case SV_FILL_INDEX_ZERO: ints[i] = 0; break;
             default: data[i] = 0; break;
             }
         }
@@ -197,31 +204,45 @@ static sv_status compare(check *c, sv_real *x, const sv_real *analytic, size_t c
     return SV_OK;
 }
 
-static sv_status check_input(check *c, size_t i, double *worst, sv_error *err)
+/* One gradient to look at: a copy, because the tape uses the memory of gradients again in the next forward. */
+typedef struct claim { sv_real *x, *gradient; size_t count; struct claim *next; } claim;
+
+static sv_status claim_add(claim **list, sv_real *x, const sv_real *gradient, size_t count, sv_error *err)
 {
-    const sv_sample_input *in = &c->sample->in[i];
-    sv_real *copy = NULL;
+    claim *added = NULL;
+    if (!gradient) return SV_OK; /* an index, or nothing flows to it */
+    sv_status status = sv_alloc(&added, sizeof *added, "check", err);
+    if (status) return status;
+    *added = (claim){ .x = x, .count = count, .next = *list };
+    *list = added;
+    status = sv_alloc(&added->gradient, count * sizeof *gradient, "check", err);
+    if (!status) memcpy(added->gradient, gradient, count * sizeof *gradient);
+    return status;
+}
+
+static void claims_clear(claim *list)
+{
+    while (list) {
+        claim *next = list->next;
+        sv_free(list->gradient);
+        sv_free(list);
+        list = next;
+    }
+}
+
+static sv_status check_inputs(check *c, double *worst, sv_error *err)
+{
+    claim *list = NULL;
     sv_status status = SV_OK;
-    if (in->fill == SV_FILL_NONE) return SV_OK;
-    if (in->kind == SV_SAMPLE_PARAMETER) {
-        size_t count = c->parameters[i]->count;
-        status = sv_alloc(&copy, count * sizeof *copy, "check", err);
-        if (status) return status;
-        memcpy(copy, c->parameters[i]->gradient, count * sizeof *copy);
-        status = compare(c, c->parameters[i]->value, copy, count, worst, err);
-        sv_free(copy);
-        return status;
+    for (size_t i = 0; !status && i < c->inputs; i++) {
+        const sv_sample_input *in = &c->sample->in[i];
+        if (in->fill == SV_FILL_NONE) continue;
+        if (in->kind == SV_SAMPLE_PARAMETER) status = claim_add(&list, c->parameters[i]->value, c->parameters[i]->gradient, c->parameters[i]->count, err);
+        for (size_t b = 0; !status && in->kind == SV_SAMPLE_IMAGE && b < c->step.images; b++)
+            status = claim_add(&list, sv_tape_data(c->tape, c->in[i], b), sv_tape_gradient(c->tape, c->in[i], b), in->rows * in->width, err);
     }
-    for (size_t b = 0; !status && in->kind == SV_SAMPLE_IMAGE && b < c->step.images; b++) {
-        const sv_real *gradient = sv_tape_gradient(c->tape, c->in[i], b);
-        size_t count = in->rows * in->width;
-        if (!gradient) continue; /* an index, or nothing flows to it */
-        status = sv_alloc(&copy, count * sizeof *copy, "check", err);
-        if (status) return status;
-        memcpy(copy, gradient, count * sizeof *copy);
-        status = compare(c, sv_tape_data(c->tape, c->in[i], b), copy, count, worst, err);
-        sv_free(copy);
-    }
+    for (const claim *l = list; !status && l; l = l->next) status = compare(c, l->x, l->gradient, l->count, worst, err);
+    claims_clear(list);
     return status;
 }
 
@@ -242,7 +263,7 @@ sv_status sv_gradient_check(const sv_op *op, const sv_sample *sample, uint64_t s
     if (status || !op->backward) goto done;
     sv_parameters_zero_gradients(c.set);
     sv_tape_backward(c.tape, 1);
-    for (size_t i = 0; !status && i < c.inputs; i++) status = check_input(&c, i, worst, err);
+    status = check_inputs(&c, worst, err);
     if (!status && !isfinite(*worst)) *worst = HUGE_VAL;
 done:
     sv_tape_destroy(c.tape);

@@ -65,7 +65,8 @@ struct sv_node {
 /* A sample for the gradient check and the docs: shapes of inputs, attributes, how the numbers are drawn. */
 typedef enum sv_fill { SV_FILL_NONE /* input absent */, SV_FILL_NORMAL, SV_FILL_LARGE /* times 10 */, SV_FILL_UNIT /* (0,1) */, SV_FILL_ZERO, SV_FILL_ONE,
     SV_FILL_BINARY /* 0 or 1 */, SV_FILL_SOFTMAX /* rows sum to 1 */, SV_FILL_INDEX /* 0 .. most-1, a permutation by row */,
-    SV_FILL_PREFIX /* [rows,1]: ones then zeros, the first always one */, SV_FILL_COUNT_UP /* index r in row r */ } sv_fill;
+    SV_FILL_PREFIX /* [rows,1]: ones then zeros, the first always one */, SV_FILL_COUNT_UP /* index r in row r */,
+    SV_FILL_ORIGIN /* the same, but -1 in the last row: no patch */, SV_FILL_INDEX_ZERO /* index 0 everywhere */ } sv_fill;
 typedef enum sv_sample_kind { SV_SAMPLE_IMAGE, SV_SAMPLE_CONSTANT /* per image, no gradient */, SV_SAMPLE_PARAMETER, SV_SAMPLE_BATCH } sv_sample_kind;
 typedef struct sv_sample_input {
     sv_sample_kind kind; sv_fill fill;

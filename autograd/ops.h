@@ -28,7 +28,7 @@ sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_t
  * on the live rows and zero behind them; it is not read but receives its gradient (spec SPViT 3.1), exponents of dead keys cut at clamp. */
 sv_tensor *sv_tape_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double clamp);
 /* The plain form: any policy values in any order; e = exp(a - top) * (policy + (1 - policy) I), (e + eps/R) / (sum e + eps).
- * top over all keys (top_all) or over those with a weight. Holds one head's R x R weights per thread. */
+ * top over all keys (top_all) or over those with a weight. eps 0 and the policy 1, then 0: what sv_tape_attention gives. Readable, slow. */
 sv_tensor *sv_tape_policy_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double eps, bool top_all, double clamp);
 
 /* ---- numbers one by one, rows one by one (op_unary.c) ---- */
@@ -41,7 +41,7 @@ sv_tensor *sv_tape_scale(sv_tape *tape, sv_tensor *x, double factor);
 
 /* ---- moving rows and columns (op_rows.c) ---- */
 sv_tensor *sv_tape_slice_rows(sv_tape *tape, sv_tensor *x, size_t begin, size_t count);     /* count 0: all from begin on */
-sv_tensor *sv_tape_concat_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b);                  /* b's rows fixed; all rows of the result are live */
+sv_tensor *sv_tape_concat_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b);                  /* one of them with a fixed number of rows; all rows of the result are live */
 sv_tensor *sv_tape_slice_columns(sv_tape *tape, sv_tensor *x, size_t begin, size_t count);
 sv_tensor *sv_tape_concat_columns(sv_tape *tape, sv_tensor *a, sv_tensor *b);
 /* y[r] = x[order[r]]; order: SV_INDEX [R,1]. SV_TAKE_ALL: all rows of order, live as order is. SV_TAKE_LIVE: its live rows alone (the others

@@ -80,6 +80,8 @@ void sv_tape_destroy(sv_tape *tape)
     sv_free(tape);
 }
 
+sv_mode sv_tape_mode(const sv_tape *tape) { return tape->options.mode; }
+
 /* Puts the sentence in tape->error; later failures do not replace it. */
 static void fail(sv_tape *tape, const sv_error *error)
 {

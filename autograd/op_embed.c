@@ -1,0 +1,186 @@
+/* From a picture to tokens: the patches of a picture as rows through one linear layer, then the tokens that stand before them and the
+ * positions. A patch as a row: channel, then row, then column inside the patch, as a convolution's weight [D,C,P,P] stands in memory. */
+#include "autograd/op_shape.h"
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+/* Patches are gathered this many at a time, so that they stay in cache for the product. */
+enum { PATCHES_AT_ONCE = 48 };
+
+typedef struct patch_grid { size_t channels, height, width, side, across, numbers; } patch_grid;
+
+static patch_grid grid_of(const sv_attributes *attributes, const sv_parameter *weight)
+{
+    patch_grid g = { .channels = weight->shape[1], .height = (size_t)attributes->i[0], .width = (size_t)attributes->i[1], .side = weight->shape[3] };
+    g.across = g.width / g.side;
+    g.numbers = g.channels * g.side * g.side;
+    return g;
+}
+
+/* ---- patch_embed -------------------------------------------------------------------------------------------------- */
+
+static sv_status patch_embed_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *picture = node->in[0], *weight = node->in[1], *bias = node->in[2];
+    const int64_t height = node->attributes.i[0], width = node->attributes.i[1];
+    sv_status status = sv_want_image(picture, "picture", SV_REAL, err);
+    if (!status) status = sv_want_fixed_rows(picture, "picture", 1, err);
+    if (!status) status = sv_want_parameter(weight, "weight", 4, (size_t[]){ 0, 0, 0, 0 }, err);
+    if (!status && bias) status = sv_want_parameter(bias, "bias", 1, (size_t[]){ weight->parameter->shape[0] }, err);
+    if (status) return status;
+    const size_t *shape = weight->parameter->shape;
+    if (shape[2] != shape[3] || !shape[3]) return sv_fail(err, SV_USAGE, "weight must have square patches, but they are %zu x %zu", shape[2], shape[3]);
+    if (height < 1 || width < 1 || height % (int64_t)shape[3] || width % (int64_t)shape[3])
+        return sv_fail(err, SV_USAGE, "a picture of %lld x %lld cannot be cut into patches of %zu x %zu", (long long)height, (long long)width, shape[2], shape[3]);
+    const patch_grid g = grid_of(&node->attributes, weight->parameter);
+    if (picture->width != g.channels * g.height * g.width)
+        return sv_fail(err, SV_USAGE, "picture must hold %zu numbers (%zu x %zu x %zu), but holds %zu", g.channels * g.height * g.width, g.channels, g.height,
+                       g.width, picture->width);
+    sv_make_image(node->out[0], sv_rows_fixed(g.height / g.side * g.across), shape[0]);
+    return SV_OK;
+}
+
+/* rows [end - begin, numbers] = patches begin..end-1 of the picture; or, backwards, adds the rows to the picture. */
+static void move_patches(const patch_grid *g, sv_real *rows, sv_real *picture, size_t begin, size_t end, bool back)
+{
+    for (size_t patch = begin; patch < end; patch++)
+        for (size_t c = 0; c < g->channels; c++)
+            for (size_t y = 0; y < g->side; y++, rows += g->side) {
+                sv_real *line = picture + (c * g->height + patch / g->across * g->side + y) * g->width + patch % g->across * g->side;
+                if (back) sv_scale(line, rows, 1, g->side, true);
+                else memcpy(rows, line, g->side * sizeof *rows);
+            }
+}
+
+static void patch_embed_forward(const sv_call *call)
+{
+    const patch_grid g = grid_of(call->attributes, call->in[1].parameter);
+    const sv_span *y = &call->out[0];
+    sv_real *rows = call->scratch;
+    for (size_t begin = call->row_begin; begin < call->row_end; begin += PATCHES_AT_ONCE) {
+        const size_t end = begin + PATCHES_AT_ONCE < call->row_end ? begin + PATCHES_AT_ONCE : call->row_end;
+        move_patches(&g, rows, call->in[0].data, begin, end, false);
+        sv_product product = { .m = end - begin, .n = y->width, .k = g.numbers, .x = rows, .x_stride = g.numbers,
+                               .panels = call->in[1].parameter->panels_forward, .bias = call->in[2].present ? call->in[2].data : NULL,
+                               .y = y->data + begin * y->width, .y_stride = y->width };
+        sv_product_rows(&product);
+    }
+}
+
+static void patch_embed_backward(const sv_call *call)
+{
+    const patch_grid g = grid_of(call->attributes, call->in[1].parameter);
+    const sv_span *picture = &call->in[0], *weight = &call->in[1], *bias = &call->in[2];
+    const size_t live = call->out[0].live, n = call->out[0].width;
+    sv_real *rows = call->scratch;
+    sv_begin_gradient(picture);
+    for (size_t begin = 0; begin < live; begin += PATCHES_AT_ONCE) {
+        const size_t end = begin + PATCHES_AT_ONCE < live ? begin + PATCHES_AT_ONCE : live;
+        const sv_real *dy = call->out[0].gradient + begin * n;
+        if (weight->gradient) {
+            move_patches(&g, rows, picture->data, begin, end, false);
+            sv_product_outer(weight->gradient, g.numbers, dy, n, rows, g.numbers, end - begin, n, g.numbers, weight->accumulate || begin);
+        }
+        if (picture->gradient) { /* only checks and visualisations want it */
+            sv_product_plain(rows, g.numbers, dy, n, false, weight->data, g.numbers, false, end - begin, g.numbers, n, false);
+            move_patches(&g, rows, picture->gradient, begin, end, true);
+        }
+    }
+    if (bias->gradient) sv_column_sums(bias->gradient, call->out[0].gradient, n, live, n, bias->accumulate);
+}
+
+static size_t patch_embed_scratch(const sv_node *node)
+{
+    return PATCHES_AT_ONCE * grid_of(&node->attributes, node->in[1]->parameter).numbers * sizeof(sv_real);
+}
+
+static uint64_t patch_embed_macs(const sv_call *call)
+{
+    return (uint64_t)call->out[0].rows * call->out[0].width * grid_of(call->attributes, call->in[1].parameter).numbers;
+}
+
+#define WEIGHT_OF(f, d, c, p) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .shape = { (d), (c), (p), (p) } }
+static const sv_sample patch_embed_samples[] = {
+    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 12), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 2, 2 } },
+    { .name = "higher than wide", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 72), WEIGHT_OF(SV_FILL_NORMAL, 3, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3) }, .attributes.i = { 6, 4 } },
+    { .name = "one pixel a patch", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 12), WEIGHT_OF(SV_FILL_NORMAL, 4, 1, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 4) }, .attributes.i = { 3, 4 } },
+    { .name = "more patches than at once", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 200), WEIGHT_OF(SV_FILL_NORMAL, 2, 2, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 2) }, .attributes.i = { 10, 10 } },
+    { .name = "no bias", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 27), WEIGHT_OF(SV_FILL_NORMAL, 17, 3, 3) }, .attributes.i = { 3, 3 } },
+    { .name = "constant picture", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_LARGE, 1, 48), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 4, 4 } },
+    { .name = "black picture", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 48), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 4, 4 } },
+};
+
+const sv_op sv_op_patch_embed = {
+    .name = "patch_embed", .formula = "picture [1,C*height*width], weight [D,C,P,P], bias [D] or none -> y [N0,D], y[patch] = weight . patch + bias",
+    .source = "torch.nn.functional.conv2d, stride P", .inputs_least = 2, .inputs_most = 3, .outputs = 1, .optional = 1 << 2, .locality = SV_IMAGE_ROWS,
+    .shape = patch_embed_shape, .forward = patch_embed_forward, .backward = patch_embed_backward, .backward_inputs = 1, .scratch = patch_embed_scratch,
+    .macs = patch_embed_macs, .pack_forward = 1 << 1, SV_SAMPLES_OF(patch_embed_samples),
+};
+
+sv_tensor *sv_tape_patch_embed(sv_tape *tape, sv_tensor *picture, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width)
+{
+    sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width } };
+    return sv_tape_record(tape, &sv_op_patch_embed, (sv_tensor *[]){ picture, weight, bias }, 3, &attributes, NULL);
+}
+
+/* ---- embed_tokens ------------------------------------------------------------------------------------------------- */
+
+/* Row 0 the class token, row 1 the distillation token where there is one, then the patches; each plus its position. Gradients are the rows
+ * of dy. */
+static sv_status embed_tokens_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *patches = node->in[0], *positions = node->in[3];
+    sv_status status = sv_want_image(patches, "patches", SV_REAL, err);
+    if (!status) status = sv_want_fixed_rows(patches, "patches", 0, err);
+    if (status) return status;
+    const size_t width = patches->width, rows = patches->rows.most + (node->in[2] ? 2 : 1);
+    status = sv_want_parameter(node->in[1], "class token", 3, (size_t[]){ 1, 1, width }, err);
+    if (!status && node->in[2]) status = sv_want_parameter(node->in[2], "distillation token", 3, (size_t[]){ 1, 1, width }, err);
+    if (!status) status = sv_want_parameter(positions, "positions", 3, (size_t[]){ 1, rows, width }, err);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(rows), width);
+    return status;
+}
+
+static void embed_tokens_forward(const sv_call *call)
+{
+    const sv_span *y = &call->out[0];
+    const size_t extra = y->rows - call->in[0].rows, width = y->width;
+    for (size_t r = call->row_begin; r < call->row_end; r++) {
+        const sv_real *from = r >= extra ? call->in[0].data + (r - extra) * width : call->in[1 + r].data;
+        const sv_real *position = call->in[3].data + r * width;
+        for (size_t i = 0; i < width; i++) y->data[r * width + i] = from[i] + position[i];
+    }
+}
+
+static void embed_tokens_backward(const sv_call *call)
+{
+    const sv_span *y = &call->out[0], *patches = &call->in[0], *positions = &call->in[3];
+    const size_t extra = y->rows - patches->rows, width = y->width;
+    const sv_real *dy = y->gradient;
+    if (patches->gradient) sv_scale(patches->gradient, dy + extra * width, 1, patches->live * width, patches->accumulate);
+    for (size_t t = 0; t < extra; t++)
+        if (call->in[1 + t].gradient) sv_scale(call->in[1 + t].gradient, dy + t * width, 1, width, call->in[1 + t].accumulate);
+    if (positions->gradient) sv_scale(positions->gradient, dy, 1, y->rows * width, positions->accumulate);
+}
+
+#define TOKENS_OF(f, r, w) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .shape = { 1, (r), (w) } }
+static const sv_sample embed_tokens_samples[] = {
+    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), TOKENS_OF(SV_FILL_NORMAL, 1, 7), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 2, 7) } },
+    { .name = "one number", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 1), TOKENS_OF(SV_FILL_NORMAL, 1, 1), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 3, 1) } },
+    { .name = "distilled", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 17), TOKENS_OF(SV_FILL_NORMAL, 1, 17), TOKENS_OF(SV_FILL_NORMAL, 1, 17), TOKENS_OF(SV_FILL_NORMAL, 6, 17) } },
+    { .name = "distilled, one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 3, 3) } },
+    { .name = "constant patches", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 5), TOKENS_OF(SV_FILL_NORMAL, 1, 5), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 4, 5) } },
+    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 5), TOKENS_OF(SV_FILL_LARGE, 1, 5), SV_NO_INPUT, TOKENS_OF(SV_FILL_LARGE, 4, 5) } },
+};
+
+const sv_op sv_op_embed_tokens = {
+    .name = "embed_tokens", .formula = "patches [N0,D], class [1,1,D], distillation [1,1,D] or none, positions [1,E+N0,D] -> y [E+N0,D] = rows + positions",
+    .source = "Touvron et al. 2021 (DeiT), sec. 3", .inputs_least = 4, .inputs_most = 4, .outputs = 1, .optional = 1 << 2, .locality = SV_IMAGE_ROWS,
+    .shape = embed_tokens_shape, .forward = embed_tokens_forward, .backward = embed_tokens_backward, SV_SAMPLES_OF(embed_tokens_samples),
+};
+
+sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *class_token, sv_tensor *distillation_token, sv_tensor *positions)
+{
+    return sv_tape_record(tape, &sv_op_embed_tokens, (sv_tensor *[]){ patches, class_token, distillation_token, positions }, 4, NULL, NULL);
+}

@@ -1,0 +1,230 @@
+/* Losses of one image (spec SPViT 5.1), before they are brought together over the batch. */
+#include "autograd/op_shape.h"
+#include "kernels/kernels.h"
+
+static sv_status two_rows_shape(sv_node *node, const char *second, sv_error *err)
+{
+    const sv_tensor *logits = node->in[0], *other = node->in[1];
+    sv_status status = sv_want_image(logits, "logits", SV_REAL, err);
+    if (!status) status = sv_want_fixed_rows(logits, "logits", 1, err);
+    if (!status) status = sv_want_width(other, second, SV_REAL, logits->width, err);
+    if (!status) status = sv_want_fixed_rows(other, second, 1, err);
+    if (!status) status = sv_want_constant(other, second, err);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(1), 1);
+    return status;
+}
+
+static size_t two_rows_scratch(const sv_node *node) { return 2 * node->in[0]->width * sizeof(sv_real); }
+
+/* ---- cross_entropy ------------------------------------------------------------------------------------------------ */
+
+/* y = -sum_k target_k log_softmax(z)_k:  dz = dy (softmax(z) sum(target) - target). */
+static sv_status cross_entropy_shape(sv_node *node, sv_error *err) { return two_rows_shape(node, "target", err); }
+
+static void cross_entropy_forward(const sv_call *call)
+{
+    const size_t classes = call->in[0].width;
+    sv_real *log_p = call->scratch;
+    sv_softmax(log_p, classes, call->in[0].data, classes, 1, classes, true);
+    call->out[0].data[0] = -sv_dot(call->in[1].data, log_p, classes);
+}
+
+static void cross_entropy_backward(const sv_call *call)
+{
+    const size_t classes = call->in[0].width;
+    const sv_real *target = call->in[1].data, dy = call->out[0].gradient[0];
+    sv_real *p = call->scratch, sum = 0;
+    sv_softmax(p, classes, call->in[0].data, classes, 1, classes, false);
+    for (size_t k = 0; k < classes; k++) sum += target[k];
+    for (size_t k = 0; k < classes; k++) sv_give(&call->in[0], k, dy * (p[k] * sum - target[k]));
+}
+
+static const sv_sample cross_entropy_samples[] = {
+    { .name = "two classes", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 2) } },
+    { .name = "one class", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_CONSTANT_OF(SV_FILL_ONE, 1, 1) } },
+    { .name = "odd number of classes", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 19), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 19) } },
+    { .name = "sure logits", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 10), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 10) } },
+    { .name = "all logits equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 10), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 10) } },
+    { .name = "no target", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 5), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 5) } },
+    { .name = "several labels", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 32), SV_CONSTANT_OF(SV_FILL_BINARY, 1, 32) } },
+};
+
+const sv_op sv_op_cross_entropy = {
+    .name = "cross_entropy", .formula = "logits z [1,K], target [1,K] -> y [1,1] = -sum_k target_k log_softmax(z)_k",
+    .source = "torch.nn.functional.cross_entropy with soft targets", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_WHOLE,
+    .shape = cross_entropy_shape, .forward = cross_entropy_forward, .backward = cross_entropy_backward, .backward_inputs = 3,
+    .scratch = two_rows_scratch, SV_SAMPLES_OF(cross_entropy_samples),
+};
+
+sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target)
+{
+    return sv_tape_record(tape, &sv_op_cross_entropy, (sv_tensor *[]){ logits, target }, 2, NULL, NULL);
+}
+
+/* ---- kl ----------------------------------------------------------------------------------------------------------- */
+
+/* y = sum_k t_k (log t_k - log s_k), t = softmax(teacher), s = softmax(z):  dz = dy (s - t). */
+static sv_status kl_shape(sv_node *node, sv_error *err) { return two_rows_shape(node, "teacher logits", err); }
+
+static void kl_forward(const sv_call *call)
+{
+    const size_t classes = call->in[0].width;
+    sv_real *log_t = call->scratch, *log_s = log_t + classes, sum = 0;
+    sv_softmax(log_t, classes, call->in[1].data, classes, 1, classes, true);
+    sv_softmax(log_s, classes, call->in[0].data, classes, 1, classes, true);
+    for (size_t k = 0; k < classes; k++) sum += sv_exp(log_t[k]) * (log_t[k] - log_s[k]);
+    call->out[0].data[0] = sum;
+}
+
+static void kl_backward(const sv_call *call)
+{
+    const size_t classes = call->in[0].width;
+    sv_real *t = call->scratch, *s = t + classes;
+    sv_softmax(t, classes, call->in[1].data, classes, 1, classes, false);
+    sv_softmax(s, classes, call->in[0].data, classes, 1, classes, false);
+    for (size_t k = 0; k < classes; k++) sv_give(&call->in[0], k, call->out[0].gradient[0] * (s[k] - t[k]));
+}
+
+static const sv_sample kl_samples[] = {
+    { .name = "two classes", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 2) } },
+    { .name = "one class", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 1) } },
+    { .name = "odd number of classes", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 19), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 19) } },
+    { .name = "both sure", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 10), SV_CONSTANT_OF(SV_FILL_LARGE, 1, 10) } },
+    { .name = "student equals teacher", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 10), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 10) } },
+    { .name = "undecided teacher", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 32), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 32) } },
+};
+
+const sv_op sv_op_kl = {
+    .name = "kl", .formula = "logits z, teacher logits [1,K] -> y [1,1] = sum_k t_k (log t_k - log s_k), t = softmax(teacher), s = softmax(z)",
+    .source = "Hinton et al. 2015, temperature 1; torch.nn.functional.kl_div", .inputs_least = 2, .inputs_most = 2, .outputs = 1,
+    .locality = SV_IMAGE_WHOLE, .shape = kl_shape, .forward = kl_forward, .backward = kl_backward, .backward_inputs = 3, .scratch = two_rows_scratch,
+    SV_SAMPLES_OF(kl_samples),
+};
+
+sv_tensor *sv_tape_kl(sv_tape *tape, sv_tensor *logits, sv_tensor *teacher_logits)
+{
+    return sv_tape_record(tape, &sv_op_kl, (sv_tensor *[]){ logits, teacher_logits }, 2, NULL, NULL);
+}
+
+/* ---- masked_square ------------------------------------------------------------------------------------------------ */
+
+/* y0 = sum over live rows r that are patches of |x[r] - teacher[origin[r] + offset]|^2, y1 = how many numbers that is:
+ *   dx[r] = 2 dy0 (x[r] - teacher row), zero for rows that are no patches. */
+static sv_status masked_square_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *x = node->in[0], *teacher = node->in[1], *origin = node->in[2];
+    sv_status status = sv_want_image(x, "x", SV_REAL, err);
+    if (!status) status = sv_want_width(teacher, "teacher", SV_REAL, x->width, err);
+    if (!status) status = sv_want_constant(teacher, "teacher", err);
+    if (!status) status = sv_want_width(origin, "origin", SV_INDEX, 1, err);
+    if (!status) status = sv_want_rows(origin, "origin", x, "x", err);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(1), 2);
+    return status;
+}
+
+/* The teacher's row for row r, NULL where there is none. */
+static const sv_real *teacher_row(const sv_call *call, size_t r)
+{
+    const sv_span *teacher = &call->in[1];
+    const int64_t origin = call->in[2].ints[r], row = origin + call->attributes->i[0];
+    return origin >= 0 && row >= 0 && row < (int64_t)teacher->rows ? teacher->data + (size_t)row * teacher->width : NULL;
+}
+
+static void masked_square_forward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0];
+    sv_real *difference = call->scratch;
+    double sum = 0, numbers = 0;
+    for (size_t r = 0; r < x->live; r++) {
+        const sv_real *row = teacher_row(call, r);
+        if (!row) continue;
+        for (size_t i = 0; i < x->width; i++) difference[i] = x->data[r * x->width + i] - row[i];
+        sum += (double)sv_dot(difference, difference, x->width);
+        numbers += (double)x->width;
+    }
+    call->out[0].data[0] = (sv_real)sum;
+    call->out[0].data[1] = (sv_real)numbers;
+}
+
+static void masked_square_backward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0];
+    const sv_real twice = 2 * call->out[0].gradient[0];
+    for (size_t r = 0; r < x->live; r++) {
+        const sv_real *row = teacher_row(call, r);
+        for (size_t i = 0; i < x->width; i++) sv_give(x, r * x->width + i, row ? twice * (x->data[r * x->width + i] - row[i]) : 0);
+    }
+}
+
+static size_t masked_square_scratch(const sv_node *node) { return node->in[0]->width * sizeof(sv_real); }
+
+static const sv_sample masked_square_samples[] = {
+    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1) }, .attributes.i = { 0 } },
+    { .name = "behind the class token", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_CONSTANT_OF(SV_FILL_NORMAL, 6, 17), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 1 } },
+    { .name = "some rows left", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 6, 3), SV_CONSTANT_OF(SV_FILL_INDEX, 2, 1) }, .attributes.i = { 2 } },
+    { .name = "rows the teacher does not have", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes.i = { 0 } },
+    { .name = "a package token behind", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 5, 3), SV_CONSTANT_OF(SV_FILL_ORIGIN, 4, 1) }, .attributes.i = { 1 } },
+    { .name = "equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 3, 32), SV_CONSTANT_OF(SV_FILL_ONE, 3, 32), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 3, 1) }, .attributes.i = { 0 } },
+    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 5), SV_CONSTANT_OF(SV_FILL_LARGE, 3, 5), SV_CONSTANT_OF(SV_FILL_INDEX, 3, 1) }, .attributes.i = { 0 } },
+};
+
+const sv_op sv_op_masked_square = {
+    .name = "masked_square", .formula = "x [R,D], teacher [T,D], origin index [R,1] -> y [1,2] = (sum over live patches of (x[r] - teacher[origin[r] + offset])^2, count D)",
+    .source = "SPViT, spec 5.1 L_tok", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = masked_square_shape,
+    .forward = masked_square_forward, .backward = masked_square_backward, .backward_inputs = 7, .scratch = masked_square_scratch,
+    SV_SAMPLES_OF(masked_square_samples),
+};
+
+sv_tensor *sv_tape_masked_square(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset)
+{
+    sv_attributes attributes = { .i = { (int64_t)offset } };
+    return sv_tape_record(tape, &sv_op_masked_square, (sv_tensor *[]){ x, teacher, origin }, 3, &attributes, NULL);
+}
+
+/* ---- kept_share --------------------------------------------------------------------------------------------------- */
+
+/* y = sum over patches of keep / patches:  dkeep[r] = dy / patches, zero for rows that are no patches. */
+static sv_status kept_share_shape(sv_node *node, sv_error *err)
+{
+    sv_status status = sv_want_width(node->in[0], "keep", SV_REAL, 1, err);
+    if (!status) status = sv_want_width(node->in[1], "origin", SV_INDEX, 1, err);
+    if (!status) status = sv_want_rows(node->in[1], "origin", node->in[0], "keep", err);
+    if (!status && node->attributes.i[0] < 1) status = sv_fail(err, SV_USAGE, "there must be at least one patch");
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(1), 1);
+    return status;
+}
+
+static void kept_share_forward(const sv_call *call)
+{
+    sv_real sum = 0;
+    for (size_t r = 0; r < call->in[0].rows; r++) sum += call->in[1].ints[r] >= 0 ? call->in[0].data[r] : 0;
+    call->out[0].data[0] = sum / (sv_real)call->attributes->i[0];
+}
+
+static void kept_share_backward(const sv_call *call)
+{
+    const sv_real each = call->out[0].gradient[0] / (sv_real)call->attributes->i[0];
+    for (size_t r = 0; r < call->in[0].live; r++) sv_give(&call->in[0], r, call->in[1].ints[r] >= 0 ? each : 0);
+}
+
+static const sv_sample kept_share_samples[] = {
+    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 1, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1) }, .attributes.i = { 1 } },
+    { .name = "kept and dropped", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_BINARY, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1) }, .attributes.i = { 7 } },
+    { .name = "everything dropped", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 5, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 5 } },
+    { .name = "a package token behind", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 4, 1), SV_CONSTANT_OF(SV_FILL_ORIGIN, 4, 1) }, .attributes.i = { 3 } },
+    { .name = "soft", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 33, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 33, 1) }, .attributes.i = { 33 } },
+    { .name = "rows of many patches", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_BINARY, 4, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes.i = { 196 } },
+    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 4, 1) }, .attributes.i = { 4 } },
+};
+
+const sv_op sv_op_kept_share = {
+    .name = "kept_share", .formula = "keep [R,1], origin index [R,1] -> y [1,1] = sum of keep over rows that are patches / patches", .source = "SPViT, spec 5.1 L_ratio",
+    .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = kept_share_shape, .forward = kept_share_forward,
+    .backward = kept_share_backward, .backward_inputs = 1 << 1, SV_SAMPLES_OF(kept_share_samples),
+};
+
+sv_tensor *sv_tape_kept_share(sv_tape *tape, sv_tensor *keep, sv_tensor *origin, size_t patches)
+{
+    sv_attributes attributes = { .i = { (int64_t)patches } };
+    return sv_tape_record(tape, &sv_op_kept_share, (sv_tensor *[]){ keep, origin }, 2, &attributes, NULL);
+}

@@ -1,0 +1,75 @@
+/* LayerNorm of rows: y = gain xhat + bias, xhat = (x - mean) / deviation, deviation = sqrt(variance + eps).
+ *   With g = dy gain:  dx = (g - mean(g) - xhat mean(g xhat)) / deviation;  dgain = sum dy xhat;  dbias = sum dy  (kernels/norm.c).
+ * Mean and 1/deviation of each row are saved; the output is made again from x where backward of what follows reads it. */
+#include "autograd/op_shape.h"
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+static sv_status layer_norm_shape(sv_node *node, sv_error *err)
+{
+    const size_t width = node->in[0]->width;
+    sv_status status = sv_want_image(node->in[0], "x", SV_REAL, err);
+    if (!status) status = sv_want_parameter(node->in[1], "gain", 1, (size_t[]){ width }, err);
+    if (!status) status = sv_want_parameter(node->in[2], "bias", 1, (size_t[]){ width }, err);
+    return status;
+}
+
+static void norm_rows(const sv_call *call, sv_real *stats)
+{
+    const size_t width = call->in[0].width, from = call->row_begin * width;
+    sv_layer_norm(call->out[0].data + from, width, stats, call->in[0].data + from, width, call->in[1].data, call->in[2].data,
+                  call->row_end - call->row_begin, width, call->attributes->r[0]);
+}
+
+static void layer_norm_forward(const sv_call *call) { norm_rows(call, call->saved ? call->saved + 2 * call->row_begin : NULL); }
+static void layer_norm_rebuild(const sv_call *call) { norm_rows(call, NULL); }
+
+/* Where to sum a gradient: its own memory, or (not wanted) memory that is thrown away. Zeroed unless it is added to. */
+static sv_real *sum_place(const sv_span *parameter, sv_real *thrown_away, size_t width)
+{
+    sv_real *place = parameter->gradient ? parameter->gradient : thrown_away;
+    if (!parameter->gradient || !parameter->accumulate) memset(place, 0, width * sizeof *place);
+    return place;
+}
+
+static void layer_norm_backward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0], *gain = &call->in[1], *bias = &call->in[2];
+    const size_t width = x->width;
+    sv_real *unwanted = call->scratch, *d_gain = NULL, *d_bias = NULL;
+    if (gain->gradient || bias->gradient) {
+        d_gain = sum_place(gain, unwanted + width, width);
+        d_bias = sum_place(bias, unwanted + 2 * width, width);
+    }
+    /* dx not wanted: every row goes over the same unwanted one */
+    sv_layer_norm_backward(x->gradient ? x->gradient : unwanted, x->gradient ? width : 0, d_gain, d_bias, call->out[0].gradient, width, x->data, width,
+                           call->saved, gain->data, call->out[0].live, width, x->gradient && x->accumulate, true);
+}
+
+static size_t layer_norm_saved(const sv_node *node) { return 2 * (size_t)node->in[0]->rows.most; }
+static size_t layer_norm_scratch(const sv_node *node) { return 3 * node->in[0]->width * sizeof(sv_real); }
+
+static const sv_sample layer_norm_samples[] = {
+    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 7) }, .attributes.r = { 1e-6 } },
+    { .name = "width 1", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 1) }, .attributes.r = { 1e-1 } },
+    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 19), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19) }, .attributes.r = { 1e-6 } },
+    { .name = "two registers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 32), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32) }, .attributes.r = { 1e-5 } },
+    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 17), SV_PARAMETER_OF(SV_FILL_LARGE, 0, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 17) }, .attributes.r = { 1e-6 } },
+    { .name = "all numbers equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 2, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 6) }, .attributes.r = { 1 } },
+    { .name = "constant x", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.r = { 1e-6 } },
+    { .name = "gain of zeros", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 0, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 0, 5) }, .attributes.r = { 1e-6 } },
+};
+
+const sv_op sv_op_layer_norm = {
+    .name = "layer_norm", .formula = "x [R,D], gain [D], bias [D] -> y [R,D] = gain (x - mean) / sqrt(variance + eps) + bias, of each row",
+    .source = "Ba et al. 2016, eq. 4; torch.nn.functional.layer_norm", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_ROW_LOCAL,
+    .shape = layer_norm_shape, .forward = layer_norm_forward, .backward = layer_norm_backward, .backward_inputs = 1, .rebuild = layer_norm_rebuild,
+    .rebuild_inputs = 1, .saved = layer_norm_saved, .scratch = layer_norm_scratch, SV_SAMPLES_OF(layer_norm_samples),
+};
+
+sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps)
+{
+    sv_attributes attributes = { .r = { eps } };
+    return sv_tape_record(tape, &sv_op_layer_norm, (sv_tensor *[]){ x, gain, bias }, 3, &attributes, NULL);
+}

@@ -1,0 +1,301 @@
+/* The pieces of a selector (spec SPViT 2.2-2.4) that are no linear layer. Rows of a head-split tensor: row r*H+h is head h of token r. */
+#include "autograd/op_shape.h"
+#include "kernels/kernels.h"
+
+#include <string.h>
+
+/* x must have G rows a token; the tokens' rows. */
+static sv_status want_groups(const sv_tensor *x, const char *what, size_t groups, sv_error *err)
+{
+    const bool whole = groups > 0 && (x->rows.source < 0 ? x->rows.most % groups == 0 : x->rows.times % groups == 0);
+    return whole ? SV_OK : sv_fail(err, SV_USAGE, "%s must have %zu rows a token, but has at most %u rows", what, groups, x->rows.most);
+}
+
+/* ---- head_mean ---------------------------------------------------------------------------------------------------- */
+
+/* y[r,h] = mean of the d numbers of head h in row r:  dx = dy / d. */
+static sv_status head_mean_shape(sv_node *node, sv_error *err)
+{
+    const size_t heads = (size_t)node->attributes.i[0];
+    sv_status status = sv_want_image(node->in[0], "x", SV_REAL, err);
+    if (status) return status;
+    if (!heads || node->in[0]->width % heads) return sv_fail(err, SV_USAGE, "a width of %zu cannot be cut into %zu heads", node->in[0]->width, heads);
+    node->out[0]->width = heads;
+    return SV_OK;
+}
+
+static void head_mean_forward(const sv_call *call)
+{
+    const size_t heads = call->out[0].width, d = call->in[0].width / heads;
+    for (size_t i = call->row_begin * heads; i < call->row_end * heads; i++) {
+        sv_real sum = 0;
+        for (size_t c = 0; c < d; c++) sum += call->in[0].data[i * d + c];
+        call->out[0].data[i] = sum / (sv_real)d;
+    }
+}
+
+static void head_mean_backward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0];
+    const size_t heads = call->out[0].width, d = x->width / heads;
+    for (size_t i = 0; i < x->live * heads; i++) {
+        const sv_real each = call->out[0].gradient[i] / (sv_real)d;
+        for (size_t c = 0; c < d; c++) sv_give(x, i * d + c, each);
+    }
+}
+
+static const sv_sample head_mean_samples[] = {
+    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 6) }, .attributes.i = { 2 } },
+    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 1 } },
+    { .name = "one number a head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5) }, .attributes.i = { 5 } },
+    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 51) }, .attributes.i = { 3 } },
+    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 32) }, .attributes.i = { 2 } },
+    { .name = "all equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 2, 9) }, .attributes.i = { 3 } },
+};
+
+const sv_op sv_op_head_mean = {
+    .name = "head_mean", .formula = "x [R,D] -> y [R,H], mean of the d = D/H numbers of each head", .source = "SPViT, spec 2.3", .inputs_least = 1,
+    .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = head_mean_shape, .forward = head_mean_forward, .backward = head_mean_backward,
+    SV_SAMPLES_OF(head_mean_samples),
+};
+
+sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads)
+{
+    sv_attributes attributes = { .i = { (int64_t)heads } };
+    return sv_tape_record(tape, &sv_op_head_mean, &x, 1, &attributes, NULL);
+}
+
+/* ---- weighted_mean ------------------------------------------------------------------------------------------------ */
+
+/* y[g] = sum_r w_r x[r*G+g] / W, W = max(sum_r w_r, 1e-6):
+ *   dx[r*G+g] = w_r dy[g] / W;  dw_r = sum_g dy[g].(x[r*G+g] - y[g]) / W, without y[g] where the floor holds.
+ * dw_r reads x of rows that are not live too: that is how a later selector teaches the decisions before it (spec 2.2). */
+static const sv_real least_weight = (sv_real)1e-6;
+
+static sv_status weighted_mean_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *x = node->in[0], *weight = node->in[1];
+    const size_t groups = (size_t)node->attributes.i[0];
+    sv_status status = sv_want_image(x, "x", SV_REAL, err);
+    if (!status) status = want_groups(x, "x", groups, err);
+    if (!status && weight) status = sv_want_width(weight, "weight", SV_REAL, 1, err);
+    if (!status && weight && !sv_rows_equal(sv_rows_times(weight->rows, (uint32_t)groups), x->rows))
+        status = sv_fail(err, SV_USAGE, "x must have %zu rows for each row of weight (at most %u against %u)", groups, x->rows.most, weight->rows.most);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(groups), x->width);
+    return status;
+}
+
+typedef struct mean_view { size_t groups, tokens, width; const sv_real *weight; sv_real total; } mean_view; /* total: the sum before its floor */
+
+static mean_view mean_view_of(const sv_call *call)
+{
+    const sv_span *x = &call->in[0], *weight = &call->in[1];
+    mean_view v = { (size_t)call->attributes->i[0], 0, x->width, weight->present ? weight->data : NULL, 0 };
+    v.tokens = x->rows / v.groups;
+    for (size_t r = 0; r < v.tokens; r++) v.total += v.weight ? v.weight[r] : 1;
+    return v;
+}
+
+static sv_real floored(const mean_view *v) { return v->total > least_weight ? v->total : least_weight; }
+
+static void weighted_mean_forward(const sv_call *call)
+{
+    const mean_view v = mean_view_of(call);
+    const sv_real factor = 1 / floored(&v);
+    for (size_t g = call->row_begin; g < call->row_end; g++) {
+        sv_real *y = call->out[0].data + g * v.width;
+        memset(y, 0, v.width * sizeof *y);
+        for (size_t r = 0; r < v.tokens; r++) sv_scale(y, call->in[0].data + (r * v.groups + g) * v.width, v.weight ? v.weight[r] : 1, v.width, true);
+        sv_scale(y, y, factor, v.width, false);
+    }
+}
+
+static void weighted_mean_backward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0], *weight = &call->in[1], *y = &call->out[0];
+    const mean_view v = mean_view_of(call);
+    const sv_real factor = 1 / floored(&v);
+    sv_real through = 0;
+    for (size_t i = 0; x->gradient && i < x->live; i++)
+        sv_scale(x->gradient + i * v.width, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor, v.width, x->accumulate);
+    for (size_t g = 0; weight->gradient && v.total > least_weight && g < v.groups; g++)
+        through += sv_dot(y->gradient + g * v.width, y->data + g * v.width, v.width);
+    for (size_t r = 0; weight->gradient && r < weight->live; r++)
+        sv_give(weight, r, factor * (sv_dot(y->gradient, x->data + r * v.groups * v.width, v.groups * v.width) - through));
+}
+
+static const sv_sample weighted_mean_samples[] = {
+    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1) }, .attributes.i = { 1 } },
+    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 17), SV_IMAGE_OF(SV_FILL_UNIT, 5, 1) }, .attributes.i = { 3 } },
+    { .name = "kept and dropped", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 14, 8), SV_IMAGE_OF(SV_FILL_BINARY, 7, 1) }, .attributes.i = { 2 } },
+    { .name = "one token left", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4), SV_IMAGE_OF(SV_FILL_PREFIX, 3, 1) }, .attributes.i = { 2 } },
+    { .name = "everything dropped", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4), SV_CONSTANT_OF(SV_FILL_ZERO, 3, 1) }, .attributes.i = { 2 } },
+    { .name = "no weight", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4) }, .attributes.i = { 2 } },
+    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 32), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes.i = { 1 } },
+    { .name = "constant x", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 3), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes.i = { 1 } },
+};
+
+const sv_op sv_op_weighted_mean = {
+    .name = "weighted_mean", .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, 1e-6)",
+    .source = "SPViT, spec 2.2 e", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS,
+    .shape = weighted_mean_shape, .forward = weighted_mean_forward, .backward = weighted_mean_backward, .backward_inputs = 3, .backward_outputs = 1,
+    .backward_dead = 3, SV_SAMPLES_OF(weighted_mean_samples),
+};
+
+sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups)
+{
+    sv_attributes attributes = { .i = { (int64_t)groups } };
+    return sv_tape_record(tape, &sv_op_weighted_mean, (sv_tensor *[]){ x, weight }, 2, &attributes, NULL);
+}
+
+/* ---- local_global ------------------------------------------------------------------------------------------------- */
+
+/* Row r*G+g of y = first half of local's row, then global[g]:  dlocal = first half of dy, then zeros;  dglobal[g] = sum_r second half of dy. */
+static sv_status local_global_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *local = node->in[0], *global = node->in[1];
+    sv_status status = sv_want_image(local, "local", SV_REAL, err);
+    if (status) return status;
+    if (local->width % 2) return sv_fail(err, SV_USAGE, "local must have an even width, but is %zu wide", local->width);
+    status = sv_want_width(global, "global", SV_REAL, local->width / 2, err);
+    if (!status) status = sv_want_fixed_rows(global, "global", 0, err);
+    if (!status) status = want_groups(local, "local", global->rows.most, err);
+    return status;
+}
+
+static void local_global_forward(const sv_call *call)
+{
+    const size_t half = call->in[1].width, groups = call->in[1].rows;
+    for (size_t r = call->row_begin; r < call->row_end; r++) {
+        memcpy(call->out[0].data + 2 * r * half, call->in[0].data + 2 * r * half, half * sizeof(sv_real));
+        memcpy(call->out[0].data + (2 * r + 1) * half, call->in[1].data + r % groups * half, half * sizeof(sv_real));
+    }
+}
+
+static void local_global_backward(const sv_call *call)
+{
+    const sv_span *local = &call->in[0], *global = &call->in[1];
+    const size_t half = global->width, groups = global->rows;
+    const sv_real *dy = call->out[0].gradient;
+    if (local->gradient) sv_begin_gradient(local);
+    for (size_t r = 0; local->gradient && r < local->live; r++) sv_scale(local->gradient + 2 * r * half, dy + 2 * r * half, 1, half, true);
+    if (global->gradient) sv_begin_gradient(global);
+    for (size_t r = 0; global->gradient && r < call->out[0].live; r++)
+        if (r % groups < global->live) sv_scale(global->gradient + r % groups * half, dy + (2 * r + 1) * half, 1, half, true);
+}
+
+static const sv_sample local_global_samples[] = {
+    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
+    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 6), SV_IMAGE_OF(SV_FILL_NORMAL, 3, 3) } },
+    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 34), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 17) } },
+    { .name = "one token", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 8), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 4) } },
+    { .name = "constant local", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 8), SV_IMAGE_OF(SV_FILL_NORMAL, 2, 4) } },
+    { .name = "constant global", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 8), SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 4) } },
+};
+
+const sv_op sv_op_local_global = {
+    .name = "local_global", .formula = "local [R*G,d], global [G,d/2] -> y [R*G,d], row r*G+g = first d/2 columns of local | global[g]",
+    .source = "SPViT, spec 2.2 f", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = local_global_shape,
+    .forward = local_global_forward, .backward = local_global_backward, SV_SAMPLES_OF(local_global_samples),
+};
+
+sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *global)
+{
+    return sv_tape_record(tape, &sv_op_local_global, (sv_tensor *[]){ local, global }, 2, NULL, NULL);
+}
+
+/* ---- combine_heads ------------------------------------------------------------------------------------------------ */
+
+/* With delta_h = z_h0 - z_h1, s_h = softmax(z_h)_0 = sigmoid(delta_h), W = max(sum_h w_h, 1e-12):  a = sum_h w_h delta_h / W, score = sum_h w_h s_h / W.
+ *   da/dz_h0 = w_h / W = -da/dz_h1;  da/dw_h = (delta_h - a) / W;  dscore/ddelta_h = w_h s_h (1 - s_h) / W;  dscore/dw_h = (s_h - score) / W
+ * (without a and score where the floor holds). */
+static const sv_real least_importance = (sv_real)1e-12;
+
+static sv_status combine_heads_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *z = node->in[0], *importance = node->in[1];
+    sv_status status = sv_want_width(z, "z", SV_REAL, 2, err);
+    if (!status) status = sv_want_image(importance, "importance", SV_REAL, err);
+    if (status) return status;
+    if (!sv_rows_equal(sv_rows_times(importance->rows, (uint32_t)importance->width), z->rows))
+        return sv_fail(err, SV_USAGE, "z must have %zu rows, one a head, for each row of importance (at most %u against %u)", importance->width, z->rows.most,
+                       importance->rows.most);
+    const bool alike = sv_rows_equal(sv_rows_times(importance->live, (uint32_t)importance->width), z->live);
+    for (size_t o = 0; o < 2; o++) {
+        sv_make_image(node->out[o], importance->rows, 1);
+        if (alike) node->out[o]->live = importance->live;
+    }
+    return SV_OK;
+}
+
+typedef struct combined { sv_real a, score, total; } combined; /* total: the sum before its floor */
+
+static combined combine(const sv_real *z, const sv_real *w, size_t heads)
+{
+    combined c = { 0, 0, 0 };
+    for (size_t h = 0; h < heads; h++) {
+        const sv_real delta = z[2 * h] - z[2 * h + 1];
+        c.total += w[h];
+        c.a += w[h] * delta;
+        c.score += w[h] * sv_sigmoid(delta);
+    }
+    const sv_real floor = c.total > least_importance ? c.total : least_importance;
+    c.a /= floor;
+    c.score /= floor;
+    return c;
+}
+
+static void combine_heads_forward(const sv_call *call)
+{
+    const size_t heads = call->in[1].width;
+    for (size_t r = call->row_begin; r < call->row_end; r++) {
+        const combined c = combine(call->in[0].data + 2 * r * heads, call->in[1].data + r * heads, heads);
+        call->out[0].data[r] = c.a;
+        call->out[1].data[r] = c.score;
+    }
+}
+
+static void combine_heads_backward(const sv_call *call)
+{
+    const sv_span *z = &call->in[0], *w = &call->in[1];
+    const size_t heads = w->width;
+    for (size_t r = 0; r < call->out[0].live; r++) {
+        const sv_real da = call->out[0].gradient[r], dscore = call->out[1].gradient[r];
+        const combined c = combine(z->data + 2 * r * heads, w->data + r * heads, heads);
+        const bool held = !(c.total > least_importance);
+        const sv_real factor = 1 / (held ? least_importance : c.total), through = held ? 0 : da * c.a + dscore * c.score;
+        for (size_t h = 0, i = r * heads; h < heads; h++, i++) {
+            const sv_real delta = z->data[2 * i] - z->data[2 * i + 1], s = sv_sigmoid(delta);
+            const sv_real d_delta = w->data[i] * factor * (da + dscore * s * (1 - s));
+            if (z->gradient && i < z->live) {
+                sv_give(z, 2 * i, d_delta);
+                sv_give(z, 2 * i + 1, -d_delta);
+            }
+            if (w->gradient && r < w->live) sv_give(w, i, factor * (da * delta + dscore * s - through));
+        }
+    }
+}
+
+static const sv_sample combine_heads_samples[] = {
+    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1) } },
+    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 2), SV_IMAGE_OF(SV_FILL_UNIT, 5, 3) } },
+    { .name = "twelve heads, one token", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 12, 2), SV_IMAGE_OF(SV_FILL_UNIT, 1, 12) } },
+    { .name = "sure scores", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 8, 2), SV_IMAGE_OF(SV_FILL_UNIT, 4, 2) } },
+    { .name = "all scores equal", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 6, 2), SV_IMAGE_OF(SV_FILL_ONE, 2, 3) } },
+    { .name = "no importance", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 2), SV_CONSTANT_OF(SV_FILL_ZERO, 2, 2) } },
+    { .name = "constant importance", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 2), SV_CONSTANT_OF(SV_FILL_ONE, 2, 3) } },
+};
+
+const sv_op sv_op_combine_heads = {
+    .name = "combine_heads", .formula = "z [R*H,2], importance w [R,H] -> a [R,1] = sum_h w_h (z_h0 - z_h1) / sum_h w_h, score [R,1] = sum_h w_h softmax(z_h)_0 / sum_h w_h",
+    .source = "SPViT, spec 2.4", .inputs_least = 2, .inputs_most = 2, .outputs = 2, .locality = SV_IMAGE_ROWS, .shape = combine_heads_shape,
+    .forward = combine_heads_forward, .backward = combine_heads_backward, .backward_inputs = 3, .backward_dead = 3, SV_SAMPLES_OF(combine_heads_samples),
+};
+
+sv_tensor *sv_tape_combine_heads(sv_tape *tape, sv_tensor *z, sv_tensor *importance, sv_tensor **score)
+{
+    sv_tensor *outputs[2] = { NULL, NULL };
+    sv_tape_record(tape, &sv_op_combine_heads, (sv_tensor *[]){ z, importance }, 2, NULL, outputs);
+    if (score) *score = outputs[1];
+    return outputs[0];
+}
