@@ -17,15 +17,15 @@ static sv_real gelu_slope_of(sv_real x) {
 
 #else
 
+#define PIECES_A_UNIT ((float)(15.5 / 5.6))
 #define LN_2_HIGH 0.693147182464599609375f /* ln 2 as float, and what it lacks */
 #define LN_2_LOW (-1.9046542999577680e-9f)
 
 /* x = n ln 2 + r with ln 2 in two parts, so that r keeps its last bits; then 2^n 2^(r log2 e). */
 sv_real sv_exp(sv_real x) {
-    const float magic = 12582912.0f;
     x = x < -88.03f ? -88.03f : x; /* 2^-127 and below: 0 */
     x = x > 88.73f ? 88.73f : x;   /* from 88.37 on: infinity */
-    const float shifted = fmaf(x, REAL_LOG2_E, magic), n = shifted - magic;
+    const float shifted = fmaf(x, REAL_LOG2_E, REAL_ROUNDING), n = shifted - REAL_ROUNDING;
     const float rest = fmaf(n, -LN_2_LOW, fmaf(n, -LN_2_HIGH, x));
     return exp2_join(rest * REAL_LOG2_E, shifted);
 }
@@ -75,11 +75,12 @@ sv_real sv_erf(sv_real x) {
 
 /* The polynomial of the piece in which |x| lies; beyond 5.6 the value at 5.6; NaN of NaN. */
 static float on_pieces(const float table[6][16], float x) {
-    if (x != x) return x;
-    float place = (x < 0.0f ? -x : x) * (float)(16 / 5.6);
-    place = place < 15.99999f ? place : 15.99999f;
-    const int piece = (int)place;
-    const float f = place - (float)piece;
+    float a = x < 0.0f ? -x : x;
+    if (a != a) return a;
+    a = a > 5.6f ? 5.6f : a;
+    const float shifted = fmaf(a, PIECES_A_UNIT, 12582912.0f), n = shifted - 12582912.0f; /* 1.5 * 2^23: rounds to a whole number */
+    const int piece = (int)n;
+    const float f = fmaf(a, PIECES_A_UNIT, -n);
     float sum = table[5][piece];
     for (int d = 4; d >= 0; d--) sum = fmaf(sum, f, table[d][piece]);
     return sum;

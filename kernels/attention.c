@@ -47,16 +47,17 @@ static void forward_row(const sv_attention *a, size_t h, size_t i) {
     sv_real *weights = a->scratch, *out = d.out + i * d.out_stride;
     const bool dead = i >= d.live;
     const sv_real own = dead ? lanes_dot(q, d.k + i * d.stride, d.width) : 0;
+    const sv_real lowest = -127 / c;
     sv_real top = dead ? own : -INFINITY, lanes[SV_LANES] = {0};
     for (size_t j = 0; j < d.live; j++) {
         weights[j] = dot_rising(q, d.k + j * d.stride, d.width);
         top = weights[j] > top ? weights[j] : top;
     }
     for (size_t j = 0; j < d.live; j++) {
-        weights[j] = real_exp2((weights[j] - top) * c);
+        weights[j] = real_exp2_below(weights[j] - top, c, lowest);
         lanes[j % SV_LANES] += weights[j];
     }
-    const sv_real own_weight = dead ? real_exp2((own - top) * c) : 0;
+    const sv_real own_weight = dead ? real_exp2_below(own - top, c, lowest) : 0;
     const sv_real total = lanes_total(lanes) + own_weight, factor = 1 / total;
     memset(out, 0, d.width * sizeof *out);
     for (size_t j = 0; j < d.live; j++) add_scaled(out, weights[j], d.v + j * d.stride, d.width);

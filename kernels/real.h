@@ -45,11 +45,14 @@ static inline sv_real lanes_dot(const sv_real *x, const sv_real *y, size_t count
 #define REAL_LN_2 ((sv_real)0.69314718055994531)
 
 #ifndef SIEVE_F64
-/* 2^n (1 + ...) from the parts: `shifted` is n + 1.5 * 2^23, whose low bits are n. n = -127 gives 0, n = 128 infinity. */
+/* Adding it rounds to a whole number n and leaves n + 127, the exponent of 2^n, in the low bits: 1.5 * 2^23 + 127. */
+#define REAL_ROUNDING 12583039.0f
+
+/* 2^(n + fraction) where shifted = n + REAL_ROUNDING. n = -127 gives 0, n = 128 infinity. */
 static inline float exp2_join(float fraction, float shifted) {
     uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << 23) + 0x3f800000u;
+    bits <<= 23;
     float power, sum = sv_coefficients_exp2[6];
     memcpy(&power, &bits, sizeof power);
     for (int d = 5; d >= 0; d--) sum = fmaf(sum, fraction, sv_coefficients_exp2[d]);
@@ -62,11 +65,22 @@ static inline sv_real real_exp2(sv_real t) {
 #ifdef SIEVE_F64
     return exp2(t);
 #else
-    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to a whole number */
     t = t < -127.0f ? -127.0f : t;
     t = t > 128.0f ? 128.0f : t;
-    const float shifted = t + magic;
-    return exp2_join(t - (shifted - magic), shifted);
+    const float shifted = t + REAL_ROUNDING;
+    return exp2_join(t - (shifted - REAL_ROUNDING), shifted);
+#endif
+}
+
+/* 2^(x factor) for x <= 0 < factor; lowest = -127 / factor, below which it is 0. */
+static inline sv_real real_exp2_below(sv_real x, sv_real factor, sv_real lowest) {
+#ifdef SIEVE_F64
+    (void)lowest;
+    return exp2(x * factor);
+#else
+    x = x < lowest ? lowest : x;
+    const float shifted = fmaf(x, factor, REAL_ROUNDING);
+    return exp2_join(fmaf(x, factor, -(shifted - REAL_ROUNDING)), shifted);
 #endif
 }
 

@@ -49,18 +49,18 @@ static float row_dot(const float *x, const float *y, size_t count) {
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Scores become weights 2^(c (score - top)); returns their sum. */
-static float weigh_row(float *scores, size_t live, float c, float top) {
+/* Scores become weights 2^((score - top) c); returns their sum. */
+static float weigh_row(float *scores, size_t live, float c, float lowest, float top) {
     v16 sum = v_set(0.0f);
-    const v16 scale = v_set(c), most = v_set(top);
+    const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
     size_t j = 0;
     for (; j + 16 <= live; j += 16) {
-        const v16 weight = w_exp2(v_mul(v_sub(v_load(scores + j, 16), most), scale));
+        const v16 weight = w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest);
         sum = v_add(sum, weight);
         v_store(scores + j, weight, 16);
     }
     if (j < live) {
-        const v16 weight = v_keep(w_exp2(v_mul(v_sub(v_load(scores + j, 16), most), scale)), live - j);
+        const v16 weight = v_keep(w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest), live - j);
         sum = v_add(sum, weight);
         v_store(scores + j, weight, 16);
     }
@@ -88,16 +88,16 @@ static void finish_out(float *out, const float *v, size_t width, float own, bool
 static void forward_block(const head *d, const float *keys, const float *values, float *scores, size_t begin, size_t rows, float *top_out,
                           float *log_sum) {
     const size_t padded = up_to(d->live, 16);
-    const float c = d->scale * LOG2_E, lowest = -__builtin_inff();
+    const float c = d->scale * LOG2_E, lowest = -127.0f / c;
     float tops[16] = {0}, totals[16], owns[16];
     block_product(scores, padded, d->q + begin * d->stride, d->stride, keys, rows, padded, d->width);
     for (size_t r = 0; r < rows; r++) {
         const float *row = d->q + (begin + r) * d->stride;
         const bool dead = begin + r >= d->live;
-        const float own = dead ? row_dot(row, d->k + (begin + r) * d->stride, d->width) : lowest;
+        const float own = dead ? row_dot(row, d->k + (begin + r) * d->stride, d->width) : -__builtin_inff();
         tops[r] = row_top(scores + r * padded, d->live, own);
-        owns[r] = dead ? v_first(w_exp2(v_set((own - tops[r]) * c))) : 0.0f;
-        totals[r] = weigh_row(scores + r * padded, d->live, c, tops[r]) + owns[r];
+        owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
+        totals[r] = weigh_row(scores + r * padded, d->live, c, lowest, tops[r]) + owns[r];
     }
     block_product(d->out + begin * d->out_stride, d->out_stride, scores, padded, values, rows, d->width, d->live);
     for (size_t r = 0; r < rows; r++)

@@ -16,7 +16,8 @@ static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 #define LOG2_E 1.44269504f
 #define LN_2_HIGH 0.693147182464599609375f /* ln 2 as float, and what it lacks */
 #define LN_2_LOW (-1.9046542999577680e-9f)
-#define ROUNDING 12582912.0f /* 1.5 * 2^23: adding it rounds to a whole number */
+#define ROUNDING 12583039.0f /* kernels/real.h */
+#define WHOLE 12582912.0f    /* 1.5 * 2^23: adding it rounds to a whole number, which stands in the low bits */
 
 WORD v16 w_join(v16 fraction, v16 shifted) {
     v16 sum = v_set(sv_coefficients_exp2[6]);
@@ -28,6 +29,13 @@ WORD v16 w_exp2(v16 t) {
     t = v_min(v_set(128.0f), v_max(v_set(-127.0f), t));
     const v16 shifted = v_add(t, v_set(ROUNDING));
     return w_join(v_sub(t, v_sub(shifted, v_set(ROUNDING))), shifted);
+}
+
+/* 2^(x factor) for x <= 0 < factor, lowest = -127 / factor. */
+WORD v16 w_exp2_below(v16 x, v16 factor, v16 lowest) {
+    x = v_max(lowest, x);
+    const v16 shifted = v_fma(x, factor, v_set(ROUNDING));
+    return w_join(v_fms(x, factor, v_sub(shifted, v_set(ROUNDING))), shifted);
 }
 
 WORD v16 w_exp(v16 x) {
@@ -50,8 +58,9 @@ WORD v16 w_ln(v16 x) {
 }
 
 WORD v16 w_on_pieces(const float table[6][16], v16 x) {
-    v16 f;
-    const i16 piece = v_whole(v_min(v_set(15.99999f), v_mul(v_abs(x), v_set((float)(16 / 5.6)))), &f);
+    const v16 a = v_min(v_set(5.6f), v_abs(x)), unit = v_set((float)(15.5 / 5.6)), shifted = v_fma(a, unit, v_set(WHOLE));
+    const v16 f = v_fms(a, unit, v_sub(shifted, v_set(WHOLE)));
+    const i16 piece = v_bits(shifted);
     v16 sum = v_lookup(table[5], piece);
     UNROLL for (int d = 4; d >= 0; d--) sum = v_fma(sum, f, v_lookup(table[d], piece));
     return sum;

@@ -15,37 +15,63 @@ typedef struct tile {
     size_t columns;                             /* 1 .. 16 TILE_VECTORS; y, bias, addend are touched within them alone */
 } tile;
 
-WORD v16 tile_start(const tile *t, int r, int v, size_t n) {
-    if (t->bias) return v_load(t->bias + 16 * v, n);
-    return t->accumulate ? v_load(t->y + (size_t)r * t->y_stride + 16 * v, n) : v_set(0.0f);
+/* The sums of a tile, and how many of its last vector's columns are real. */
+typedef struct sums { v16 of[TILE_ROWS][TILE_VECTORS]; } sums;
+
+WORD void tile_start(sums *s, const tile *t, const int rows, const int vectors, v_mask last) {
+    const float *y = t->y, *bias = t->bias;
+    const size_t stride = t->y_stride;
+    const int full = vectors - 1;
+    if (bias) {
+        UNROLL for (int v = 0; v < vectors; v++) s->of[0][v] = v < full ? v_load(bias + 16 * v, 16) : v_load_masked(bias + 16 * v, last);
+        UNROLL for (int r = 1; r < rows; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = s->of[0][v];
+        }
+    } else if (t->accumulate) {
+        UNROLL for (int r = 0; r < rows; r++, y += stride) {
+            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = v < full ? v_load(y + 16 * v, 16) : v_load_masked(y + 16 * v, last);
+        }
+    } else {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = v_set(0.0f);
+        }
+    }
 }
 
-WORD void tile_finish(const tile *t, int r, int v, size_t n, v16 sum) {
-    if (t->addend) sum = v_add(sum, v_load(t->addend + (size_t)r * t->addend_stride + 16 * v, n));
-    v_store(t->y + (size_t)r * t->y_stride + 16 * v, sum, n);
+WORD void tile_finish(sums *s, const tile *t, const int rows, const int vectors, v_mask last) {
+    const float *addend = t->addend;
+    const size_t stride = t->y_stride, addend_stride = t->addend_stride;
+    float *y = t->y;
+    const int full = vectors - 1;
+    if (addend) {
+        UNROLL for (int r = 0; r < rows; r++, addend += addend_stride) {
+            UNROLL for (int v = 0; v < vectors; v++)
+                s->of[r][v] = v_add(s->of[r][v], v < full ? v_load(addend + 16 * v, 16) : v_load_masked(addend + 16 * v, last));
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++, y += stride) {
+        UNROLL for (int v = 0; v < full; v++) v_store(y + 16 * v, s->of[r][v], 16);
+        v_store_masked(y + 16 * full, s->of[r][full], last);
+    }
 }
 
 WORD void tile_run(const tile *t, const int rows, const int vectors, const bool across) {
-    v16 sum[TILE_ROWS][TILE_VECTORS];
-    const size_t last = t->columns - 16 * (size_t)(vectors - 1);
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = tile_start(t, r, v, v + 1 < vectors ? 16 : last);
-    }
+    sums s;
+    const v_mask last = v_mask_of(t->columns - 16 * (size_t)(vectors - 1));
     const float *a = t->a, *b = t->b;
     const size_t a_stride = t->a_stride, b_stride = t->b_stride;
+    tile_start(&s, t, rows, vectors, last);
     for (size_t l = t->depth; l > 0; l--) {
         v16 row[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) row[v] = v_load(b + 16 * v, 16);
         UNROLL for (int r = 0; r < rows; r++) {
             const v16 factor = v_set(across ? a[r] : a[(size_t)r * a_stride]);
-            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = v_fma(factor, row[v], sum[r][v]);
+            UNROLL for (int v = 0; v < vectors; v++) s.of[r][v] = v_fma(factor, row[v], s.of[r][v]);
         }
         a += across ? a_stride : 1;
         b += b_stride;
     }
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vectors; v++) tile_finish(t, r, v, v + 1 < vectors ? 16 : last, sum[r][v]);
-    }
+    tile_finish(&s, t, rows, vectors, last);
 }
 
 /* The instances, from the list TILES of the ISA: rows rise fastest. */

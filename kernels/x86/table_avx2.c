@@ -2,5 +2,6 @@
 #include "kernels/table.h"
 
 void sv_table_avx2(sv_kernel_table *table) {
-    (void)table;
+    sv_rows_avx2(table);
+    sv_matrix_avx2(table);
 }

@@ -22,6 +22,11 @@ typedef __m512i i16;
 
 WORD __mmask16 lanes_below(size_t n) { return (__mmask16)(n >= 16 ? 0xffffu : (1u << n) - 1u); }
 
+typedef __mmask16 v_mask; /* a number of first lanes, worked out once */
+WORD v_mask v_mask_of(size_t n) { return lanes_below(n); }
+WORD v16 v_load_masked(const float *p, v_mask mask) { return _mm512_maskz_loadu_ps(mask, p); }
+WORD void v_store_masked(float *p, v16 x, v_mask mask) { _mm512_mask_storeu_ps(p, mask, x); }
+
 WORD v16 v_set(float x) { return _mm512_set1_ps(x); }
 WORD v16 v_load(const float *p, size_t n) { return n == 16 ? _mm512_loadu_ps(p) : _mm512_maskz_loadu_ps(lanes_below(n), p); }
 WORD v16 v_load_or(const float *p, size_t n, v16 rest) { return _mm512_mask_loadu_ps(rest, lanes_below(n), p); }
@@ -38,6 +43,7 @@ WORD v16 v_mul(v16 a, v16 b) { return _mm512_mul_ps(a, b); }
 WORD v16 v_div(v16 a, v16 b) { return _mm512_div_ps(a, b); }
 WORD v16 v_sqrt(v16 a) { return _mm512_sqrt_ps(a); }
 WORD v16 v_fma(v16 a, v16 b, v16 c) { return _mm512_fmadd_ps(a, b, c); }    /* a b + c */
+WORD v16 v_fms(v16 a, v16 b, v16 c) { return _mm512_fmsub_ps(a, b, c); }    /* a b - c */
 WORD v16 v_fnma(v16 a, v16 b, v16 c) { return _mm512_fnmadd_ps(a, b, c); }  /* c - a b */
 WORD v16 v_max(v16 a, v16 b) { return _mm512_max_ps(a, b); }                /* a > b ? a : b */
 WORD v16 v_min(v16 a, v16 b) { return _mm512_min_ps(a, b); }                /* a < b ? a : b */
@@ -48,23 +54,16 @@ WORD size_t v_count_above(v16 a, v16 b, size_t n) {
     return (size_t)__builtin_popcount(_mm512_mask_cmp_ps_mask(lanes_below(n), a, b, _CMP_GT_OQ));
 }
 
-/* 2^n where the low bits of x hold n (x = n + 1.5 * 2^23). */
-WORD v16 v_power(v16 x) {
-    const __m512i bits = _mm512_slli_epi32(_mm512_castps_si512(x), 23);
-    return _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32(0x3f800000)));
-}
+/* 2^n where the low bits of x hold n + 127. */
+WORD v16 v_power(v16 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x), 23)); }
 /* x = mantissa 2^e, mantissa in [sqrt(1/2), sqrt(2)); returns e. x normal and positive. */
 WORD v16 v_exponent(v16 x, v16 *mantissa) {
     const __m512i root = _mm512_set1_epi32(0x3f3504f3), above = _mm512_sub_epi32(_mm512_castps_si512(x), root);
     *mantissa = _mm512_castsi512_ps(_mm512_add_epi32(_mm512_and_si512(above, _mm512_set1_epi32(0x7fffff)), root));
     return _mm512_cvtepi32_ps(_mm512_srai_epi32(above, 23));
 }
-/* x = whole + rest. */
-WORD i16 v_whole(v16 x, v16 *rest) {
-    const __m512i whole = _mm512_cvttps_epi32(x);
-    *rest = _mm512_sub_ps(x, _mm512_cvtepi32_ps(whole));
-    return whole;
-}
+WORD i16 v_bits(v16 x) { return _mm512_castps_si512(x); }
+/* table[low four bits of index] */
 WORD v16 v_lookup(const float table[16], i16 index) { return _mm512_permutexvar_ps(index, _mm512_loadu_ps(table)); }
 
 /* Lane l takes l + 8, then l + 4, l + 2, l + 1: kernels/real.h. */

@@ -1,0 +1,17 @@
+/* Products and attention with AVX2. */
+#include "kernels/table.h"
+#include "kernels/x86/words_avx2.h"
+#include "kernels/wide/functions.h"
+#include "kernels/wide/tile.h"
+#include "kernels/wide/product.h"
+#include "kernels/wide/attention.h"
+
+void sv_matrix_avx2(sv_kernel_table *table) {
+    table->pack_forward = pack_forward;
+    table->pack_backward = pack_backward;
+    table->product_rows = product_rows;
+    table->product_outer = product_outer;
+    table->product_plain = product_plain;
+    table->attention_forward = attention_forward;
+    table->attention_backward = attention_backward;
+}
