@@ -62,7 +62,7 @@ static sv_status check(const sv_model_options *o, const char *name, sv_error *er
                        o->width, o->depth, o->heads, o->classes);
     if (o->image % o->patch)
         return sv_fail(err, SV_USAGE, "data.image_size = %zu is not a multiple of the model's patch of %zu pixels; nearest: %zu or %zu", o->image, o->patch,
-                       o->image / o->patch * o->patch ? o->image / o->patch * o->patch : o->patch, (o->image / o->patch + 1) * o->patch);
+                       o->image >= o->patch ? o->image / o->patch * o->patch : o->patch, (o->image / o->patch + 1) * o->patch);
     if (o->width % o->heads) return sv_fail(err, SV_USAGE, "model.width = %zu is not a multiple of model.heads = %zu", o->width, o->heads);
     if (fabs(hidden - floor(hidden + 0.5)) > 1e-6) return sv_fail(err, SV_USAGE, "model.mlp_ratio = %g times model.width = %zu is not a whole number", o->mlp_ratio, o->width);
     return SV_OK;

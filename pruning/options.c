@@ -1,0 +1,90 @@
+/* The [pruning] keys and what they become. Names and defaults are those of spec SPViT; each default that differs from the reference's code is
+ * listed in docs/decisions.md. */
+#include "pruning/pruning.h"
+
+#include <string.h>
+
+const sv_method sv_methods[] = {
+    { "none", "the dense model", false },
+    { "spvit", "SPViT: multi-head selectors, dropped tokens packed into package tokens (ECCV 2022)", true },
+};
+const size_t sv_method_count = SV_COUNT(sv_methods);
+
+static const sv_config_row rows[] = {
+    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit", "none: the dense model; spvit: token selectors and package tokens" },
+    { "pruning.at", SV_CONFIG_INTS, "3,6,9", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising" },
+    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. With latency.budget the solver sets it, unless it is given" },
+    { "pruning.rule", SV_CONFIG_CHOICE, "threshold", 0, 0, "threshold|topk|argmax|gumbel", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" },
+    { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
+    { "pruning.package_form", SV_CONFIG_CHOICE, "wavg", 0, 0, "wavg|sum|mean|none", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" },
+    { "pruning.package_empty", SV_CONFIG_CHOICE, "mask", 0, 0, "mask|keep_zero", "a package of nothing: left out, or kept as a row of zeros" },
+    { "pruning.mask_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "added to masked attention in training; 0 is exact and makes steps cheaper, the reference has 1e-6" },
+    { "pruning.mask_max", SV_CONFIG_CHOICE, "kept", 0, 0, "kept|all", "keys the softmax maximum is taken over; the reference: all" },
+    { "pruning.mask_clamp", SV_CONFIG_REAL, "30", 1, 80, NULL, "largest exponent of a dropped key in the gradient of its decision" },
+    { "pruning.tau", SV_CONFIG_REAL, "1", 0.01, 100, NULL, "temperature of the Gumbel-softmax" },
+    { "pruning.selector_init_keep_bias", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "selectors start at the target ratios instead of at one half" },
+    { "pruning.ratio_scope", SV_CONFIG_CHOICE, "batch", 0, 0, "batch|image", "whether the mean over the batch or each picture is pulled to the ratio" },
+    { "pruning.ratio_loss", SV_CONFIG_CHOICE, "lagrange", 0, 0, "penalty|lagrange", "penalty: a fixed weight, drifts above the target (the papers); lagrange: a multiplier a stage meets it" },
+    { "pruning.ratio_weight", SV_CONFIG_REAL, "2", 0, 1e6, NULL, "weight of the penalty form" },
+    { "pruning.multiplier_rate", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "step of the multipliers of the Lagrange form, per optimizer step" },
+    { "pruning.distill_weight", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "weight of KL(teacher || student) on class logits" },
+    { "pruning.token_weight", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "weight of the squared distance of kept tokens to the teacher's" },
+};
+const sv_config_group sv_pruning_config = SV_CONFIG_GROUP(rows);
+
+static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, size_t depth, size_t patches, sv_error *err)
+{
+    size_t count = 0, keeps = 0;
+    const int64_t *at = sv_config_ints(config, "pruning.at", &count);
+    const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
+    const char *where = sv_config_where(config, "pruning.at");
+    if (!count || count > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%s: pruning.at names %zu places; expected 1 to %d", where, count, SV_MOST_STAGES);
+    for (size_t t = 0; t < count; t++) {
+        if ((size_t)at[t] >= depth)
+            return sv_fail(err, SV_USAGE, "%s: pruning.at = %lld lies behind the last block; the model has blocks 0 to %zu", where, (long long)at[t], depth - 1);
+        if (t && at[t] <= at[t - 1]) return sv_fail(err, SV_USAGE, "%s: pruning.at must rise, but %lld follows %lld", where, (long long)at[t], (long long)at[t - 1]);
+        plan->at[t] = (size_t)at[t];
+    }
+    where = sv_config_where(config, "pruning.keep");
+    if (keeps != count) return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios for the %zu selectors of pruning.at; give as many", where, keeps, count);
+    for (size_t t = 1; t < count; t++)
+        if (keep[t] > keep[t - 1])
+            return sv_fail(err, SV_USAGE, "%s: pruning.keep rises from %g to %g; ratios are shares of all patches, and a dropped patch does not come back", where, keep[t - 1], keep[t]);
+    plan->stages = count;
+    sv_plan_set_keep(plan, keep, patches);
+    return SV_OK;
+}
+
+void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
+{
+    for (size_t t = 0; t < plan->stages; t++) {
+        plan->keep[t] = keep[t];
+        plan->count[t] = (size_t)((double)patches * keep[t] + 1e-9);
+        if (plan->count[t] < plan->min_keep) plan->count[t] = plan->min_keep;
+    }
+}
+
+sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config, size_t depth, size_t patches, sv_error *err)
+{
+    memset(o, 0, sizeof *o);
+    o->plan.rule = (sv_decision_rule)sv_config_choice(config, "pruning.rule");
+    o->plan.package = (sv_package_choice)sv_config_choice(config, "pruning.package_form");
+    o->plan.empty = (sv_package_empty)sv_config_choice(config, "pruning.package_empty");
+    o->plan.min_keep = (size_t)sv_config_int(config, "pruning.min_keep");
+    for (size_t t = 0; t < SV_MOST_STAGES; t++) o->plan.threshold[t] = 0.5;
+    o->mask_eps = sv_config_real(config, "pruning.mask_eps");
+    o->mask_all = sv_config_choice(config, "pruning.mask_max") == 1;
+    o->mask_clamp = sv_config_real(config, "pruning.mask_clamp");
+    o->tau = sv_config_real(config, "pruning.tau");
+    o->keep_bias = sv_config_bool(config, "pruning.selector_init_keep_bias");
+    o->ratio_per_image = sv_config_choice(config, "pruning.ratio_scope") == 1;
+    o->ratio_form = (sv_ratio_form)sv_config_choice(config, "pruning.ratio_loss");
+    o->ratio_weight = sv_config_real(config, "pruning.ratio_weight");
+    o->multiplier_rate = sv_config_real(config, "pruning.multiplier_rate");
+    o->kl_weight = sv_config_real(config, "pruning.distill_weight");
+    o->token_weight = sv_config_real(config, "pruning.token_weight");
+    if (o->plan.min_keep > patches)
+        return sv_fail(err, SV_USAGE, "%s: pruning.min_keep = %zu, but a picture has %zu patches", sv_config_where(config, "pruning.min_keep"), o->plan.min_keep, patches);
+    if (!sv_methods[sv_config_choice(config, "pruning.method")].selects) return SV_OK;
+    return read_places(&o->plan, config, depth, patches, err);
+}

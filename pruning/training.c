@@ -1,0 +1,173 @@
+/* The training form: the masked student, the frozen dense teacher, four loss terms and the latency term on one tape (SPViT; spec 2.5-5). Dropped
+ * rows go on behind the live ones and have a gradient of exactly zero, so that backward runs over live rows alone (spec exact savings). */
+#include "pruning/inside.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Selectors at their places, blocks between them; returns the finished tokens, live rows first. */
+static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
+{
+    const sv_pruning_options *o = &pruning->options;
+    const sv_model *model = pruning->model;
+    sv_tape *tape = out->tape;
+    size_t patches = sv_model_patches(model), t = 0;
+    bool in_place = model->attention.plain;
+    sv_stream stream = { .x = sv_model_embed(tape, model, out->picture) };
+    for (size_t i = 0; i < sv_model_depth(model); i++) {
+        if (t < o->plan.stages && o->plan.at[t] == i) {
+            sv_cut cut = { 0 };
+            sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
+            if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, patches, 1, false);
+            out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
+            cut.keep = sv_tape_decide(tape, out->a[t], cut.before, cut.origin, out->noise[t], o->tau, t, false);
+            out->share[t] = sv_tape_kept_share(tape, cut.keep, cut.origin, patches);
+            stream = sv_stream_cut(tape, pruning, stream, &cut, o->plan.package, o->plan.empty, in_place ? SV_CUT_IN_PLACE : SV_CUT_MASKED);
+            sv_tape_label(tape, out->a[t], "selectors.%zu.a", t);
+            sv_tape_keep(tape, out->a[t]);
+            sv_tape_keep(tape, cut.before);
+            sv_tape_keep(tape, cut.origin);
+            sv_tape_keep(tape, out->share[t]);
+            out->score[t] = cut.score, out->keep[t] = cut.keep, out->origin[t] = cut.origin, out->package[t] = cut.package, out->package_policy[t] = cut.package_policy;
+            sv_tape_keep(tape, cut.keep);
+            if (choice->details) {
+                sv_tape_keep(tape, cut.score);
+                sv_tape_keep(tape, cut.package);
+                sv_tape_keep(tape, cut.package_policy);
+            }
+            sv_tape_cut(tape);
+            t++;
+        }
+        stream.x = sv_model_block(tape, model, i, stream.x, stream.policy);
+    }
+    if (in_place && t) {
+        sv_tensor *order = sv_tape_live_order(tape, stream.policy);
+        stream.x = sv_tape_gather_rows(tape, stream.x, order, SV_TAKE_ALL);
+        stream.origin = sv_tape_gather_rows(tape, stream.origin, order, SV_TAKE_ALL);
+    }
+    return stream;
+}
+
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *teacher, sv_tensor **features)
+{
+    sv_tape *tape = out->tape;
+    sv_tensor *x = sv_model_embed(tape, teacher, out->picture);
+    for (size_t i = 0; i < sv_model_depth(teacher); i++) x = sv_model_block(tape, teacher, i, x, NULL);
+    *features = sv_model_finish(tape, teacher, x);
+    sv_tensor *logits = sv_model_head(tape, teacher, *features);
+    sv_tape_label(tape, logits, "teacher logits");
+    sv_tape_keep(tape, logits);
+    sv_tape_cut(tape);
+    return logits;
+}
+
+static size_t curve_width(const sv_pruning *pruning) { return 2 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
+
+typedef struct term_list { sv_tensor *items[8]; double weights[8]; size_t count; } term_list;
+
+static void term(sv_tape *tape, term_list *list, sv_tensor *value, double weight, const char *label)
+{
+    if (!value) return;
+    sv_tape_label(tape, value, "%s", label);
+    sv_tape_keep(tape, value);
+    list->items[list->count] = value;
+    list->weights[list->count++] = weight;
+}
+
+static sv_tensor *add_all(sv_tape *tape, const term_list *list) { return sv_tape_weighted_sum(tape, list->items, list->count, list->weights); }
+
+static void record_losses(sv_training_tape *out, const sv_pruning *pruning, sv_stream stream, sv_tensor *teacher_features)
+{
+    const sv_pruning_options *o = &pruning->options;
+    const sv_model *model = pruning->model;
+    sv_tape *tape = out->tape;
+    term_list terms = { 0 }, ratios = { 0 };
+    size_t prefix = sv_model_prefix(model);
+    bool tokens = teacher_features && o->token_weight > 0;
+    sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_tape_slice_rows(tape, stream.x, 0, prefix));
+    out->logits = sv_model_head(tape, model, finished);
+    sv_tape_keep(tape, out->logits);
+    sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
+    if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
+    if (tokens) {
+        sv_tensor *origin = stream.origin;
+        if (!origin) origin = sv_tape_count_up(tape, finished, -(int64_t)prefix);
+        square = sv_tape_masked_square(tape, finished, teacher_features, origin, prefix);
+    }
+    term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), 1, "loss cls");
+    if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
+    if (square) term(tape, &terms, out->token = sv_tape_batch_ratio(tape, square), o->token_weight, "loss token");
+    for (size_t t = 0; t < out->stages; t++) {
+        out->goal[t] = sv_tape_batch_input(tape, "goal", 3);
+        term(tape, &ratios, sv_tape_ratio_loss(tape, out->share[t], out->goal[t], o->ratio_per_image), 1, "loss ratio");
+    }
+    if (ratios.count) term(tape, &terms, add_all(tape, &ratios), 1, "loss ratio");
+    if (out->stages && o->latency_weight > 0) {
+        out->curve = sv_tape_batch_input(tape, "latency curve", curve_width(pruning));
+        out->latency = sv_tape_latency_loss(tape, out->share, out->stages, out->curve, sv_model_patches(model), &out->predicted_ms);
+        sv_tape_keep(tape, out->predicted_ms);
+        term(tape, &terms, out->latency, o->latency_weight, "loss latency");
+    }
+    out->loss = add_all(tape, &terms);
+    sv_tape_label(tape, out->loss, "loss");
+    sv_tape_keep(tape, out->loss);
+}
+
+sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
+{
+    const sv_model *model = pruning->model;
+    sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .lanes = choice->lanes };
+    sv_tensor *features = NULL;
+    memset(out, 0, sizeof *out);
+    sv_status status = sv_tape_create(&out->tape, &options, err);
+    if (status) return status;
+    out->stages = pruning->options.plan.stages;
+    out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
+    out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
+    if (teacher && (pruning->options.kl_weight > 0 || pruning->options.token_weight > 0)) out->teacher_logits = record_teacher(out, teacher, &features);
+    sv_stream stream = record_student(out, pruning, choice);
+    record_losses(out, pruning, stream, features);
+    status = sv_tape_finish(out->tape, out->loss, err);
+    if (status) sv_training_clear(out);
+    return status;
+}
+
+void sv_training_clear(sv_training_tape *training)
+{
+    sv_tape_destroy(training->tape);
+    memset(training, 0, sizeof *training);
+}
+
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier)
+{
+    for (size_t t = 0; t < training->stages; t++) {
+        sv_real *goal = sv_tape_data(training->tape, training->goal[t], 0);
+        bool lagrange = options->ratio_form == SV_RATIO_LAGRANGE;
+        goal[0] = (sv_real)keep[t];
+        goal[1] = (sv_real)(lagrange ? multiplier[t] : 0);
+        goal[2] = (sv_real)(lagrange ? 2 : options->ratio_weight / (double)training->stages);
+    }
+}
+
+void sv_training_report(const sv_training_tape *training, size_t images, sv_stage_report *stages)
+{
+    for (size_t t = 0; t < training->stages; t++) {
+        double sum = 0, squares = 0, count = 0, decided = 0, share = 0;
+        for (size_t b = 0; b < images; b++) {
+            const sv_real *a = sv_tape_data(training->tape, training->a[t], b);
+            const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(training->tape, training->origin[t], b);
+            size_t rows = sv_tape_rows(training->tape, training->a[t], b);
+            share += (double)sv_tape_data(training->tape, training->share[t], b)[0];
+            for (size_t r = 0; r < rows; r++) {
+                if (origin[r] < 0) continue;
+                sum += (double)a[r];
+                squares += (double)a[r] * (double)a[r];
+                decided += fabs((double)a[r]) > 2;
+                count++;
+            }
+        }
+        double mean = count > 0 ? sum / count : 0;
+        stages[t] = (sv_stage_report){ .share = share / (double)images, .mean = mean, .deviation = count > 0 ? sqrt(fmax(squares / count - mean * mean, 0)) : 0,
+                                       .decided = count > 0 ? decided / count : 0 };
+    }
+}
