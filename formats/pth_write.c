@@ -110,12 +110,14 @@ static void put_common(sv_text *text, const record *entry, size_t extra)
     put(text, extra, 2);
 }
 
+static uint64_t place_of(const sv_atomic_file *file) { return file->written + file->buffered; }
+
 static sv_status record_write(sv_atomic_file *file, record *entry, sv_error *err)
 {
     static const char zeros[ALIGN] = { 0 };
     sv_text text = { 0 };
     size_t head = LOCAL_BYTES + strlen(entry->name) + 4, fill;
-    uint64_t at = file->written;
+    uint64_t at = place_of(file);
     fill = (ALIGN - (at + head) % ALIGN) % ALIGN;
     entry->at = at;
     put(&text, 0x04034B50, 4);
@@ -133,7 +135,7 @@ static sv_status record_write(sv_atomic_file *file, record *entry, sv_error *err
 static sv_status directory_write(sv_atomic_file *file, const record *entries, size_t count, sv_error *err)
 {
     sv_text text = { 0 };
-    uint64_t at = file->written;
+    uint64_t at = place_of(file);
     for (size_t i = 0; i < count; i++) {
         put(&text, 0x02014B50, 4);
         put(&text, 20, 2);

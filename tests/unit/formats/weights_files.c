@@ -69,15 +69,20 @@ static const char *verdict_differs(const json_t *row, const char *path)
     const char *problem = NULL;
     if (status) {
         if (getenv("SIEVE_TEST_VERBOSE")) print_message("%-8s %s\n", verdict, err.text);
-        if (strcmp(verdict, "load") == 0) snprintf(text, sizeof text, "refused: %s", err.text), problem = text;
-        else if (status != SV_MODEL_FILE) problem = "refused with another code than 4";
-        else if (!strstr(err.text, path)) problem = "the sentence does not name the file";
-    } else if (strcmp(verdict, "refuse") == 0) problem = "was read";
+        if (strcmp(verdict, "load") == 0)
+            snprintf(text, sizeof text, "refused: %s", err.text), problem = text;
+        else if (status != SV_MODEL_FILE)
+            problem = "refused with another code than 4";
+        else if (!strstr(err.text, path))
+            problem = "the sentence does not name the file";
+    } else if (strcmp(verdict, "refuse") == 0)
+        problem = "was read";
     else {
         const char *name;
         json_t *expected;
         json_object_foreach((json_t *)tensors, name, expected) if (!problem) problem = compare(weights, name, expected);
-        if (!problem && strcmp(verdict, "load") == 0 && sv_weights_count(weights) != json_object_size(tensors)) problem = "more tensors than expected";
+        if (!problem && strcmp(verdict, "load") == 0 && sv_weights_count(weights) != json_object_size(tensors))
+            problem = "more tensors than expected";
         if (getenv("SIEVE_TEST_VERBOSE") && strcmp(verdict, "skip") == 0) {
             print_message("%-8s read: %s", verdict, path);
             for (size_t i = 0; i < sv_weights_skipped_count(weights); i++) print_message(" [%s]", sv_weights_skipped(weights, i));
