@@ -1,0 +1,56 @@
+/* Evaluation: what a trained model is worth. Accuracy on labelled pictures, thresholds that meet the targets, models from checkpoint files.
+ * Knows nothing of training. */
+#ifndef SIEVE_EVAL_EVAL_H
+#define SIEVE_EVAL_EVAL_H
+
+#include "data/loader.h"
+#include "pruning/pruning.h"
+
+/* ---- accuracy ---------------------------------------------------------------------------------------------------- */
+
+typedef struct sv_evaluation {
+    size_t images, top1, top5;          /* counts; ties of logits go to the lower index */
+    size_t top1_among;                  /* right where only the classes that have pictures may be answered */
+    size_t bad_pictures;
+    double loss;                        /* mean cross entropy */
+    double kept[SV_MOST_STAGES];        /* mean patches kept behind each selector */
+    size_t kept_least[SV_MOST_STAGES], kept_most[SV_MOST_STAGES];
+    double macs;                        /* mean of a picture */
+    double seconds;                     /* of the model alone, without pictures being read */
+} sv_evaluation;
+
+/* Called for each picture in order: its sample number, label and logits [classes]. */
+typedef sv_status sv_logits_sink(void *context, uint64_t sample, uint32_t label, const sv_real *logits, size_t classes, sv_error *err);
+
+typedef struct sv_evaluate_options {
+    const char *progress;               /* what to say while it runs ("validation"); NULL: nothing */
+    size_t pictures_most;               /* stop after so many; 0: all */
+    sv_logits_sink *sink; void *sink_context;
+    uint64_t *confusion;                /* [classes * classes] truth, answer: added to; NULL: none */
+} sv_evaluate_options;
+
+/* Runs the loader's epoch 0 (made with SV_LOAD_EVALUATION) through the tape. The loader's batch must not exceed the tape's. */
+sv_status sv_evaluate(const sv_removal_tape *removal, sv_loader *loader, const sv_source *source, const sv_evaluate_options *options, sv_evaluation *out,
+                      sv_error *err) SV_MUST_CHECK;
+
+/* Sets plan->threshold[t], first stage to last, so that the mean share kept over the first `pictures` pictures of the loader is plan->keep[t] (spec
+ * SPViT 7.3); leaves the tape with that plan. Nothing to do for rules other than threshold. */
+sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, size_t patches, sv_loader *loader, size_t pictures, sv_error *err) SV_MUST_CHECK;
+
+/* ---- models from files ------------------------------------------------------------------------------------------- */
+
+/* A model as it was trained: weights, selectors, plan, class names. */
+typedef struct sv_deployed {
+    sv_model *model;
+    sv_pruning *pruning;
+    sv_pruning_plan plan;               /* stages 0: dense */
+    char *classes;                      /* class names, one a line; NULL: none stored */
+    char *config;                       /* the resolved config of the run that made it; NULL: none stored */
+} sv_deployed;
+/* Reads a checkpoint or export of Sieve (safetensors with "sieve.model"). SV_MODEL_FILE. */
+sv_status sv_deployed_load(sv_deployed *out, const char *path, sv_error *err) SV_MUST_CHECK;
+/* A dense model of a named backbone with weights of a foreign file; image, classes 0: the row's. */
+sv_status sv_deployed_from_weights(sv_deployed *out, const char *arch, const char *path, size_t image, size_t classes, sv_error *err) SV_MUST_CHECK;
+void sv_deployed_clear(sv_deployed *deployed);
+
+#endif
