@@ -91,12 +91,14 @@ static size_t places_of(const sv_loader *loader, uint64_t index)
     return left < options->slice_count ? (size_t)left : options->slice_count;
 }
 
+static bool has_order(const sv_loader_options *options) { return options->use == SV_LOAD_TRAINING || options->scattered; }
+
 static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
 {
     const sv_loader_options *options = &loader->options;
     uint32_t epoch = epoch_of(loader, number);
     uint64_t index = index_of(loader, number), from = index * options->batch + options->slice_first;
-    if (options->use == SV_LOAD_TRAINING && !(loader->order_valid && loader->order_epoch == epoch)) {
+    if (has_order(options) && !(loader->order_valid && loader->order_epoch == epoch)) {
         sv_random random = sv_random_at(options->seed, SV_FOR_SHUFFLE, epoch, 0, 0);
         sv_random_permutation(&random, loader->order, sv_source_count(loader->source));
         loader->order_epoch = epoch;
@@ -106,7 +108,7 @@ static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
     room->batch.index = index;
     room->batch.last_of_epoch = index + 1 == loader->batches;
     room->places = places_of(loader, index);
-    for (size_t i = 0; i < room->places; i++) room->batch.samples[i] = options->use == SV_LOAD_TRAINING ? loader->order[from + i] : from + i;
+    for (size_t i = 0; i < room->places; i++) room->batch.samples[i] = has_order(options) ? loader->order[from + i] : from + i;
     memset(room->absent, 0, options->slice_count * sizeof *room->absent);
     room->made = 0;
     room->status = SV_OK;
@@ -282,7 +284,7 @@ static sv_status rooms_create(sv_loader *loader, sv_error *err)
     sv_status status = sv_alloc_zero(&loader->rooms, loader->room_count * sizeof *loader->rooms, "data", err);
     for (size_t i = 0; i < loader->room_count && !status; i++) status = room_create(loader, &loader->rooms[i], err);
     if (!status) status = sv_alloc_zero(&loader->known_bad, count, "data", err);
-    if (!status && loader->options.use == SV_LOAD_TRAINING) status = sv_alloc(&loader->order, count * sizeof *loader->order, "data", err);
+    if (!status && has_order(&loader->options)) status = sv_alloc(&loader->order, count * sizeof *loader->order, "data", err);
     if (!status && loader->options.cache_bytes) status = sv_cache_create(&loader->cache, count, loader->options.cache_bytes, err);
     return status;
 }

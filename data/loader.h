@@ -18,6 +18,7 @@ typedef struct sv_loader_options {
     size_t workers;             /* threads; 0: one, and one more for each 8 cores */
     size_t queue;               /* batches made ahead; at least 1 */
     uint64_t seed;
+    bool scattered;             /* evaluation: in shuffled order, each picture once: the first so many are then a fair sample */
     double max_bad;             /* share of the source's pictures that may be unreadable */
     size_t cache_bytes;         /* decoded pictures kept in memory, 0: none */
     sv_transform_options transform;
