@@ -18,7 +18,8 @@ typedef enum sv_locality {
 typedef struct sv_span {
     union { sv_real *data; int32_t *ints; };
     sv_real *gradient;          /* backward: inputs: NULL where none is wanted; outputs: never NULL (zeros where nothing reads it) */
-    bool accumulate;            /* backward, inputs: add to gradient; false: overwrite all live rows (parameters: all of it) */
+    bool accumulate;            /* backward, inputs: add to gradient; false: overwrite all live rows (parameters: all of it). One tensor may
+                                 * be two inputs: gradients are written in order of the inputs */
     size_t rows, width;
     size_t live;                /* rows 0..live-1 can have a gradient; the others' gradient is zero, never read nor written */
     size_t image_stride;        /* numbers from one image to the next: data and gradient; 0 for per-batch tensors */

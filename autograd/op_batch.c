@@ -1,6 +1,8 @@
 /* Numbers of the batch: means over images, and the losses made of them. Images are taken in order, sums run in double. */
 #include "autograd/op_shape.h"
 
+#include <assert.h>
+
 /* One row an image, `width` wide. */
 static sv_status want_row(const sv_tensor *tensor, const char *what, size_t width, sv_error *err)
 {
@@ -284,6 +286,8 @@ sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t 
 /* ---- weighted_sum ------------------------------------------------------------------------------------------------- */
 
 /* y = sum_t weight_t term_t:  dterm_t = weight_t dy. */
+static_assert(SV_COUNT(((sv_attributes *)0)->r) >= SV_MOST_INPUTS, "a weight for each term");
+
 static sv_status weighted_sum_shape(sv_node *node, sv_error *err)
 {
     sv_status status = SV_OK;

@@ -131,9 +131,9 @@ static void add_forward(const sv_call *call)
 static void add_backward(const sv_call *call)
 {
     const sv_real *dy = call->out[0].gradient;
-    for (size_t k = 2; k-- > 0;) { /* a last: its gradient may be the memory of dy */
+    for (size_t k = 0; k < 2; k++) { /* in order: b may be a, then the second one adds */
         const sv_span *in = &call->in[k];
-        if (in->gradient && !(k == 0 && in->gradient == dy)) sv_scale(in->gradient, dy, 1, sv_span_numbers(in), in->accumulate);
+        if (in->gradient && in->gradient != dy) sv_scale(in->gradient, dy, 1, sv_span_numbers(in), in->accumulate);
     }
 }
 
