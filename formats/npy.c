@@ -122,48 +122,63 @@ static sv_status fortran_strides(sv_weights *weights, sv_weights_item *item, sv_
     return status;
 }
 
-/* An array in the store added last, whose first bytes (at least HEAD and the header) are given or are to be read. */
-static sv_status array_read(sv_weights *weights, const char *name, const unsigned char *memory, sv_error *err)
+/* Bytes of the store added last: from memory where it was inflated, else from the file. */
+typedef struct array {
+    sv_weights *weights;
+    const char *name;
+    const unsigned char *memory; /* NULL: in the file */
+    sv_error *err;
+} array;
+
+static const sv_store *store_of(const array *in) { return &in->weights->stores[in->weights->store_count - 1]; }
+
+static sv_status part_read(const array *in, size_t at, void *out, size_t count)
 {
-    const sv_store *store = &weights->stores[weights->store_count - 1];
+    if (!in->memory) return sv_file_read_at(&in->weights->file, store_of(in)->at + at, out, count, in->err);
+    memcpy(out, in->memory + at, count);
+    return SV_OK;
+}
+
+/* The header as text, owned by the caller, and where it begins. */
+static sv_status header_read(const array *in, char **text, size_t *begin, size_t *length)
+{
     unsigned char head[HEAD] = { 0 };
-    char *text = NULL;
-    bool fortran = false;
-    size_t bytes = 0;
-    sv_weights_item item = { .entry.name = name, .store = (uint32_t)(weights->store_count - 1) };
-    if (store->bytes < HEAD) return array_wrong(weights, name, "too short for a header of NumPy", err);
-    sv_status status = SV_OK;
-    if (memory)
-        memcpy(head, memory, HEAD);
-    else
-        status = sv_file_read_at(&weights->file, store->at, head, HEAD, err);
+    if (store_of(in)->bytes < HEAD) return array_wrong(in->weights, in->name, "too short for a header of NumPy", in->err);
+    sv_status status = part_read(in, 0, head, HEAD);
     if (status) return status;
     if (memcmp(head, "\x93NUMPY", 6) != 0 || head[6] < 1 || head[6] > 3)
-        return array_wrong(weights, name, "no array of NumPy's format 1 to 3", err);
-    size_t begin = head[6] == 1 ? 10 : 12, length = (size_t)head[8] | (size_t)head[9] << 8;
-    if (head[6] > 1) length |= (size_t)head[10] << 16 | (size_t)head[11] << 24;
-    if (length > HEADER_MOST || length > store->bytes - begin)
-        return array_wrong(weights, name, "its header is longer than 64 KiB or than the file", err);
-    status = sv_alloc_zero(&text, length + 1, "npy header", err);
-    if (!status && memory)
-        memcpy(text, memory + begin, length);
-    else if (!status)
-        status = sv_file_read_at(&weights->file, store->at + begin, text, length, err);
+        return array_wrong(in->weights, in->name, "no array of NumPy's format 1 to 3", in->err);
+    *begin = head[6] == 1 ? 10 : 12;
+    *length = (size_t)head[8] | (size_t)head[9] << 8;
+    if (head[6] > 1) *length |= (size_t)head[10] << 16 | (size_t)head[11] << 24;
+    if (*length > HEADER_MOST || *length > store_of(in)->bytes - *begin)
+        return array_wrong(in->weights, in->name, "its header is longer than 64 KiB or than the file", in->err);
+    status = sv_alloc_zero(text, *length + 1, "npy header", in->err);
+    return status ? status : part_read(in, *begin, *text, *length);
+}
+
+static sv_status array_read(const array *in)
+{
+    char *text = NULL;
+    bool fortran = false;
+    size_t begin = 0, length = 0, bytes = 0;
+    sv_weights_item item = { .entry.name = in->name, .store = (uint32_t)(in->weights->store_count - 1) };
+    sv_status status = header_read(in, &text, &begin, &length);
     if (status) goto done;
     const char *problem = strlen(text) == length ? header_parse(text, &item, &fortran) : "a zero byte in its header";
     if (!problem
         && (sv_shape_count(&item.entry.count, item.entry.shape, item.entry.rank)
             || sv_mul_size(&bytes, item.entry.count, item.dtype->bits / 8)))
         problem = "its shape has more elements than any file";
-    if (!problem && bytes != store->bytes - begin - length)
+    if (!problem && bytes != store_of(in)->bytes - begin - length)
         problem = "its shape and dtype need another number of bytes than it has; is the file cut off?";
     if (problem) {
-        status = array_wrong(weights, name, problem, err);
+        status = array_wrong(in->weights, in->name, problem, in->err);
         goto done;
     }
     item.first = begin + length;
-    if (fortran) status = fortran_strides(weights, &item, err);
-    if (!status) status = sv_weights_add_item(weights, &item, err);
+    if (fortran) status = fortran_strides(in->weights, &item, in->err);
+    if (!status) status = sv_weights_add_item(in->weights, &item, in->err);
     if (status) sv_free(item.strides);
 done:
     sv_free(text);
@@ -175,7 +190,7 @@ sv_status sv_npy_read(sv_weights *weights, sv_error *err)
     sv_store store = { .packed = weights->file.size, .bytes = weights->file.size };
     weights->format = "npy";
     sv_status status = sv_weights_add_store(weights, &store, err);
-    if (!status) status = array_read(weights, "array", NULL, err);
+    if (!status) status = array_read(&(array){ weights, "array", NULL, err });
     return status ? status : sv_weights_sort(weights, err);
 }
 
@@ -199,7 +214,7 @@ static sv_status npz_entry(sv_weights *weights, const sv_zip *zip, const sv_zip_
         status = sv_alloc(&memory, store.bytes, "inflated array", err);
         if (!status) status = sv_store_load(weights, weights->store_count - 1, memory, err);
     }
-    if (!status) status = array_read(weights, name, memory, err);
+    if (!status) status = array_read(&(array){ weights, name, memory, err });
     sv_free(memory);
     return status;
 }

@@ -3,155 +3,15 @@
  * hold, so a pickle of any shape ends soon and small. Lengths are compared with the bytes left before they are used. */
 #include "formats/pickle.h"
 
-#include <stdio.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 1 << 16, LINE_MOST = 1024, PROTOCOL_MOST = 5 };
-
-typedef struct sv_pickle_block {
-    struct sv_pickle_block *next;
-    size_t used, bytes;
-    _Alignas(16) unsigned char room[];
-} sv_pickle_block;
-
-/* ---- memory ------------------------------------------------------------------------------------------------------ */
-
-sv_status sv_pickle_wrong(const sv_pickle_machine *machine, const char *format, ...)
-{
-    char text[512];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
-    va_end(list);
-    return sv_fail(machine->err, SV_MODEL_FILE, "%s: %s, byte %llu: %s", machine->weights->file.path, machine->what,
-                   (unsigned long long)machine->opcode_at, text);
-}
-
-static sv_status take(sv_pickle_machine *machine, uint64_t bytes)
-{
-    sv_status status = sv_weights_take(machine->weights, bytes, machine->what, machine->err);
-    if (!status) machine->pickle->taken += bytes;
-    return status;
-}
-
-static sv_status grow(sv_pickle_machine *machine, void *pointer, size_t *capacity, size_t need, size_t item_bytes)
-{
-    size_t before = *capacity;
-    if (need <= before) return SV_OK;
-    sv_status status = take(machine, (need > 2 * before ? need - before : before) * item_bytes + 192);
-    return status ? status : sv_grow(pointer, capacity, need, item_bytes, "pickle", machine->err);
-}
-
-sv_status sv_pickle_room(sv_pickle_machine *machine, void *pointer, size_t bytes)
-{
-    sv_pickle *pickle = machine->pickle;
-    sv_pickle_block *block = pickle->blocks;
-    bytes = (bytes + 15) & ~(size_t)15; /* callers' sizes are at most a length of text in the file and a little */
-    if (!block || block->bytes - block->used < bytes) {
-        size_t room = bytes > BLOCK_BYTES / 4 ? bytes : BLOCK_BYTES;
-        sv_status status = take(machine, room + 192);
-        if (!status) status = sv_alloc_zero(&block, sizeof *block + room, "pickle", machine->err);
-        if (status) return status;
-        block->bytes = room;
-        block->next = pickle->blocks;
-        pickle->blocks = block;
-    }
-    void *out = block->room + block->used;
-    block->used += bytes;
-    memcpy(pointer, &out, sizeof out);
-    return SV_OK;
-}
-
-sv_status sv_pickle_list_new(sv_pickle_machine *machine, sv_pickle_kind kind, sv_pickle_value *out)
-{
-    sv_pickle_list *list;
-    sv_status status = sv_pickle_room(machine, &list, sizeof *list);
-    if (status) return status;
-    list->next = machine->pickle->lists;
-    machine->pickle->lists = list;
-    *out = (sv_pickle_value){ .kind = kind, .list = list };
-    return SV_OK;
-}
-
-void sv_pickle_clear(sv_pickle *pickle, sv_weights *weights)
-{
-    for (sv_pickle_list *list = pickle->lists; list; list = list->next) sv_free(list->items);
-    while (pickle->blocks) {
-        sv_pickle_block *block = pickle->blocks;
-        pickle->blocks = block->next;
-        sv_free(block);
-    }
-    weights->memory_left += pickle->taken;
-    *pickle = (sv_pickle){ 0 };
-}
-
-/* ---- bytes ------------------------------------------------------------------------------------------------------- */
-
-uint64_t sv_pickle_at(const sv_pickle_input *input) { return input->place + input->at; }
-
-static sv_status bytes_check(const sv_pickle_machine *machine, uint64_t count)
-{
-    uint64_t left = machine->input->end - sv_pickle_at(machine->input);
-    if (count <= left) return SV_OK;
-    return sv_pickle_wrong(machine, "%llu bytes are announced, but only %llu are left; is the file cut off?", (unsigned long long)count,
-                           (unsigned long long)left);
-}
-
-/* Copies count bytes to out (NULL: steps over them). */
-static sv_status bytes_read(sv_pickle_machine *machine, void *out, uint64_t count)
-{
-    sv_pickle_input *input = machine->input;
-    unsigned char *to = out;
-    sv_status status = bytes_check(machine, count);
-    while (!status && count > 0) {
-        if (input->at == input->count) {
-            uint64_t left = input->end - sv_pickle_at(input);
-            size_t part = left < sizeof input->window ? (size_t)left : sizeof input->window;
-            input->place += input->count;
-            input->at = input->count = 0;
-            status = sv_file_read_at(input->file, input->place, input->window, part, machine->err);
-            if (status) break;
-            input->bytes = input->window;
-            input->count = part;
-        }
-        size_t part = input->count - input->at < count ? input->count - input->at : (size_t)count;
-        if (to) {
-            memcpy(to, input->bytes + input->at, part);
-            to += part;
-        }
-        input->at += part;
-        count -= part;
-    }
-    return status;
-}
-
-static sv_status number_read(sv_pickle_machine *machine, size_t bytes, uint64_t *out)
-{
-    unsigned char raw[8];
-    uint64_t value = 0;
-    sv_status status = bytes_read(machine, raw, bytes);
-    for (size_t i = bytes; i-- > 0 && !status;) value = value << 8 | raw[i];
-    if (!status) *out = value;
-    return status;
-}
-
-static sv_status line_read(sv_pickle_machine *machine, char line[LINE_MOST])
-{
-    for (size_t length = 0; length < LINE_MOST; length++) {
-        sv_status status = bytes_read(machine, line + length, 1);
-        if (status) return status;
-        if (line[length] != '\n') continue;
-        line[length] = 0;
-        return sv_name_valid(line, length) ? SV_OK : sv_pickle_wrong(machine, "a line that is not UTF-8");
-    }
-    return sv_pickle_wrong(machine, "a line of more than %d bytes", LINE_MOST);
-}
+enum { PROTOCOL_MOST = 5 };
 
 /* ---- the stack --------------------------------------------------------------------------------------------------- */
 
 static sv_status push(sv_pickle_machine *machine, sv_pickle_value value)
 {
-    sv_status status = grow(machine, &machine->stack, &machine->stack_capacity, machine->depth + 1, sizeof value);
+    sv_status status = sv_pickle_grow(machine, &machine->stack, &machine->stack_capacity, machine->depth + 1, sizeof value);
     if (!status) machine->stack[machine->depth++] = value;
     return status;
 }
@@ -191,7 +51,7 @@ static sv_status tuple_make(sv_pickle_machine *machine, size_t from, sv_pickle_v
 
 static sv_status append(sv_pickle_machine *machine, sv_pickle_list *list, const sv_pickle_value *items, size_t count)
 {
-    sv_status status = grow(machine, &list->items, &list->capacity, list->count + count, sizeof *items);
+    sv_status status = sv_pickle_grow(machine, &list->items, &list->capacity, list->count + count, sizeof *items);
     if (status) return status;
     if (count) memcpy(list->items + list->count, items, count * sizeof *items);
     list->count += count;
@@ -231,15 +91,15 @@ static sv_status op_bool(sv_pickle_machine *machine, const opcode *op)
 static sv_status op_binint(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t value = 0;
-    sv_status status = number_read(machine, (size_t)op->number, &value);
+    sv_status status = sv_pickle_number_read(machine, (size_t)op->number, &value);
     return status ? status : push_int(machine, op->number == 4 ? (int32_t)(uint32_t)value : (int64_t)value);
 }
 
 static sv_status op_int_line(sv_pickle_machine *machine, const opcode *op)
 {
-    char line[LINE_MOST];
+    char line[SV_PICKLE_LINE];
     int64_t value;
-    sv_status status = line_read(machine, line);
+    sv_status status = sv_pickle_line_read(machine, line);
     if (status) return status;
     size_t length = strlen(line);
     if (op->number == 'I' && (strcmp(line, "00") == 0 || strcmp(line, "01") == 0))
@@ -254,18 +114,18 @@ static sv_status op_long(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t count = 0, value = 0;
     sv_pickle_value out = { .kind = SV_PICKLE_BIG };
-    sv_status status = number_read(machine, (size_t)op->number, &count);
+    sv_status status = sv_pickle_number_read(machine, (size_t)op->number, &count);
     if (status) return status;
     if (op->number == 4 && count > INT32_MAX) return sv_pickle_wrong(machine, "an integer of a negative number of bytes");
-    status = bytes_check(machine, count);
+    status = sv_pickle_bytes_check(machine, count);
     if (status) return status;
     if (count <= 8) {
-        status = number_read(machine, count, &value);
+        status = sv_pickle_number_read(machine, count, &value);
         if (!status && count && count < 8 && value >> (8 * count - 1)) value |= UINT64_MAX << 8 * count;
         return status ? status : push_int(machine, (int64_t)value);
     }
     status = sv_pickle_room(machine, &out.text, sizeof *out.text + count + 1);
-    if (!status) status = bytes_read(machine, out.text->bytes, count);
+    if (!status) status = sv_pickle_bytes_read(machine, out.text->bytes, count);
     if (status) return status;
     out.text->length = count;
     return push(machine, out);
@@ -273,8 +133,8 @@ static sv_status op_long(sv_pickle_machine *machine, const opcode *op)
 
 static sv_status op_real(sv_pickle_machine *machine, const opcode *op)
 {
-    char line[LINE_MOST];
-    sv_status status = op->number ? bytes_read(machine, NULL, (uint64_t)op->number) : line_read(machine, line);
+    char line[SV_PICKLE_LINE];
+    sv_status status = op->number ? sv_pickle_bytes_read(machine, NULL, (uint64_t)op->number) : sv_pickle_line_read(machine, line);
     return status ? status : push(machine, (sv_pickle_value){ .kind = SV_PICKLE_REAL });
 }
 
@@ -282,9 +142,9 @@ static sv_status op_real(sv_pickle_machine *machine, const opcode *op)
 static sv_status text_push(sv_pickle_machine *machine, uint64_t count, bool strict)
 {
     sv_pickle_value out = { .kind = SV_PICKLE_TEXT };
-    sv_status status = bytes_check(machine, count);
+    sv_status status = sv_pickle_bytes_check(machine, count);
     if (!status) status = sv_pickle_room(machine, &out.text, sizeof *out.text + count + 1);
-    if (!status) status = bytes_read(machine, out.text->bytes, count);
+    if (!status) status = sv_pickle_bytes_read(machine, out.text->bytes, count);
     if (status) return status;
     out.text->length = count;
     out.text->bytes[count] = 0;
@@ -296,31 +156,31 @@ static sv_status text_push(sv_pickle_machine *machine, uint64_t count, bool stri
 static sv_status op_text(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t count = 0;
-    sv_status status = number_read(machine, (size_t)op->number, &count);
+    sv_status status = sv_pickle_number_read(machine, (size_t)op->number, &count);
     return status ? status : text_push(machine, count, true);
 }
 
 static sv_status op_string(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t count = 0;
-    sv_status status = number_read(machine, (size_t)op->number, &count);
+    sv_status status = sv_pickle_number_read(machine, (size_t)op->number, &count);
     return status ? status : text_push(machine, count, false);
 }
 
 static sv_status op_bytes(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t count = 0;
-    sv_status status = number_read(machine, (size_t)op->number, &count);
-    if (!status) status = bytes_read(machine, NULL, count);
+    sv_status status = sv_pickle_number_read(machine, (size_t)op->number, &count);
+    if (!status) status = sv_pickle_bytes_read(machine, NULL, count);
     return status ? status : push_opaque(machine, "bytes");
 }
 
 /* Protocol 0: 'text' in quotes, or bare. With escapes it stays opaque: no name of ours needs one. */
 static sv_status op_text_line(sv_pickle_machine *machine, const opcode *op)
 {
-    char line[LINE_MOST], *begin = line;
+    char line[SV_PICKLE_LINE], *begin = line;
     sv_pickle_value out = { .kind = SV_PICKLE_TEXT };
-    sv_status status = line_read(machine, line);
+    sv_status status = sv_pickle_line_read(machine, line);
     if (status) return status;
     size_t length = strlen(line);
     if (op->number == 'S') {
@@ -342,7 +202,7 @@ static sv_status op_text_line(sv_pickle_machine *machine, const opcode *op)
 static sv_status op_mark(sv_pickle_machine *machine, const opcode *op)
 {
     (void)op;
-    sv_status status = grow(machine, &machine->marks, &machine->mark_capacity, machine->mark_count + 1, sizeof *machine->marks);
+    sv_status status = sv_pickle_grow(machine, &machine->marks, &machine->mark_capacity, machine->mark_count + 1, sizeof *machine->marks);
     if (!status) machine->marks[machine->mark_count++] = machine->depth;
     return status;
 }
@@ -467,10 +327,10 @@ static sv_status op_frozenset(sv_pickle_machine *machine, const opcode *op)
 
 static sv_status index_read(sv_pickle_machine *machine, const opcode *op, uint64_t *out)
 {
-    char line[LINE_MOST];
+    char line[SV_PICKLE_LINE];
     int64_t value;
-    if (op->number) return number_read(machine, (size_t)op->number, out);
-    sv_status status = line_read(machine, line);
+    if (op->number) return sv_pickle_number_read(machine, (size_t)op->number, out);
+    sv_status status = sv_pickle_line_read(machine, line);
     if (status) return status;
     if (!sv_parse_int(line, &value) || value < 0) return sv_pickle_wrong(machine, "expected the number of a memo entry");
     *out = (uint64_t)value;
@@ -483,7 +343,7 @@ static sv_status memo_put(sv_pickle_machine *machine, uint64_t index)
     /* Each entry costs a byte at least, so a number beyond the bytes read skips some: no pickler does. */
     if (index > sv_pickle_at(machine->input))
         return sv_pickle_wrong(machine, "memo entry %llu, more than there are bytes before it", (unsigned long long)index);
-    sv_status status = grow(machine, &machine->memo, &machine->memo_capacity, index + 1, sizeof *machine->memo);
+    sv_status status = sv_pickle_grow(machine, &machine->memo, &machine->memo_capacity, index + 1, sizeof *machine->memo);
     if (status) return status;
     if (index >= machine->memo_count)
         memset(machine->memo + machine->memo_count, 0, (index + 1 - machine->memo_count) * sizeof *machine->memo);
@@ -537,9 +397,9 @@ static sv_status name_make(sv_pickle_machine *machine, const char *module, const
 
 static sv_status name_lines(sv_pickle_machine *machine, sv_pickle_value *out)
 {
-    char module[LINE_MOST], name[LINE_MOST];
-    sv_status status = line_read(machine, module);
-    if (!status) status = line_read(machine, name);
+    char module[SV_PICKLE_LINE], name[SV_PICKLE_LINE];
+    sv_status status = sv_pickle_line_read(machine, module);
+    if (!status) status = sv_pickle_line_read(machine, name);
     return status ? status : name_make(machine, module, name, out);
 }
 
@@ -559,8 +419,8 @@ static sv_status op_stack_global(sv_pickle_machine *machine, const opcode *op)
     if (!status) status = pop(machine, &module);
     if (status) return status;
     if (module.kind != SV_PICKLE_TEXT || name.kind != SV_PICKLE_TEXT) return sv_pickle_wrong(machine, "expected module and name as text");
-    if (module.text->length >= LINE_MOST || name.text->length >= LINE_MOST)
-        return sv_pickle_wrong(machine, "a name of more than %d bytes", LINE_MOST);
+    if (module.text->length >= SV_PICKLE_LINE || name.text->length >= SV_PICKLE_LINE)
+        return sv_pickle_wrong(machine, "a name of more than %d bytes", SV_PICKLE_LINE);
     status = name_make(machine, module.text->bytes, name.text->bytes, &out);
     return status ? status : push(machine, out);
 }
@@ -647,7 +507,7 @@ static sv_status op_proto(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t protocol = 0;
     (void)op;
-    sv_status status = number_read(machine, 1, &protocol);
+    sv_status status = sv_pickle_number_read(machine, 1, &protocol);
     if (status || protocol <= PROTOCOL_MOST) return status;
     return sv_pickle_wrong(machine, "pickle protocol %llu; 0 to %d are known", (unsigned long long)protocol, PROTOCOL_MOST);
 }
@@ -656,8 +516,8 @@ static sv_status op_frame(sv_pickle_machine *machine, const opcode *op)
 {
     uint64_t bytes = 0;
     (void)op;
-    sv_status status = number_read(machine, 8, &bytes);
-    return status ? status : bytes_check(machine, bytes);
+    sv_status status = sv_pickle_number_read(machine, 8, &bytes);
+    return status ? status : sv_pickle_bytes_check(machine, bytes);
 }
 
 static sv_status op_stop(sv_pickle_machine *machine, const opcode *op)
@@ -712,7 +572,7 @@ static sv_status step(sv_pickle_machine *machine)
     unsigned char code;
     machine->opcode_at = sv_pickle_at(machine->input);
     if (machine->opcode_at == machine->input->end) return sv_pickle_wrong(machine, "the pickle does not end; is the file cut off?");
-    sv_status status = bytes_read(machine, &code, 1);
+    sv_status status = sv_pickle_bytes_read(machine, &code, 1);
     if (status) return status;
     if (!opcodes[code].run) return sv_pickle_wrong(machine, "0x%02x is no opcode of a pickle", code);
     return opcodes[code].run(machine, &opcodes[code]);

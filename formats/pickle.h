@@ -98,7 +98,9 @@ const char *sv_pickle_kind_name(const sv_pickle_value *value); /* "a list", "a n
 /* The value that stands last under a text key of a DICT; NULL: none. */
 const sv_pickle_value *sv_pickle_get(const sv_pickle_value *dict, const char *key);
 
-/* ---- between pickle.c and pickle_call.c ---- */
+/* ---- between pickle.c, pickle_input.c and pickle_call.c ---- */
+
+enum { SV_PICKLE_LINE = 1024 }; /* room for a line of a pickle */
 
 typedef struct sv_pickle_machine {
     sv_pickle *pickle;
@@ -120,6 +122,14 @@ typedef struct sv_pickle_machine {
 sv_status sv_pickle_wrong(const sv_pickle_machine *machine, const char *format, ...) SV_PRINTF(2, 3);
 /* Zeroed room that lives as long as the pickle. */
 sv_status sv_pickle_room(sv_pickle_machine *machine, void *pointer, size_t bytes) SV_MUST_CHECK;
+/* sv_grow, taken out of what the file may hold. */
+sv_status sv_pickle_grow(sv_pickle_machine *machine, void *pointer, size_t *capacity, size_t need, size_t item_bytes) SV_MUST_CHECK;
+sv_status sv_pickle_bytes_check(const sv_pickle_machine *machine, uint64_t count) SV_MUST_CHECK; /* are so many left? */
+/* The next count bytes; out NULL: steps over them. */
+sv_status sv_pickle_bytes_read(sv_pickle_machine *machine, void *out, uint64_t count) SV_MUST_CHECK;
+/* A little-endian number of at most 8 bytes; a line of UTF-8 without its end. */
+sv_status sv_pickle_number_read(sv_pickle_machine *machine, size_t bytes, uint64_t *out) SV_MUST_CHECK;
+sv_status sv_pickle_line_read(sv_pickle_machine *machine, char line[SV_PICKLE_LINE]) SV_MUST_CHECK;
 sv_status sv_pickle_list_new(sv_pickle_machine *machine, sv_pickle_kind kind, sv_pickle_value *out) SV_MUST_CHECK;
 /* The row of the allow list, or NULL. */
 const struct sv_pickle_call *sv_pickle_call_find(const char *module, const char *name);
