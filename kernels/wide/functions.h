@@ -4,12 +4,7 @@
 #define SIEVE_KERNELS_WIDE_FUNCTIONS_H
 
 #include "kernels/coefficients.h"
-
-#ifdef __clang__
-#define UNROLL _Pragma("clang loop unroll(full)") /* clang 14 ignores the other one and keeps tiles on the stack: 35 % of peak */
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "kernels/wide/unroll.h"
 
 static inline size_t least(size_t a, size_t b) { return a < b ? a : b; }
 

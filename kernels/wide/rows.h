@@ -96,7 +96,7 @@ static float inverse_deviation(const float *x, float mean, size_t width, float e
         const v16 away = v_keep(v_sub(v_load(x + i, width - i), v_set(mean)), width - i);
         sum = v_fma(away, away, sum);
     }
-    return 1.0f / v_first(v_sqrt(v_set(v_total(sum) / (float)width + eps)));
+    return 1.0f / root_of(v_total(sum) / (float)width + eps);
 }
 
 WORD void norm_step(float *y, const float *x, const float *gain, const float *bias, float mean, float inverse, size_t n) {

@@ -15,63 +15,60 @@ typedef struct tile {
     size_t columns;                             /* 1 .. 16 TILE_VECTORS; y, bias, addend are touched within them alone */
 } tile;
 
-/* The sums of a tile, and how many of its last vector's columns are real. */
-typedef struct sums { v16 of[TILE_ROWS][TILE_VECTORS]; } sums;
+typedef v16 tile_sums[TILE_ROWS][TILE_VECTORS];
 
-WORD void tile_start(sums *s, const tile *t, const int rows, const int vectors, v_mask last) {
-    const float *y = t->y, *bias = t->bias;
-    const size_t stride = t->y_stride;
-    const int full = vectors - 1;
-    if (bias) {
-        UNROLL for (int v = 0; v < vectors; v++) s->of[0][v] = v < full ? v_load(bias + 16 * v, 16) : v_load_masked(bias + 16 * v, last);
-        UNROLL for (int r = 1; r < rows; r++) {
-            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = s->of[0][v];
-        }
-    } else if (t->accumulate) {
-        UNROLL for (int r = 0; r < rows; r++, y += stride) {
-            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = v < full ? v_load(y + 16 * v, 16) : v_load_masked(y + 16 * v, last);
-        }
-    } else {
-        UNROLL for (int r = 0; r < rows; r++) {
-            UNROLL for (int v = 0; v < vectors; v++) s->of[r][v] = v_set(0.0f);
-        }
+/* `last` names the real columns of the last vector. */
+WORD v16 tile_load(const float *at, bool whole, v_mask last) { return whole ? v_load(at, 16) : v_load_masked(at, last); }
+
+WORD void tile_begin(tile_sums sum, const tile *t, const int rows, const int vectors, v_mask last) {
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = v_set(0.0f);
+    }
+    if (!t->bias && !t->accumulate) return;
+    const float *start = t->bias ? t->bias : t->y;
+    const size_t stride = t->bias ? 0 : t->y_stride;
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = tile_load(start + (size_t)r * stride + 16 * v, v + 1 < vectors, last);
     }
 }
 
-WORD void tile_finish(sums *s, const tile *t, const int rows, const int vectors, v_mask last) {
-    const float *addend = t->addend;
-    const size_t stride = t->y_stride, addend_stride = t->addend_stride;
-    float *y = t->y;
-    const int full = vectors - 1;
-    if (addend) {
-        UNROLL for (int r = 0; r < rows; r++, addend += addend_stride) {
+WORD void tile_end(tile_sums sum, const tile *t, const int rows, const int vectors, v_mask last) {
+    if (t->addend) {
+        const float *addend = t->addend;
+        const size_t stride = t->addend_stride;
+        UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int v = 0; v < vectors; v++)
-                s->of[r][v] = v_add(s->of[r][v], v < full ? v_load(addend + 16 * v, 16) : v_load_masked(addend + 16 * v, last));
+                sum[r][v] = v_add(sum[r][v], tile_load(addend + (size_t)r * stride + 16 * v, v + 1 < vectors, last));
         }
     }
-    UNROLL for (int r = 0; r < rows; r++, y += stride) {
-        UNROLL for (int v = 0; v < full; v++) v_store(y + 16 * v, s->of[r][v], 16);
-        v_store_masked(y + 16 * full, s->of[r][full], last);
+    float *y = t->y;
+    const size_t stride = t->y_stride;
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            float *at = y + (size_t)r * stride + 16 * v;
+            if (v + 1 < vectors) v_store(at, sum[r][v], 16);
+            else v_store_masked(at, sum[r][v], last);
+        }
     }
 }
 
 WORD void tile_run(const tile *t, const int rows, const int vectors, const bool across) {
-    sums s;
+    tile_sums sum;
     const v_mask last = v_mask_of(t->columns - 16 * (size_t)(vectors - 1));
     const float *a = t->a, *b = t->b;
     const size_t a_stride = t->a_stride, b_stride = t->b_stride;
-    tile_start(&s, t, rows, vectors, last);
+    tile_begin(sum, t, rows, vectors, last);
     for (size_t l = t->depth; l > 0; l--) {
         v16 row[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) row[v] = v_load(b + 16 * v, 16);
         UNROLL for (int r = 0; r < rows; r++) {
             const v16 factor = v_set(across ? a[r] : a[(size_t)r * a_stride]);
-            UNROLL for (int v = 0; v < vectors; v++) s.of[r][v] = v_fma(factor, row[v], s.of[r][v]);
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = v_fma(factor, row[v], sum[r][v]);
         }
         a += across ? a_stride : 1;
         b += b_stride;
     }
-    tile_finish(&s, t, rows, vectors, last);
+    tile_end(sum, t, rows, vectors, last);
 }
 
 /* The instances, from the list TILES of the ISA: rows rise fastest. */

@@ -120,6 +120,7 @@ WORD float v_top(v16 x) {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+WORD float root_of(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 WORD float v_first(v16 x) { return _mm256_cvtss_f32(x.low); }
 
 /* out[c][r] = in[r][c] for c < columns; rows beyond `rows` are zeros. */

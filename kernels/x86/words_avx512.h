@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/wide/unroll.h"
+
 #define WORD static inline __attribute__((always_inline))
 
 /* 27 accumulators, 3 of B, 1 of A: 31 of 32 registers. */
@@ -79,22 +81,22 @@ WORD float v_top(v16 x) {
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
+WORD float root_of(float x) { return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x))); }
 WORD float v_first(v16 x) { return _mm512_cvtss_f32(x); }
 
-/* out[c][r] = in[r][c] for c < columns; rows beyond `rows` are zeros. */
-WORD void v_transpose(float *out, size_t out_stride, const float *in, size_t in_stride, size_t rows, size_t columns) {
-    __m512 a[16], b[16];
-    for (size_t r = 0; r < 16; r++) a[r] = r < rows ? v_load(in + r * in_stride, columns) : _mm512_setzero_ps();
-    for (size_t r = 0; r < 16; r += 2) { /* pairs of rows */
+/* Sixteen registers of sixteen, turned: afterwards b[c] holds what stood in column c of a. */
+WORD void turn_16(__m512 a[16], __m512 b[16]) {
+    UNROLL for (size_t r = 0; r < 16; r += 2) { /* pairs of rows */
         b[r] = _mm512_unpacklo_ps(a[r], a[r + 1]);
         b[r + 1] = _mm512_unpackhi_ps(a[r], a[r + 1]);
     }
-    for (size_t r = 0; r < 16; r += 4) /* fours of rows: column c of each quarter of the columns */
-        for (size_t c = 0; c < 4; c++) {
+    UNROLL for (size_t r = 0; r < 16; r += 4) { /* fours of rows: column c of each quarter of the columns */
+        UNROLL for (size_t c = 0; c < 4; c++) {
             const __m512d low = _mm512_castps_pd(b[r + c / 2]), high = _mm512_castps_pd(b[r + 2 + c / 2]);
             a[r + c] = _mm512_castpd_ps(c % 2 ? _mm512_unpackhi_pd(low, high) : _mm512_unpacklo_pd(low, high));
         }
-    for (size_t c = 0; c < 4; c++) { /* quarters of 128 bits: a[0+c], a[4+c], a[8+c], a[12+c] hold columns c, 4+c, 8+c, 12+c */
+    }
+    UNROLL for (size_t c = 0; c < 4; c++) { /* a[0+c], a[4+c], a[8+c], a[12+c] hold columns c, 4+c, 8+c, 12+c in quarters */
         const __m512 even_low = _mm512_shuffle_f32x4(a[c], a[4 + c], 0x88), odd_low = _mm512_shuffle_f32x4(a[c], a[4 + c], 0xdd);
         const __m512 even_high = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0x88), odd_high = _mm512_shuffle_f32x4(a[8 + c], a[12 + c], 0xdd);
         b[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
@@ -102,7 +104,16 @@ WORD void v_transpose(float *out, size_t out_stride, const float *in, size_t in_
         b[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
         b[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
     }
-    for (size_t c = 0; c < columns; c++) _mm512_storeu_ps(out + c * out_stride, b[c]);
+}
+
+/* out[c][r] = in[r][c] for c < columns; rows beyond `rows` are zeros. */
+WORD void v_transpose(float *out, size_t out_stride, const float *in, size_t in_stride, size_t rows, size_t columns) {
+    __m512 a[16], b[16];
+    const __mmask16 whole = lanes_below(columns);
+    UNROLL for (size_t r = 0; r < 16; r++) a[r] = r < rows ? _mm512_maskz_loadu_ps(whole, in + r * in_stride) : _mm512_setzero_ps();
+    turn_16(a, b);
+    UNROLL for (size_t c = 0; c < 16; c++)
+        if (c < columns) _mm512_storeu_ps(out + c * out_stride, b[c]);
 }
 
 /* bfloat16, as kernels/convert.c. */
