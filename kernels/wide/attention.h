@@ -216,6 +216,17 @@ static void back_pack(back *b) {
     for (size_t j = 0; j < b->dead_padded; j += 16) v_store(b->dead_sums + j, v_set(0.0f), 16);
 }
 
+/* y[keys, width] = A^T B over all live rows, A[live, padded], B in pieces. Rows outer: a strip of A stays in L1 for all of B. */
+static void keys_product(float *y, size_t y_stride, const float *a, const float *pieces, const back *b) {
+    const size_t live = b->d.live, width = b->d.width;
+    for (size_t block = 0; block < block_count(live); block++) {
+        const size_t begin = block_begin(live, block), rows = block_begin(live, block + 1) - begin;
+        for (size_t first = 0; first < width; first += SV_PANEL)
+            outer_panel(y + begin * y_stride + first, y_stride, a + begin, b->padded, pieces + first * live, SV_PANEL, live, rows,
+                        least(width - first, SV_PANEL), false);
+    }
+}
+
 static void backward_head(back *b, void *scratch, float *policy) {
     const head *d = &b->d;
     back_lay_out(b, scratch);
@@ -224,11 +235,8 @@ static void backward_head(back *b, void *scratch, float *policy) {
         const size_t begin = block_begin(d->live, block);
         backward_block(b, begin, block_begin(d->live, block + 1) - begin);
     }
-    for (size_t first = 0; first < d->width; first += SV_PANEL) {
-        const size_t columns = least(d->width - first, SV_PANEL);
-        outer_panel(b->dk + first, b->d_stride, b->slopes, b->padded, b->q + first * d->live, SV_PANEL, d->live, d->live, columns, false);
-        outer_panel(b->dv + first, b->d_stride, b->weights, b->padded, b->go + first * d->live, SV_PANEL, d->live, d->live, columns, false);
-    }
+    keys_product(b->dk, b->d_stride, b->slopes, b->q, b);
+    keys_product(b->dv, b->d_stride, b->weights, b->go, b);
     for (size_t j = 0; policy && j < d->live; j++) policy[j] += b->sums[j];
     for (size_t j = 0; policy && j < b->dead; j++) policy[d->live + j] += b->dead_sums[j];
 }
