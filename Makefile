@@ -58,7 +58,7 @@ BIN ?= $(BUILD)/bin
 endif
 
 .PHONY: all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
-        quickstart bench FORCE
+        quickstart bench docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -141,6 +141,8 @@ quickstart:
 	@tools/quickstart.sh
 bench: $(BIN)/bench
 	@$(BIN)/bench $(ARGS)
+docs: $(BIN)/opdocs
+	@$(BIN)/opdocs > docs/ops.md.new && mv docs/ops.md.new docs/ops.md
 
 install: all
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh
@@ -158,6 +160,7 @@ help:
 	@echo "make asan, tsan    unit tests under AddressSanitizer and UBSan; tests of threads under ThreadSanitizer"
 	@echo "make fuzz          fuzz targets with libFuzzer (clang)"
 	@echo "make bench         speed, beside the peak of this machine; ARGS='--case gemm' for one case"
+	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"

@@ -96,7 +96,7 @@ static const sv_sample attention_samples[] = {
 
 const sv_op sv_op_attention = {
     .name = "attention", .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = softmax over live keys and the row itself of q.k / sqrt(d), times v, by head",
-    .source = "Vaswani et al. 2017, eq. 1; SPViT (Kong et al. 2022), policy as in DynamicViT eq. 11 with eps 0", .equals = "policy_attention with eps 0",
+    .source = "Vaswani et al. 2017, eq. 1; policy as in Rao et al. 2021 (DynamicViT), eps 0", .equals = "policy_attention with eps 0",
     .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS, .shape = attention_shape,
     .forward = attention_forward, .backward = attention_backward, .backward_inputs = 1, .backward_outputs = 1, .backward_dead = 1,
     .saved = attention_saved, .scratch = attention_scratch, .macs = attention_macs, SV_SAMPLES_OF(attention_samples),
@@ -232,7 +232,7 @@ static const sv_sample policy_attention_samples[] = {
 const sv_op sv_op_policy_attention = {
     .name = "policy_attention",
     .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = sum_j (e_ij + eps/R) / (sum_j e_ij + eps) v_j, e_ij = exp(q_i.k_j / sqrt(d) - top_i) (i = j ? 1 : policy_j)",
-    .source = "Rao et al. 2021 (DynamicViT), eq. 11; SPViT code", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1,
+    .source = "Rao et al. 2021 (DynamicViT), attention masking; SPViT code", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1,
     .locality = SV_IMAGE_ROWS, .shape = heads_shape, .forward = policy_attention_forward, .backward = policy_attention_backward, .backward_inputs = 3,
     .backward_dead = 3, .scratch = policy_attention_scratch, .macs = policy_attention_macs, SV_SAMPLES_OF(policy_attention_samples),
 };

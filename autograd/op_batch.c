@@ -104,7 +104,7 @@ static const sv_sample batch_ratio_samples[] = {
 };
 
 const sv_op sv_op_batch_ratio = {
-    .name = "batch_ratio", .formula = "x [1,2] of B images -> y [1] = sum_b x_b0 / max(sum_b x_b1, 1)", .source = "SPViT, spec 5.1 L_tok", .inputs_least = 1,
+    .name = "batch_ratio", .formula = "x [1,2] of B images -> y [1] = sum_b x_b0 / max(sum_b x_b1, 1)", .source = "SPViT code, token distillation", .inputs_least = 1,
     .inputs_most = 1, .outputs = 1, .locality = SV_BATCH_OP, .shape = batch_ratio_shape, .forward = batch_ratio_forward,
     .backward = batch_ratio_backward, .backward_inputs = 1, SV_SAMPLES_OF(batch_ratio_samples),
 };
@@ -169,7 +169,7 @@ static const sv_sample ratio_loss_samples[] = {
 
 const sv_op sv_op_ratio_loss = {
     .name = "ratio_loss", .formula = "share [1,1] of B images, goal [3] = target, linear, square -> y [1] = linear (m - target) + square (m - target)^2, m the mean share; or its mean over images",
-    .source = "SPViT, spec 5.1 L_ratio; Rao et al. 2021 (DynamicViT), eq. 13", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_BATCH_OP,
+    .source = "SPViT code (mean of the batch); Rao et al. 2021 (DynamicViT; of each image)", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_BATCH_OP,
     .shape = ratio_loss_shape, .forward = ratio_loss_forward, .backward = ratio_loss_backward, .backward_inputs = 3, SV_SAMPLES_OF(ratio_loss_samples),
 };
 
@@ -263,7 +263,7 @@ static const sv_sample latency_loss_samples[] = {
 
 const sv_op sv_op_latency_loss = {
     .name = "latency_loss", .formula = "shares [1,1] of B images by stage, curve [2 + stages (patches+1)] -> loss [1] = (max(ms - budget, 0) / budget)^2, ms [1] = fixed + sum_t curve_t(patches mean_b share_t)",
-    .source = "spec latency 3.4", .inputs_least = 2, .inputs_most = 1 + MOST_LATENCY_STAGES, .outputs = 2, .locality = SV_BATCH_OP,
+    .source = "ours: a latency table read by linear interpolation", .inputs_least = 2, .inputs_most = 1 + MOST_LATENCY_STAGES, .outputs = 2, .locality = SV_BATCH_OP,
     .shape = latency_loss_shape, .forward = latency_loss_forward, .backward = latency_loss_backward, .backward_inputs = 127, SV_SAMPLES_OF(latency_loss_samples),
 };
 
@@ -319,7 +319,7 @@ static const sv_sample weighted_sum_samples[] = {
 };
 
 const sv_op sv_op_weighted_sum = {
-    .name = "weighted_sum", .formula = "terms [1] of the batch -> y [1] = sum_t weight_t term_t", .source = "SPViT, spec 5.1", .inputs_least = 1,
+    .name = "weighted_sum", .formula = "terms [1] of the batch -> y [1] = sum_t weight_t term_t", .source = "torch.add, terms of a loss", .inputs_least = 1,
     .inputs_most = SV_MOST_INPUTS, .outputs = 1, .locality = SV_BATCH_OP, .shape = weighted_sum_shape, .forward = weighted_sum_forward,
     .backward = weighted_sum_backward, SV_SAMPLES_OF(weighted_sum_samples),
 };

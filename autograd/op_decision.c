@@ -90,7 +90,7 @@ static const sv_sample decide_samples[] = {
 
 const sv_op sv_op_decide = {
     .name = "decide", .formula = "a, before [R,1], origin index [R,1], noise [N0,1] or none -> keep [R,1] = before [sigmoid((a + noise) / tau) >= 1/2]; backward as without the step",
-    .source = "Jang et al. 2017 (Gumbel-softmax, straight-through); SPViT, spec 2.5-2.6", .inputs_least = 3, .inputs_most = 4, .outputs = 1,
+    .source = "Jang et al. 2017 (Gumbel-softmax, straight-through); SPViT code", .inputs_least = 3, .inputs_most = 4, .outputs = 1,
     .optional = 1 << 3, .locality = SV_IMAGE_ROWS, .shape = decide_shape, .forward = decide_forward, .backward = decide_backward,
     .backward_inputs = 1 << 1, .backward_dead = 1 << 1, .saved = decide_saved, SV_SAMPLES_OF(decide_samples),
 };
@@ -174,8 +174,8 @@ static const sv_sample choose_samples[] = {
 };
 
 const sv_op sv_op_choose = {
-    .name = "choose", .formula = "a, before [R,1], origin index [R,1], value [stages] -> keep [R,1] = before and (sigmoid(a) >= value, or the `value` largest a, or as decide), at least min_keep",
-    .source = "SPViT, spec 7.2; top-k as in Rao et al. 2021 (DynamicViT)", .inputs_least = 4, .inputs_most = 4, .outputs = 1, .locality = SV_IMAGE_WHOLE,
+    .name = "choose", .formula = "a, before [R,1], origin index [R,1], value [stages] -> keep [R,1] = before and (sigmoid(a) >= value, or the value-th largest a and above, or as decide), at least min_keep",
+    .source = "top-k as in Rao et al. 2021 (DynamicViT); the other rules are ours", .inputs_least = 4, .inputs_most = 4, .outputs = 1, .locality = SV_IMAGE_WHOLE,
     .shape = choose_shape, .forward = choose_forward, .scratch = choose_scratch, SV_SAMPLES_OF(choose_samples),
 };
 
@@ -220,7 +220,7 @@ static const sv_sample live_order_samples[] = {
 
 const sv_op sv_op_live_order = {
     .name = "live_order", .formula = "policy [R,1] -> index [R,1]: rows with policy > 1/2 in order, then the others in order; the first ones are live",
-    .source = "spec exact savings 5", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = live_order_shape,
+    .source = "ours: kept rows in front, so that dropped ones cost no backward", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = live_order_shape,
     .forward = live_order_forward, .stops_gradient = true, .sets_count = true, SV_SAMPLES_OF(live_order_samples),
 };
 

@@ -170,7 +170,7 @@ static const sv_sample masked_square_samples[] = {
 
 const sv_op sv_op_masked_square = {
     .name = "masked_square", .formula = "x [R,D], teacher [T,D], origin index [R,1] -> y [1,2] = (sum over live patches of (x[r] - teacher[origin[r] + offset])^2, count D)",
-    .source = "SPViT, spec 5.1 L_tok", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = masked_square_shape,
+    .source = "SPViT code, token distillation", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = masked_square_shape,
     .forward = masked_square_forward, .backward = masked_square_backward, .backward_inputs = 7, .scratch = masked_square_scratch,
     SV_SAMPLES_OF(masked_square_samples),
 };
@@ -218,7 +218,7 @@ static const sv_sample kept_share_samples[] = {
 };
 
 const sv_op sv_op_kept_share = {
-    .name = "kept_share", .formula = "keep [R,1], origin index [R,1] -> y [1,1] = sum of keep over rows that are patches / patches", .source = "SPViT, spec 5.1 L_ratio",
+    .name = "kept_share", .formula = "keep [R,1], origin index [R,1] -> y [1,1] = sum of keep over rows that are patches / patches", .source = "SPViT code, ratio loss",
     .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = kept_share_shape, .forward = kept_share_forward,
     .backward = kept_share_backward, .backward_inputs = 1 << 1, SV_SAMPLES_OF(kept_share_samples),
 };

@@ -93,7 +93,7 @@ static const sv_sample package_samples[] = {
 const sv_op sv_op_package = {
     .name = "package",
     .formula = "u [R,D], before, after, score [R,1] -> package [1,D] = sum_j weight_j u_j / den, policy [1,1]; drop = before - after, weight = drop score (wavg, sum), drop (mean)",
-    .source = "SPViT (Kong et al. 2022), package token; spec 2.7", .inputs_least = 4, .inputs_most = 4, .outputs = 2, .locality = SV_IMAGE_WHOLE,
+    .source = "SPViT (Kong et al. 2022), package token", .inputs_least = 4, .inputs_most = 4, .outputs = 2, .locality = SV_IMAGE_WHOLE,
     .shape = package_shape, .forward = package_forward, .backward = package_backward, .backward_inputs = 15, .backward_outputs = 1, .backward_dead = 15,
     SV_SAMPLES_OF(package_samples),
 };

@@ -92,7 +92,7 @@ static void drop_path_backward(const sv_call *call)
 
 const sv_op sv_op_drop_path = {
     .name = "drop_path", .formula = "x [R,D] -> y = x m / (1 - share), m = 0 with probability share, else 1, for each image",
-    .source = "Huang et al. 2016 (stochastic depth), eq. 2; timm DropPath", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL,
+    .source = "Huang et al. 2016 (stochastic depth); timm DropPath", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL,
     .shape = share_shape, .forward = drop_path_forward, .backward = drop_path_backward, SV_SAMPLES_OF(share_samples),
 };
 

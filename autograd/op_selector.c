@@ -54,7 +54,7 @@ static const sv_sample head_mean_samples[] = {
 };
 
 const sv_op sv_op_head_mean = {
-    .name = "head_mean", .formula = "x [R,D] -> y [R,H], mean of the d = D/H numbers of each head", .source = "SPViT, spec 2.3", .inputs_least = 1,
+    .name = "head_mean", .formula = "x [R,D] -> y [R,H], mean of the d = D/H numbers of each head", .source = "SPViT code, importance of heads", .inputs_least = 1,
     .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = head_mean_shape, .forward = head_mean_forward, .backward = head_mean_backward,
     SV_SAMPLES_OF(head_mean_samples),
 };
@@ -137,7 +137,7 @@ static const sv_sample weighted_mean_samples[] = {
 
 const sv_op sv_op_weighted_mean = {
     .name = "weighted_mean", .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, 1e-6)",
-    .source = "SPViT, spec 2.2 e", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS,
+    .source = "SPViT code, global feature of the kept tokens", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS,
     .shape = weighted_mean_shape, .forward = weighted_mean_forward, .backward = weighted_mean_backward, .backward_inputs = 3, .backward_outputs = 1,
     .backward_dead = 3, SV_SAMPLES_OF(weighted_mean_samples),
 };
@@ -195,7 +195,7 @@ static const sv_sample local_global_samples[] = {
 
 const sv_op sv_op_local_global = {
     .name = "local_global", .formula = "local [R*G,d], global [G,d/2] -> y [R*G,d], row r*G+g = first d/2 columns of local | global[g]",
-    .source = "SPViT, spec 2.2 f", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = local_global_shape,
+    .source = "SPViT code, local and global feature", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = local_global_shape,
     .forward = local_global_forward, .backward = local_global_backward, SV_SAMPLES_OF(local_global_samples),
 };
 
@@ -288,7 +288,7 @@ static const sv_sample combine_heads_samples[] = {
 
 const sv_op sv_op_combine_heads = {
     .name = "combine_heads", .formula = "z [R*H,2], importance w [R,H] -> a [R,1] = sum_h w_h (z_h0 - z_h1) / sum_h w_h, score [R,1] = sum_h w_h softmax(z_h)_0 / sum_h w_h",
-    .source = "SPViT, spec 2.4", .inputs_least = 2, .inputs_most = 2, .outputs = 2, .locality = SV_IMAGE_ROWS, .shape = combine_heads_shape,
+    .source = "SPViT code, scores weighted by importance", .inputs_least = 2, .inputs_most = 2, .outputs = 2, .locality = SV_IMAGE_ROWS, .shape = combine_heads_shape,
     .forward = combine_heads_forward, .backward = combine_heads_backward, .backward_inputs = 3, .backward_dead = 3, SV_SAMPLES_OF(combine_heads_samples),
 };
 
