@@ -10,13 +10,6 @@
 
 enum { PRECISION = 22, HALF = 1 << (PRECISION - 1), STRIP = 64 };
 
-/* The passes are plain integer C; on x86 the compiler makes a second form with wide vectors, chosen when the program is loaded. */
-#if defined(SIEVE_X86) && !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
-
 static double bicubic(double x)
 {
     const double a = -0.5;
@@ -91,7 +84,7 @@ static inline uint8_t clamp(int32_t sum)
 }
 
 /* One row across; `in` begins at column `origin`. */
-WIDE static void row_across(const sv_resize_axis *axis, const uint8_t *restrict in, size_t origin, uint8_t *restrict out)
+static void row_across(const sv_resize_axis *axis, const uint8_t *restrict in, size_t origin, uint8_t *restrict out)
 {
     for (size_t x = 0; x < axis->count; x++) {
         const int32_t *weights = axis->weights + x * axis->taps;
@@ -109,7 +102,7 @@ WIDE static void row_across(const sv_resize_axis *axis, const uint8_t *restrict 
 }
 
 /* One row down: `taps` rows, `stride` bytes apart, into one of `width` bytes, in strips whose sums stay in registers. */
-WIDE static void row_down(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights, size_t taps, uint8_t *restrict out, size_t width)
+static void row_down(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights, size_t taps, uint8_t *restrict out, size_t width)
 {
     size_t at = 0;
     for (; at + STRIP <= width; at += STRIP) {

@@ -15,10 +15,15 @@ struct jpeg_header {
     size_t width, height;
     unsigned components;
     bool framed, scanned;
+    size_t scans;
 };
 
+/* Every progressive file has a few scans for each component: 10 for colour, 18 for CMYK as libjpeg writes it. */
+enum { SCANS_ALLOWED = 24 };
+static const size_t SCAN_WORK_MAX = (size_t)1 << 30; /* pixels times scans beyond those, about a second */
+
 enum { MARK_FRAME_FIRST = 0xC0, MARK_FRAME_LAST = 0xCF, MARK_HUFFMAN = 0xC4, MARK_EXTENSION = 0xC8, MARK_ARITHMETIC = 0xCC,
-       MARK_RESTART_FIRST = 0xD0, MARK_END = 0xD9, MARK_SCAN = 0xDA, MARK_QUANTISERS = 0xDB, MARK_HIERARCHY = 0xDE,
+       MARK_RESTART_FIRST = 0xD0, MARK_RESTART_LAST = 0xD7, MARK_END = 0xD9, MARK_SCAN = 0xDA, MARK_QUANTISERS = 0xDB, MARK_HIERARCHY = 0xDE,
        MARK_APP0 = 0xE0, MARK_APP14 = 0xEE, MARK_APP_LAST = 0xEF, MARK_COMMENT = 0xFE };
 
 static bool mark_is_frame(unsigned mark)
@@ -71,6 +76,33 @@ static sv_status segment_check(struct jpeg_header *header, unsigned mark, const 
     return SV_OK;
 }
 
+/* Scans from byte `at` on, inside the first one: within a scan FF stands before 0, a restart mark, or the mark that ends it. */
+static size_t scans_count(const unsigned char *bytes, size_t count, size_t at)
+{
+    size_t scans = 1;
+    while (at + 1 < count) {
+        const unsigned char *found = memchr(bytes + at, 0xFF, count - 1 - at);
+        if (!found) break;
+        at = (size_t)(found - bytes) + 1;
+        unsigned mark = bytes[at];
+        if (mark == 0xFF) continue;
+        at++;
+        if (mark <= 1 || (mark >= MARK_RESTART_FIRST && mark <= MARK_RESTART_LAST)) continue;
+        if (mark == MARK_END || count - at < 2) break;
+        scans += mark == MARK_SCAN;
+        at += (size_t)bytes[at] << 8 | bytes[at + 1];
+    }
+    return scans;
+}
+
+/* Scans that add nothing cost time without bytes; see docs/decisions-pictures.md. */
+static sv_status scans_check(const struct jpeg_header *header, sv_error *err)
+{
+    size_t pixels = header->width * header->height;
+    if (header->scans <= SCANS_ALLOWED || header->scans <= SCAN_WORK_MAX / pixels) return SV_OK;
+    return sv_fail(err, SV_DATA, "this JPEG of %zu x %zu pixels has %zu scans, as a bomb has; save it anew", header->width, header->height, header->scans);
+}
+
 /* Walks the markers up to the first scan. The file begins with FF D8 FF. */
 static sv_status jpeg_header_read(struct jpeg_header *header, const unsigned char *bytes, size_t count, sv_error *err)
 {
@@ -91,8 +123,10 @@ static sv_status jpeg_header_read(struct jpeg_header *header, const unsigned cha
         if (length > count - at) return sv_fail(err, SV_DATA, "the JPEG is cut off after %zu bytes, inside a header; fetch the file again", count);
         sv_status status = segment_check(header, mark, bytes + at, length, err);
         if (status) return status;
-        header->scanned = mark == MARK_SCAN;
         at += length;
+        if (mark != MARK_SCAN) continue;
+        header->scanned = true;
+        header->scans = scans_count(bytes, count, at);
     }
     if (!header->framed) return sv_fail(err, SV_DATA, "this JPEG has no frame header and so no picture; fetch the file again");
     if (!header->scanned) return sv_fail(err, SV_DATA, "this JPEG has no scan and so no picture; fetch the file again");
@@ -103,13 +137,11 @@ struct jpeg_job {
     struct jpeg_decompress_struct cinfo;
     struct jpeg_error_mgr errors;
     struct jpeg_source_mgr source;
-    struct jpeg_progress_mgr progress;
     jmp_buf out;
     sv_status status;
     sv_error *err;
     sv_picture *picture;
     uint8_t *inks; /* one row of CMYK */
-    int scans_max;
 };
 
 static void leave(j_common_ptr common)
@@ -153,16 +185,6 @@ static void source_skip(j_decompress_ptr cinfo, long bytes)
     size_t skip = (size_t)bytes < source->bytes_in_buffer ? (size_t)bytes : source->bytes_in_buffer;
     source->next_input_byte += skip;
     source->bytes_in_buffer -= skip;
-}
-
-/* Scans that add nothing cost time without bytes; see docs/decisions-pictures.md for the bound. */
-static void scans_watch(j_common_ptr common)
-{
-    struct jpeg_job *job = common->client_data;
-    if (job->cinfo.input_scan_number <= job->scans_max) return;
-    job->status = sv_fail(job->err, SV_DATA, "this JPEG of %u x %u pixels has more than %d scans, as a bomb has; save it anew", job->cinfo.image_width,
-                          job->cinfo.image_height, job->scans_max);
-    longjmp(job->out, 1);
 }
 
 static uint8_t div255(unsigned x)
@@ -235,7 +257,6 @@ static sv_status decode_guarded(struct jpeg_job *job)
     if (setjmp(job->out)) return job->status;
     jpeg_create_decompress(&job->cinfo);
     job->cinfo.src = &job->source;
-    job->cinfo.progress = &job->progress;
     return decode_steps(job);
 }
 
@@ -245,6 +266,7 @@ sv_status sv_jpeg_decode(sv_picture *out, const unsigned char *bytes, size_t cou
     sv_status status = jpeg_header_read(&header, bytes, count, err);
     if (status) return status;
     status = sv_picture_resize(out, header.width, header.height, err);
+    if (!status) status = scans_check(&header, err);
     if (status) return status;
     struct jpeg_job job = { .err = err, .picture = out };
     job.cinfo.err = jpeg_std_error(&job.errors);
@@ -254,9 +276,6 @@ sv_status sv_jpeg_decode(sv_picture *out, const unsigned char *bytes, size_t cou
     job.errors.output_message = message_drop;
     job.source = (struct jpeg_source_mgr){ .next_input_byte = bytes, .bytes_in_buffer = count, .init_source = source_start, .fill_input_buffer = source_fill,
                                            .skip_input_data = source_skip, .resync_to_restart = jpeg_resync_to_restart, .term_source = source_start };
-    job.progress.progress_monitor = scans_watch;
-    size_t scans = ((size_t)1 << 30) / (header.width * header.height);
-    job.scans_max = scans < 32 ? 32 : scans > 100000 ? 100000 : (int)scans;
     status = decode_guarded(&job);
     jpeg_destroy_decompress(&job.cinfo);
     sv_free(job.inks);
