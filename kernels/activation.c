@@ -11,9 +11,7 @@ sv_real sv_erf(sv_real x) { return erf(x); }
 
 static sv_real gelu_of(sv_real x) { return x * 0.5 * erfc(-x * 0.70710678118654752); }
 
-static sv_real gelu_slope_of(sv_real x) {
-    return 0.5 * erfc(-x * 0.70710678118654752) + x * exp(-0.5 * x * x) * 0.39894228040143268;
-}
+static sv_real gelu_slope_of(sv_real x) { return 0.5 * erfc(-x * 0.70710678118654752) + x * exp(-0.5 * x * x) * 0.39894228040143268; }
 
 #else
 
@@ -22,7 +20,8 @@ static sv_real gelu_slope_of(sv_real x) {
 #define LN_2_LOW (-1.9046542999577680e-9f)
 
 /* x = n ln 2 + r with ln 2 in two parts, so that r keeps its last bits; then 2^n 2^(r log2 e). */
-sv_real sv_exp(sv_real x) {
+sv_real sv_exp(sv_real x)
+{
     x = x < -88.03f ? -88.03f : x; /* 2^-127 and below: 0 */
     x = x > 88.73f ? 88.73f : x;   /* from 88.37 on: infinity */
     const float shifted = fmaf(x, REAL_LOG2_E, REAL_ROUNDING), n = shifted - REAL_ROUNDING;
@@ -32,7 +31,8 @@ sv_real sv_exp(sv_real x) {
 
 /* x = 2^e (1 + f), f in [sqrt(1/2) - 1, sqrt(2) - 1]; log(1 + f) = f - (f^2/2 - s (f^2/2 + R)), s = f / (2 + f), where
  * R = s^2 P(s^2): the largest term, f, is exact. */
-sv_real sv_ln(sv_real x) {
+sv_real sv_ln(sv_real x)
+{
     if (!(x > 0.0f)) return x == 0.0f ? -INFINITY : NAN;
     if (x == INFINITY) return x;
     int32_t exponent = 0, bits;
@@ -53,7 +53,8 @@ sv_real sv_ln(sv_real x) {
 }
 
 /* Odd polynomial to 1, then 1 - a piece of erfc; 1 from 4 on, where 1 - erf is 1.5e-8. */
-sv_real sv_erf(sv_real x) {
+sv_real sv_erf(sv_real x)
+{
     const float a = x < 0.0f ? -x : x;
     if (a != a) return x;
     if (a <= 1.0f) {
@@ -74,7 +75,8 @@ sv_real sv_erf(sv_real x) {
 }
 
 /* The polynomial of the piece in which |x| lies; beyond 5.6 the value at 5.6; NaN of NaN. */
-static float on_pieces(const float table[6][16], float x) {
+static float on_pieces(const float table[6][16], float x)
+{
     float a = x < 0.0f ? -x : x;
     if (a != a) return a;
     a = a > 5.6f ? 5.6f : a;
@@ -88,7 +90,8 @@ static float on_pieces(const float table[6][16], float x) {
 
 static sv_real gelu_of(sv_real x) { return (x < 0.0f ? 0.0f : x) - on_pieces(sv_coefficients_gelu, x); }
 
-static sv_real gelu_slope_of(sv_real x) {
+static sv_real gelu_slope_of(sv_real x)
+{
     const float odd = on_pieces(sv_coefficients_gelu_slope, x);
     return 0.5f + (x < 0.0f ? -odd : odd);
 }
@@ -97,24 +100,28 @@ static sv_real gelu_slope_of(sv_real x) {
 
 sv_real sv_sigmoid(sv_real x) { return 1 / (1 + sv_exp(-x)); }
 
-void sv_gelu_c(sv_real *y, const sv_real *x, size_t count) {
+void sv_gelu_c(sv_real *y, const sv_real *x, size_t count)
+{
     for (size_t i = 0; i < count; i++) y[i] = gelu_of(x[i]);
 }
 
-void sv_gelu_backward_c(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate) {
+void sv_gelu_backward_c(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate)
+{
     for (size_t i = 0; i < count; i++) {
         const sv_real slope = gelu_slope_of(x[i]);
         dx[i] = accumulate ? real_fma(dy[i], slope, dx[i]) : dy[i] * slope;
     }
 }
 
-void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate) {
+void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate)
+{
     for (size_t i = 0; i < count; i++) y[i] = accumulate ? real_fma(a, x[i], y[i]) : a * x[i];
 }
 
 /* The lanes are added in rising order here, as kernels.h promises. */
-sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count) {
-    sv_real lanes[SV_LANES] = {0}, total = 0;
+sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count)
+{
+    sv_real lanes[SV_LANES] = { 0 }, total = 0;
     for (size_t i = 0; i < count; i++) lanes[i % SV_LANES] = real_fma(x[i], y[i], lanes[i % SV_LANES]);
     for (size_t l = 0; l < SV_LANES; l++) total += lanes[l];
     return total;

@@ -3,6 +3,8 @@
 #ifndef SIEVE_KERNELS_COEFFICIENTS_H
 #define SIEVE_KERNELS_COEFFICIENTS_H
 
+/* clang-format off */
+
 /* 2^f for f in [-1/2, 1/2]: relative error 8e-8 in float arithmetic. Constant first. */
 static const float sv_coefficients_exp2[7] = {
     1.0f,
@@ -103,4 +105,5 @@ static const float sv_coefficients_gelu_slope[6][16] = {
      -3.2769062895149869e-06f, -1.3551146386050535e-06f, -4.3575916680302093e-07f, -1.135576850439788e-07f},
 };
 
+/* clang-format on */
 #endif

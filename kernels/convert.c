@@ -1,7 +1,8 @@
 /* bfloat16 is the upper half of a float: rounding to nearest even is adding 0x7fff and the bit that will be the last. */
 #include "kernels/real.h"
 
-void sv_to_bf16_c(uint16_t *out, const float *in, size_t count) {
+void sv_to_bf16_c(uint16_t *out, const float *in, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, in + i, sizeof bits);
@@ -10,7 +11,8 @@ void sv_to_bf16_c(uint16_t *out, const float *in, size_t count) {
     }
 }
 
-void sv_from_bf16_c(float *out, const uint16_t *in, size_t count) {
+void sv_from_bf16_c(float *out, const uint16_t *in, size_t count)
+{
     for (size_t i = 0; i < count; i++) {
         const uint32_t bits = (uint32_t)in[i] << 16;
         memcpy(out + i, &bits, sizeof bits);

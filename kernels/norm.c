@@ -3,8 +3,9 @@
  * With g = dy gain:  dx = (g - mean(g) - xhat mean(g xhat)) / deviation;  d_gain = sum of dy xhat;  d_bias = sum of dy. */
 #include "kernels/real.h"
 
-static void statistics_of(const sv_real *x, size_t width, sv_real eps, sv_real stats[2]) {
-    sv_real lanes[SV_LANES] = {0};
+static void statistics_of(const sv_real *x, size_t width, sv_real eps, sv_real stats[2])
+{
+    sv_real lanes[SV_LANES] = { 0 };
     for (size_t i = 0; i < width; i++) lanes[i % SV_LANES] += x[i];
     const sv_real mean = lanes_total(lanes) / (sv_real)width;
     memset(lanes, 0, sizeof lanes);
@@ -17,7 +18,8 @@ static void statistics_of(const sv_real *x, size_t width, sv_real eps, sv_real s
 }
 
 void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
-                     const sv_real *bias, size_t rows, size_t width, double eps) {
+                     const sv_real *bias, size_t rows, size_t width, double eps)
+{
     for (size_t row = 0; row < rows; row++, x += x_stride, y += y_stride) {
         sv_real own[2];
         statistics_of(x, width, (sv_real)eps, own);
@@ -27,8 +29,9 @@ void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real 
 }
 
 static void backward_row(sv_real *dx, const sv_real *dy, const sv_real *x, const sv_real *stats, const sv_real *gain, size_t width,
-                         bool accumulate) {
-    sv_real sums[SV_LANES] = {0}, products[SV_LANES] = {0};
+                         bool accumulate)
+{
+    sv_real sums[SV_LANES] = { 0 }, products[SV_LANES] = { 0 };
     for (size_t i = 0; i < width; i++) {
         const sv_real g = dy[i] * gain[i];
         sums[i % SV_LANES] += g;
@@ -44,7 +47,8 @@ static void backward_row(sv_real *dx, const sv_real *dy, const sv_real *x, const
 
 void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
                               const sv_real *x, size_t x_stride, const sv_real *stats, const sv_real *gain, size_t rows, size_t width,
-                              bool accumulate_x, bool accumulate_parameters) {
+                              bool accumulate_x, bool accumulate_parameters)
+{
     if (d_gain && !accumulate_parameters) {
         memset(d_gain, 0, width * sizeof *d_gain);
         memset(d_bias, 0, width * sizeof *d_bias);

@@ -1,7 +1,8 @@
 /* The multiply-add peak, C form: what portable C reaches with independent chains in registers. */
 #include "kernels/real.h"
 
-double sv_peak_gflops_c(double seconds) {
+double sv_peak_gflops_c(double seconds)
+{
     enum { CHAINS = 64, STEPS = 20000 };
     sv_real sums[CHAINS];
     for (int c = 0; c < CHAINS; c++) sums[c] = (sv_real)c;

@@ -2,31 +2,34 @@
  * the summed index, begun from the bias, from what stood there, or from zero; so no form and no split of rows changes a bit. */
 #include "kernels/real.h"
 
-static size_t panel_bytes(size_t columns, size_t depth) {
-    return (columns + SV_PANEL - 1) / SV_PANEL * SV_PANEL * depth * sizeof(sv_real);
-}
+static size_t panel_bytes(size_t columns, size_t depth) { return (columns + SV_PANEL - 1) / SV_PANEL * SV_PANEL * depth * sizeof(sv_real); }
 
 size_t sv_pack_forward_bytes(size_t n, size_t k) { return panel_bytes(n, k); }
 size_t sv_pack_backward_bytes(size_t n, size_t k) { return panel_bytes(k, n); }
 
 /* B[l,j] = w[j,l]: column j of a panel is a row of w. */
-void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k) {
+void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k)
+{
     for (size_t first = 0; first < n; first += SV_PANEL, panels += k * SV_PANEL)
         for (size_t l = 0; l < k; l++)
             for (size_t j = 0; j < SV_PANEL; j++) panels[l * SV_PANEL + j] = first + j < n ? w[(first + j) * k + l] : 0;
 }
 
 /* B[l,j] = w[l,j]: rows of a panel are pieces of rows of w. */
-void sv_pack_backward_c(sv_real *panels, const sv_real *w, size_t n, size_t k) {
+void sv_pack_backward_c(sv_real *panels, const sv_real *w, size_t n, size_t k)
+{
     for (size_t first = 0; first < k; first += SV_PANEL, panels += n * SV_PANEL)
         for (size_t l = 0; l < n; l++)
             for (size_t j = 0; j < SV_PANEL; j++) panels[l * SV_PANEL + j] = first + j < k ? w[l * k + first + j] : 0;
 }
 
-static void finish_row(const sv_product *p, size_t row, size_t first, const sv_real *sums, size_t columns) {
+static void finish_row(const sv_product *p, size_t row, size_t first, const sv_real *sums, size_t columns)
+{
     sv_real *y = p->y + row * p->y_stride + first;
     switch (p->epilogue) {
-    case SV_STORE: memcpy(y, sums, columns * sizeof *y); break;
+    case SV_STORE:
+        memcpy(y, sums, columns * sizeof *y);
+        break;
     case SV_ADD:
         for (size_t j = 0; j < columns; j++) y[j] = sums[j] + p->addend[row * p->addend_stride + first + j];
         break;
@@ -37,7 +40,8 @@ static void finish_row(const sv_product *p, size_t row, size_t first, const sv_r
     }
 }
 
-void sv_product_rows_c(const sv_product *p) {
+void sv_product_rows_c(const sv_product *p)
+{
     for (size_t row = 0; row < p->m; row++) {
         const sv_real *x = p->x + row * p->x_stride;
         for (size_t first = 0; first < p->n; first += SV_PANEL) {
@@ -52,12 +56,14 @@ void sv_product_rows_c(const sv_product *p) {
     }
 }
 
-static void clear_rows(sv_real *c, size_t stride, size_t rows, size_t columns) {
+static void clear_rows(sv_real *c, size_t stride, size_t rows, size_t columns)
+{
     for (size_t i = 0; i < rows; i++) memset(c + i * stride, 0, columns * sizeof *c);
 }
 
 void sv_product_outer_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                        size_t n, size_t k, bool accumulate) {
+                        size_t n, size_t k, bool accumulate)
+{
     if (!accumulate) clear_rows(c, c_stride, n, k);
     for (size_t row = 0; row < m; row++)
         for (size_t i = 0; i < n; i++) {
@@ -66,8 +72,9 @@ void sv_product_outer_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_
         }
 }
 
-void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b,
-                        size_t b_stride, bool transpose_b, size_t m, size_t n, size_t k, bool accumulate) {
+void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b, size_t b_stride,
+                        bool transpose_b, size_t m, size_t n, size_t k, bool accumulate)
+{
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             sv_real sum = accumulate ? c[i * c_stride + j] : 0;
@@ -80,7 +87,8 @@ void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_
         }
 }
 
-void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate) {
+void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate)
+{
     if (!accumulate) clear_rows(sum, n, 1, n);
     for (size_t row = 0; row < m; row++)
         for (size_t j = 0; j < n; j++) sum[j] += a[row * a_stride + j];

@@ -11,7 +11,8 @@
 #include "kernels/table.h"
 
 /* a * b + c, rounded once. The f64 build is for checks, has no other form to agree with, and takes the quick way. */
-static inline sv_real real_fma(sv_real a, sv_real b, sv_real c) {
+static inline sv_real real_fma(sv_real a, sv_real b, sv_real c)
+{
 #ifdef SIEVE_F64
     return a * b + c;
 #else
@@ -19,7 +20,8 @@ static inline sv_real real_fma(sv_real a, sv_real b, sv_real c) {
 #endif
 }
 
-static inline sv_real real_sqrt(sv_real x) {
+static inline sv_real real_sqrt(sv_real x)
+{
 #ifdef SIEVE_F64
     return sqrt(x);
 #else
@@ -28,15 +30,17 @@ static inline sv_real real_sqrt(sv_real x) {
 }
 
 /* Lane l of 16 takes lane l + 8, then l + 4, l + 2, l + 1. */
-static inline sv_real lanes_total(sv_real lanes[SV_LANES]) {
+static inline sv_real lanes_total(sv_real lanes[SV_LANES])
+{
     for (size_t half = SV_LANES / 2; half > 0; half /= 2)
         for (size_t l = 0; l < half; l++) lanes[l] += lanes[l + half];
     return lanes[0];
 }
 
 /* sum of x[i] * y[i], in lanes. */
-static inline sv_real lanes_dot(const sv_real *x, const sv_real *y, size_t count) {
-    sv_real lanes[SV_LANES] = {0};
+static inline sv_real lanes_dot(const sv_real *x, const sv_real *y, size_t count)
+{
+    sv_real lanes[SV_LANES] = { 0 };
     for (size_t i = 0; i < count; i++) lanes[i % SV_LANES] = real_fma(x[i], y[i], lanes[i % SV_LANES]);
     return lanes_total(lanes);
 }
@@ -49,7 +53,8 @@ static inline sv_real lanes_dot(const sv_real *x, const sv_real *y, size_t count
 #define REAL_ROUNDING 12583039.0f
 
 /* 2^(n + fraction) where shifted = n + REAL_ROUNDING. n = -127 gives 0, n = 128 infinity. */
-static inline float exp2_join(float fraction, float shifted) {
+static inline float exp2_join(float fraction, float shifted)
+{
     uint32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits <<= 23;
@@ -61,7 +66,8 @@ static inline float exp2_join(float fraction, float shifted) {
 #endif
 
 /* 2^t; 0 below about 2^-126.5, infinity from 2^127.5 on, NaN for NaN. Relative error 1 ULP within. */
-static inline sv_real real_exp2(sv_real t) {
+static inline sv_real real_exp2(sv_real t)
+{
 #ifdef SIEVE_F64
     return exp2(t);
 #else
@@ -73,7 +79,8 @@ static inline sv_real real_exp2(sv_real t) {
 }
 
 /* 2^(x factor) for x <= 0 < factor; lowest = -127 / factor, below which it is 0. */
-static inline sv_real real_exp2_below(sv_real x, sv_real factor, sv_real lowest) {
+static inline sv_real real_exp2_below(sv_real x, sv_real factor, sv_real lowest)
+{
 #ifdef SIEVE_F64
     (void)lowest;
     return exp2(x * factor);

@@ -3,27 +3,59 @@
 #include "kernels/table.h"
 
 static const sv_kernel_table c_forms = {
-    .pack_forward = sv_pack_forward_c, .pack_backward = sv_pack_backward_c, .product_rows = sv_product_rows_c,
-    .product_outer = sv_product_outer_c, .product_plain = sv_product_plain_c, .column_sums = sv_column_sums_c,
-    .attention_forward = sv_attention_forward_c, .attention_backward = sv_attention_backward_c, .layer_norm = sv_layer_norm_c,
-    .layer_norm_backward = sv_layer_norm_backward_c, .gelu = sv_gelu_c, .gelu_backward = sv_gelu_backward_c, .softmax = sv_softmax_c,
-    .scale = sv_scale_c, .dot = sv_dot_c, .adamw_step = sv_adamw_step_c, .to_bf16 = sv_to_bf16_c, .from_bf16 = sv_from_bf16_c,
+    .pack_forward = sv_pack_forward_c,
+    .pack_backward = sv_pack_backward_c,
+    .product_rows = sv_product_rows_c,
+    .product_outer = sv_product_outer_c,
+    .product_plain = sv_product_plain_c,
+    .column_sums = sv_column_sums_c,
+    .attention_forward = sv_attention_forward_c,
+    .attention_backward = sv_attention_backward_c,
+    .layer_norm = sv_layer_norm_c,
+    .layer_norm_backward = sv_layer_norm_backward_c,
+    .gelu = sv_gelu_c,
+    .gelu_backward = sv_gelu_backward_c,
+    .softmax = sv_softmax_c,
+    .scale = sv_scale_c,
+    .dot = sv_dot_c,
+    .adamw_step = sv_adamw_step_c,
+    .to_bf16 = sv_to_bf16_c,
+    .from_bf16 = sv_from_bf16_c,
     .peak_gflops = sv_peak_gflops_c,
 };
 
 static sv_kernel_table chosen;
 static const sv_kernel_table *now = &c_forms;
 
+/* clang-format off */
 #define SLOT(member) {#member, offsetof(sv_kernel_table, member)}
+/* clang-format on */
 const sv_kernel_slot sv_kernel_slots[] = {
-    SLOT(pack_forward), SLOT(pack_backward), SLOT(product_rows), SLOT(product_outer), SLOT(product_plain), SLOT(column_sums),
-    SLOT(attention_forward), SLOT(attention_backward), SLOT(layer_norm), SLOT(layer_norm_backward), SLOT(gelu), SLOT(gelu_backward),
-    SLOT(softmax), SLOT(scale), SLOT(dot), SLOT(adamw_step), SLOT(to_bf16), SLOT(from_bf16), SLOT(peak_gflops),
+    SLOT(pack_forward),
+    SLOT(pack_backward),
+    SLOT(product_rows),
+    SLOT(product_outer),
+    SLOT(product_plain),
+    SLOT(column_sums),
+    SLOT(attention_forward),
+    SLOT(attention_backward),
+    SLOT(layer_norm),
+    SLOT(layer_norm_backward),
+    SLOT(gelu),
+    SLOT(gelu_backward),
+    SLOT(softmax),
+    SLOT(scale),
+    SLOT(dot),
+    SLOT(adamw_step),
+    SLOT(to_bf16),
+    SLOT(from_bf16),
+    SLOT(peak_gflops),
 };
 const size_t sv_kernel_slot_count = SV_COUNT(sv_kernel_slots);
 _Static_assert(SV_COUNT(sv_kernel_slots) * sizeof(void (*)(void)) == sizeof(sv_kernel_table), "each slot has its row");
 
-sv_kernel_table sv_kernel_table_for(sv_isa isa) {
+sv_kernel_table sv_kernel_table_for(sv_isa isa)
+{
     sv_kernel_table table = c_forms;
 #ifdef SIEVE_X86
     const sv_isa most = sv_isa_now();
@@ -37,7 +69,8 @@ sv_kernel_table sv_kernel_table_for(sv_isa isa) {
     return table;
 }
 
-void sv_kernels_use(sv_isa isa) {
+void sv_kernels_use(sv_isa isa)
+{
     chosen = sv_kernel_table_for(isa);
     now = &chosen;
 }
@@ -48,53 +81,63 @@ void sv_pack_forward(sv_real *panels, const sv_real *w, size_t n, size_t k) { no
 void sv_pack_backward(sv_real *panels, const sv_real *w, size_t n, size_t k) { now->pack_backward(panels, w, n, k); }
 void sv_product_rows(const sv_product *product) { now->product_rows(product); }
 
-void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                      size_t n, size_t k, bool accumulate) {
+void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
+                      size_t k, bool accumulate)
+{
     now->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate);
 }
 
-void sv_product_plain(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b,
-                      size_t b_stride, bool transpose_b, size_t m, size_t n, size_t k, bool accumulate) {
+void sv_product_plain(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b, size_t b_stride,
+                      bool transpose_b, size_t m, size_t n, size_t k, bool accumulate)
+{
     now->product_plain(c, c_stride, a, a_stride, transpose_a, b, b_stride, transpose_b, m, n, k, accumulate);
 }
 
-void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate) {
+void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate)
+{
     now->column_sums(sum, a, a_stride, m, n, accumulate);
 }
 
-void sv_attention_forward(const sv_attention *attention, size_t row_begin, size_t row_end) {
+void sv_attention_forward(const sv_attention *attention, size_t row_begin, size_t row_end)
+{
     now->attention_forward(attention, row_begin, row_end);
 }
 
 void sv_attention_backward(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
-                           sv_real *policy_gradient, sv_real clamp, uint64_t *clamped) {
+                           sv_real *policy_gradient, sv_real clamp, uint64_t *clamped)
+{
     now->attention_backward(attention, d_out, d_out_stride, d_qkv, d_qkv_stride, policy_gradient, clamp, clamped);
 }
 
-void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
-                   const sv_real *bias, size_t rows, size_t width, double eps) {
+void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain, const sv_real *bias,
+                   size_t rows, size_t width, double eps)
+{
     now->layer_norm(y, y_stride, stats, x, x_stride, gain, bias, rows, width, eps);
 }
 
 void sv_layer_norm_backward(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
                             const sv_real *x, size_t x_stride, const sv_real *stats, const sv_real *gain, size_t rows, size_t width,
-                            bool accumulate_x, bool accumulate_parameters) {
+                            bool accumulate_x, bool accumulate_parameters)
+{
     now->layer_norm_backward(dx, dx_stride, d_gain, d_bias, dy, dy_stride, x, x_stride, stats, gain, rows, width, accumulate_x,
-                            accumulate_parameters);
+                             accumulate_parameters);
 }
 
 void sv_gelu(sv_real *y, const sv_real *x, size_t count) { now->gelu(y, x, count); }
-void sv_gelu_backward(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate) {
+void sv_gelu_backward(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate)
+{
     now->gelu_backward(dx, dy, x, count, accumulate);
 }
 
-void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form) {
+void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form)
+{
     now->softmax(y, y_stride, x, x_stride, rows, width, log_form);
 }
 
 void sv_scale(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate) { now->scale(y, x, a, count, accumulate); }
 sv_real sv_dot(const sv_real *x, const sv_real *y, size_t count) { return now->dot(x, y, count); }
-void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw) {
+void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw)
+{
     now->adamw_step(p, m, v, g, count, adamw);
 }
 

@@ -7,8 +7,8 @@
 
 #include "kernels/kernels.h"
 
-#define SV_PANEL 48  /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions.md) */
-#define SV_LANES 16  /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
+#define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions.md) */
+#define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
 typedef struct sv_kernel_table {
     void (*pack_forward)(sv_real *panels, const sv_real *w, size_t n, size_t k);
@@ -39,7 +39,10 @@ typedef struct sv_kernel_table {
 } sv_kernel_table;
 
 /* Name and place of each slot, for whoever walks the table. */
-typedef struct sv_kernel_slot { const char *name; size_t offset; } sv_kernel_slot;
+typedef struct sv_kernel_slot {
+    const char *name;
+    size_t offset;
+} sv_kernel_slot;
 extern const sv_kernel_slot sv_kernel_slots[];
 extern const size_t sv_kernel_slot_count;
 
@@ -47,7 +50,9 @@ extern const size_t sv_kernel_slot_count;
 sv_kernel_table sv_kernel_table_for(sv_isa isa);
 
 /* What is the same for all numbers of an AdamW step; for the forms. */
-typedef struct sv_adamw_factors { sv_real gradient_scale, shrink, keep1, take1, keep2, take2, step, correct, eps; } sv_adamw_factors;
+typedef struct sv_adamw_factors {
+    sv_real gradient_scale, shrink, keep1, take1, keep2, take2, step, correct, eps;
+} sv_adamw_factors;
 sv_adamw_factors sv_adamw_prepare(const sv_adamw *adamw);
 
 /* Filled by the ISA folders: each overrides the slots it has. */
@@ -64,12 +69,12 @@ void sv_pack_backward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
 void sv_product_rows_c(const sv_product *product);
 void sv_product_outer_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
                         size_t n, size_t k, bool accumulate);
-void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b,
-                        size_t b_stride, bool transpose_b, size_t m, size_t n, size_t k, bool accumulate);
+void sv_product_plain_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, bool transpose_a, const sv_real *b, size_t b_stride,
+                        bool transpose_b, size_t m, size_t n, size_t k, bool accumulate);
 void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
 void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end);
-void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
-                             size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                             sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
 void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                      const sv_real *bias, size_t rows, size_t width, double eps);
 void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,

@@ -10,32 +10,49 @@
 #include "base/json.h"
 #include "kernels/kernels.h"
 
-typedef struct settings { const char *model, *precision; size_t threads, batch; bool json; double seconds; } settings;
+typedef struct settings {
+    const char *model, *precision;
+    size_t threads, batch;
+    bool json;
+    double seconds;
+} settings;
 
 /* One line of results. work counts what `rate` is measured in: multiply-adds twice (flops), or numbers. */
-typedef struct timing { double median, least; } timing;
-typedef struct row { char name[96]; timing time; double flops, share, numbers, images; } row;
+typedef struct timing {
+    double median, least;
+} timing;
+typedef struct row {
+    char name[96];
+    timing time;
+    double flops, share, numbers, images;
+} row;
 
 /* ---- measuring --------------------------------------------------------------------------------------------------- */
 
-static int by_value(const void *a, const void *b) {
+static int by_value(const void *a, const void *b)
+{
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
-static double median_of(double *values, size_t count) {
+static double median_of(double *values, size_t count)
+{
     qsort(values, count, sizeof *values, by_value);
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
-typedef struct peaks { double of[64]; } peaks;
-static void peak_of_thread(void *context, size_t item, size_t thread) {
+typedef struct peaks {
+    double of[64];
+} peaks;
+static void peak_of_thread(void *context, size_t item, size_t thread)
+{
     (void)thread;
     ((peaks *)context)->of[item % 64] = sv_peak_gflops(0.003);
 }
 
 /* GFLOP/s of all threads together, now. */
-static double peak_now(size_t threads) {
-    peaks p = {{0}};
+static double peak_now(size_t threads)
+{
+    peaks p = { { 0 } };
     double sum = 0;
     sv_for_items(threads, peak_of_thread, &p);
     for (size_t i = 0; i < threads && i < 64; i++) sum += p.of[i];
@@ -45,7 +62,8 @@ static double peak_now(size_t threads) {
 enum { BATCHES = 25 };
 
 /* Calls work until `seconds` are spent, in BATCHES batches; with flops, the peak is taken before each of them. */
-static timing measure(void (*work)(void *context), void *context, const settings *s, double flops, double *share) {
+static timing measure(void (*work)(void *context), void *context, const settings *s, double flops, double *share)
+{
     double times[BATCHES], shares[BATCHES], begin = sv_now_seconds();
     work(context);
     work(context);
@@ -60,17 +78,19 @@ static timing measure(void (*work)(void *context), void *context, const settings
     }
     *share = median_of(shares, BATCHES);
     const double median = median_of(times, BATCHES);
-    return (timing){median, times[0]};
+    return (timing){ median, times[0] };
 }
 
-static double peak_mib(void) {
+static double peak_mib(void)
+{
     struct rusage usage;
     return getrusage(RUSAGE_SELF, &usage) ? 0 : (double)usage.ru_maxrss / 1024;
 }
 
-static void report_json(const row *r) {
-    sv_text text = {0};
-    sv_json json = {.text = &text};
+static void report_json(const row *r)
+{
+    sv_text text = { 0 };
+    sv_json json = { .text = &text };
     sv_error error;
     sv_json_open(&json, NULL);
     sv_json_text(&json, "case", r->name);
@@ -86,7 +106,8 @@ static void report_json(const row *r) {
     sv_text_clear(&text);
 }
 
-static void report(const settings *s, const row *r) {
+static void report(const settings *s, const row *r)
+{
     if (s->json) {
         report_json(r);
         return;
@@ -102,9 +123,13 @@ static void report(const settings *s, const row *r) {
 /* ---- the room all kernels work in -------------------------------------------------------------------------------- */
 
 enum { ROWS_MOST = 6304, WIDTH_MOST = 768, THREADS_MOST = 64 };
-typedef struct room { sv_real *x, *y, *z, *w, *panels, *sums[THREADS_MOST]; void *scratch[THREADS_MOST]; } room;
+typedef struct room {
+    sv_real *x, *y, *z, *w, *panels, *sums[THREADS_MOST];
+    void *scratch[THREADS_MOST];
+} room;
 
-static void room_clear(room *r) {
+static void room_clear(room *r)
+{
     sv_free(r->x);
     sv_free(r->y);
     sv_free(r->z);
@@ -114,17 +139,19 @@ static void room_clear(room *r) {
         sv_free(r->sums[t]);
         sv_free(r->scratch[t]);
     }
-    *r = (room){0};
+    *r = (room){ 0 };
 }
 
-static void fill(sv_real *x, size_t count, uint32_t position) {
+static void fill(sv_real *x, size_t count, uint32_t position)
+{
     sv_random random = sv_random_at(1, SV_FOR_TEST, 0, 0, position);
     for (size_t i = 0; i < count; i++) x[i] = (sv_real)(sv_random_uniform(&random) - 0.5);
 }
 
-static sv_status room_make(room *r, size_t threads, sv_error *err) {
+static sv_status room_make(room *r, size_t threads, sv_error *err)
+{
     const size_t rows = (size_t)ROWS_MOST * WIDTH_MOST * sizeof(sv_real), square = (size_t)WIDTH_MOST * WIDTH_MOST * sizeof(sv_real) * 2;
-    *r = (room){0};
+    *r = (room){ 0 };
     sv_status status = sv_alloc(&r->x, rows, "bench", err);
     if (!status) status = sv_alloc(&r->y, rows, "bench", err);
     if (!status) status = sv_alloc(&r->z, rows, "bench", err);
@@ -147,22 +174,40 @@ static sv_status room_make(room *r, size_t threads, sv_error *err) {
 
 /* ---- gemm -------------------------------------------------------------------------------------------------------- */
 
-typedef struct shape { size_t m, n, k; } shape;
-typedef struct job { const settings *s; room *room; shape shape; sv_epilogue epilogue; } job;
+typedef struct shape {
+    size_t m, n, k;
+} shape;
+typedef struct job {
+    const settings *s;
+    room *room;
+    shape shape;
+    sv_epilogue epilogue;
+} job;
 
-static void rows_of_thread(void *context, size_t item, size_t thread) {
+static void rows_of_thread(void *context, size_t item, size_t thread)
+{
     (void)thread;
     const job *j = context;
     const size_t begin = j->shape.m * item / j->s->threads, end = j->shape.m * (item + 1) / j->s->threads;
-    const sv_product p = {.m = end - begin, .n = j->shape.n, .k = j->shape.k, .x = j->room->x + begin * j->shape.k,
-                          .x_stride = j->shape.k, .panels = j->room->panels, .bias = j->room->w, .epilogue = j->epilogue,
-                          .addend = j->room->z + begin * j->shape.n, .addend_stride = j->shape.n,
-                          .before = j->room->z + begin * j->shape.n, .before_stride = j->shape.n,
-                          .y = j->room->y + begin * j->shape.n, .y_stride = j->shape.n};
+    const sv_product p = { .m = end - begin,
+                           .n = j->shape.n,
+                           .k = j->shape.k,
+                           .x = j->room->x + begin * j->shape.k,
+                           .x_stride = j->shape.k,
+                           .panels = j->room->panels,
+                           .bias = j->room->w,
+                           .epilogue = j->epilogue,
+                           .addend = j->room->z + begin * j->shape.n,
+                           .addend_stride = j->shape.n,
+                           .before = j->room->z + begin * j->shape.n,
+                           .before_stride = j->shape.n,
+                           .y = j->room->y + begin * j->shape.n,
+                           .y_stride = j->shape.n };
     sv_product_rows(&p);
 }
 
-static void outer_of_thread(void *context, size_t item, size_t thread) {
+static void outer_of_thread(void *context, size_t item, size_t thread)
+{
     (void)thread;
     const job *j = context; /* each thread an image of its own, as in training */
     sv_product_outer(j->room->sums[item], j->shape.k, j->room->y + item * j->shape.m * j->shape.n, j->shape.n,
@@ -172,15 +217,18 @@ static void outer_of_thread(void *context, size_t item, size_t thread) {
 static void all_rows(void *context) { sv_for_items(((job *)context)->s->threads, rows_of_thread, context); }
 static void all_outer(void *context) { sv_for_items(((job *)context)->s->threads, outer_of_thread, context); }
 
-static const struct { size_t k, n; } layers[] = {{192, 576}, {192, 192}, {192, 768}, {768, 192}};
+static const struct {
+    size_t k, n;
+} layers[] = { { 192, 576 }, { 192, 192 }, { 192, 768 }, { 768, 192 } };
 
-static void gemm_rows(const settings *s, room *r) {
-    static const size_t counts[] = {27, 68, 97, 138, 197, 6304};
+static void gemm_rows(const settings *s, room *r)
+{
+    static const size_t counts[] = { 27, 68, 97, 138, 197, 6304 };
     for (size_t l = 0; l < SV_COUNT(layers); l++) {
         sv_pack_forward(r->panels, r->w, layers[l].n, layers[l].k);
         for (size_t c = 0; c < SV_COUNT(counts); c++) {
-            job j = {s, r, {counts[c], layers[l].n, layers[l].k}, SV_STORE};
-            row result = {.flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k)};
+            job j = { s, r, { counts[c], layers[l].n, layers[l].k }, SV_STORE };
+            row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
             snprintf(result.name, sizeof result.name, "product %zux%zu rows %zu", layers[l].k, layers[l].n, counts[c]);
             result.time = measure(all_rows, &j, s, result.flops, &result.share);
             report(s, &result);
@@ -188,27 +236,33 @@ static void gemm_rows(const settings *s, room *r) {
     }
 }
 
-static void gemm_epilogues(const settings *s, room *r) {
-    static const struct { const char *name; size_t k, n; sv_epilogue epilogue; } rows[] = {{"gelu", 192, 768, SV_GELU}, {"add", 768, 192, SV_ADD}};
+static void gemm_epilogues(const settings *s, room *r)
+{
+    static const struct {
+        const char *name;
+        size_t k, n;
+        sv_epilogue epilogue;
+    } rows[] = { { "gelu", 192, 768, SV_GELU }, { "add", 768, 192, SV_ADD } };
     for (size_t i = 0; i < SV_COUNT(rows); i++) {
         sv_pack_forward(r->panels, r->w, rows[i].n, rows[i].k);
-        job j = {s, r, {197, rows[i].n, rows[i].k}, rows[i].epilogue};
-        row result = {.flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k)};
+        job j = { s, r, { 197, rows[i].n, rows[i].k }, rows[i].epilogue };
+        row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
         snprintf(result.name, sizeof result.name, "product %zux%zu rows 197 + %s", rows[i].k, rows[i].n, rows[i].name);
         result.time = measure(all_rows, &j, s, result.flops, &result.share);
         report(s, &result);
     }
 }
 
-static sv_status run_gemm(const settings *s, sv_error *err) {
+static sv_status run_gemm(const settings *s, sv_error *err)
+{
     room r;
     sv_status status = room_make(&r, s->threads, err);
     if (status) return status;
     gemm_rows(s, &r);
     gemm_epilogues(s, &r);
     for (size_t l = 0; l < SV_COUNT(layers); l++) {
-        job j = {s, &r, {197, layers[l].n, layers[l].k}, SV_STORE};
-        row result = {.flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k * s->threads)};
+        job j = { s, &r, { 197, layers[l].n, layers[l].k }, SV_STORE };
+        row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k * s->threads) };
         snprintf(result.name, sizeof result.name, "weight gradient %zux%zu rows 197", layers[l].k, layers[l].n);
         result.time = measure(all_outer, &j, s, result.flops, &result.share);
         report(s, &result);
@@ -220,50 +274,80 @@ static sv_status run_gemm(const settings *s, sv_error *err) {
 /* ---- kernels ----------------------------------------------------------------------------------------------------- */
 
 /* A kernel at work on thread t's own part of the room; tokens: of an image of DeiT-T. */
-typedef struct task { const char *name; void (*run)(room *r, size_t t, size_t tokens); double (*flops)(double tokens); size_t width; } task;
+typedef struct task {
+    const char *name;
+    void (*run)(room *r, size_t t, size_t tokens);
+    double (*flops)(double tokens);
+    size_t width;
+} task;
 enum { HEADS = 3, HEAD = 64, DIM = 192, STRIPE = 197 * 768 };
 
-static sv_attention attention_of(room *r, size_t t, size_t tokens) {
+static sv_attention attention_of(room *r, size_t t, size_t tokens)
+{
     sv_real *out = r->z + t * STRIPE, *log_sum = out + 197 * DIM;
-    return (sv_attention){.rows = tokens, .live = tokens, .heads = HEADS, .width = HEAD, .qkv = r->x + t * STRIPE, .qkv_stride = 3 * DIM,
-                          .out = out, .out_stride = DIM, .log_sum = log_sum, .top = log_sum + HEADS * 197, .scratch = r->scratch[t]};
+    return (sv_attention){ .rows = tokens,
+                           .live = tokens,
+                           .heads = HEADS,
+                           .width = HEAD,
+                           .qkv = r->x + t * STRIPE,
+                           .qkv_stride = 3 * DIM,
+                           .out = out,
+                           .out_stride = DIM,
+                           .log_sum = log_sum,
+                           .top = log_sum + HEADS * 197,
+                           .scratch = r->scratch[t] };
 }
-static void do_attention(room *r, size_t t, size_t tokens) {
+static void do_attention(room *r, size_t t, size_t tokens)
+{
     const sv_attention a = attention_of(r, t, tokens);
     sv_attention_forward(&a, 0, tokens);
 }
-static void do_attention_backward(room *r, size_t t, size_t tokens) {
+static void do_attention_backward(room *r, size_t t, size_t tokens)
+{
     const sv_attention a = attention_of(r, t, tokens);
     sv_attention_backward(&a, r->w, DIM, r->y + t * STRIPE, 3 * DIM, NULL, 80, NULL);
 }
-static void do_pruned_backward(room *r, size_t t, size_t tokens) {
+static void do_pruned_backward(room *r, size_t t, size_t tokens)
+{
     sv_attention a = attention_of(r, t, 197);
     a.live = tokens;
     sv_attention_backward(&a, r->w, DIM, r->y + t * STRIPE, 3 * DIM, r->sums[t], 80, NULL);
 }
-static void do_norm(room *r, size_t t, size_t tokens) {
+static void do_norm(room *r, size_t t, size_t tokens)
+{
     sv_layer_norm(r->y + t * STRIPE, DIM, r->sums[t], r->x + t * STRIPE, DIM, r->w, r->w + DIM, tokens, DIM, 1e-6);
 }
-static void do_norm_backward(room *r, size_t t, size_t tokens) {
+static void do_norm_backward(room *r, size_t t, size_t tokens)
+{
     sv_layer_norm_backward(r->y + t * STRIPE, DIM, r->sums[t] + 2048, r->sums[t] + 3072, r->z + t * STRIPE, DIM, r->x + t * STRIPE, DIM,
                            r->w, r->w + 2048, tokens, DIM, true, true);
 }
 static void do_gelu(room *r, size_t t, size_t tokens) { sv_gelu(r->y + t * STRIPE, r->x + t * STRIPE, tokens * 4 * DIM); }
-static void do_gelu_backward(room *r, size_t t, size_t tokens) {
+static void do_gelu_backward(room *r, size_t t, size_t tokens)
+{
     sv_gelu_backward(r->y + t * STRIPE, r->z + t * STRIPE, r->x + t * STRIPE, tokens * 4 * DIM, false);
 }
-static void do_softmax(room *r, size_t t, size_t tokens) {
+static void do_softmax(room *r, size_t t, size_t tokens)
+{
     sv_softmax(r->y + t * STRIPE, tokens, r->x + t * STRIPE, tokens, tokens, tokens, false);
 }
-static void do_column_sums(room *r, size_t t, size_t tokens) { sv_column_sums(r->sums[t], r->x + t * STRIPE, 4 * DIM, tokens, 4 * DIM, true); }
-static void do_scale(room *r, size_t t, size_t tokens) { sv_scale(r->y + t * STRIPE, r->x + t * STRIPE, (sv_real)1e-3, tokens * DIM, true); }
+static void do_column_sums(room *r, size_t t, size_t tokens)
+{
+    sv_column_sums(r->sums[t], r->x + t * STRIPE, 4 * DIM, tokens, 4 * DIM, true);
+}
+static void do_scale(room *r, size_t t, size_t tokens)
+{
+    sv_scale(r->y + t * STRIPE, r->x + t * STRIPE, (sv_real)1e-3, tokens * DIM, true);
+}
 static void do_dot(room *r, size_t t, size_t tokens) { r->sums[t][0] = sv_dot(r->y + t * STRIPE, r->x + t * STRIPE, tokens * DIM); }
-static void do_adamw(room *r, size_t t, size_t tokens) {
-    static const sv_adamw step = {.lr = 1e-4, .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10, .gradient_scale = 1};
+static void do_adamw(room *r, size_t t, size_t tokens)
+{
+    static const sv_adamw step = { .lr = 1e-4, .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = 10, .gradient_scale = 1 };
     const size_t count = tokens * DIM;
     sv_adamw_step(r->y + t * STRIPE, r->y + t * STRIPE + count, r->sums[t], r->x + t * STRIPE, count, &step);
 }
-static void do_pack(room *r, size_t t, size_t tokens) {
+static void do_pack(room *r, size_t t, size_t tokens)
+{
     (void)tokens;
     sv_pack_forward(r->y + t * STRIPE, r->w, 4 * DIM, DIM);
 }
@@ -272,36 +356,53 @@ static double backward_flops(double tokens) { return 10.0 * tokens * tokens * DI
 static double pruned_flops(double tokens) { return backward_flops(tokens) + 4.0 * tokens * (197 - tokens) * DIM; }
 
 static const task tasks[] = {
-    {"attention forward", do_attention, forward_flops, 0},
-    {"attention backward", do_attention_backward, backward_flops, 0},
-    {"attention backward, dead keys' policy", do_pruned_backward, pruned_flops, 0},
-    {"layer norm", do_norm, NULL, DIM}, {"layer norm backward", do_norm_backward, NULL, DIM},
-    {"gelu", do_gelu, NULL, 4 * DIM}, {"gelu backward", do_gelu_backward, NULL, 4 * DIM}, {"softmax", do_softmax, NULL, 0},
-    {"column sums", do_column_sums, NULL, 4 * DIM}, {"scale", do_scale, NULL, DIM}, {"dot", do_dot, NULL, DIM},
-    {"adamw", do_adamw, NULL, DIM}, {"pack 192x768", do_pack, NULL, 0},
+    { "attention forward", do_attention, forward_flops, 0 },
+    { "attention backward", do_attention_backward, backward_flops, 0 },
+    { "attention backward, dead keys' policy", do_pruned_backward, pruned_flops, 0 },
+    { "layer norm", do_norm, NULL, DIM },
+    { "layer norm backward", do_norm_backward, NULL, DIM },
+    { "gelu", do_gelu, NULL, 4 * DIM },
+    { "gelu backward", do_gelu_backward, NULL, 4 * DIM },
+    { "softmax", do_softmax, NULL, 0 },
+    { "column sums", do_column_sums, NULL, 4 * DIM },
+    { "scale", do_scale, NULL, DIM },
+    { "dot", do_dot, NULL, DIM },
+    { "adamw", do_adamw, NULL, DIM },
+    { "pack 192x768", do_pack, NULL, 0 },
 };
 
-typedef struct chore { const settings *s; const task *task; room *room; size_t tokens; } chore;
-static void chore_of_thread(void *context, size_t item, size_t thread) {
+typedef struct chore {
+    const settings *s;
+    const task *task;
+    room *room;
+    size_t tokens;
+} chore;
+static void chore_of_thread(void *context, size_t item, size_t thread)
+{
     (void)thread;
     const chore *c = context;
     c->task->run(c->room, item, c->tokens);
 }
 static void all_chores(void *context) { sv_for_items(((chore *)context)->s->threads, chore_of_thread, context); }
 
-static sv_status run_kernels(const settings *s, sv_error *err) {
-    static const size_t counts[] = {197, 139, 99, 71};
+static sv_status run_kernels(const settings *s, sv_error *err)
+{
+    static const size_t counts[] = { 197, 139, 99, 71 };
     room r;
     sv_status status = room_make(&r, s->threads, err);
     if (status) return status;
     for (size_t i = 0; i < SV_COUNT(tasks); i++)
         for (size_t c = 0; c < (tasks[i].flops ? SV_COUNT(counts) : 1); c++) {
-            chore work = {s, &tasks[i], &r, counts[c]};
+            chore work = { s, &tasks[i], &r, counts[c] };
             const double all = (double)s->threads;
-            row result = {.flops = tasks[i].flops ? tasks[i].flops((double)counts[c]) * all : 0};
-            result.numbers = tasks[i].flops ? 0 : all * (double)(tasks[i].width ? tasks[i].width * counts[c] : tasks[i].run == do_pack ? 4 * DIM * DIM : counts[c] * counts[c]);
+            row result = { .flops = tasks[i].flops ? tasks[i].flops((double)counts[c]) * all : 0 };
+            result.numbers = tasks[i].flops ? 0
+                                            : all
+                                                  * (double)(tasks[i].width            ? tasks[i].width * counts[c]
+                                                             : tasks[i].run == do_pack ? 4 * DIM * DIM
+                                                                                       : counts[c] * counts[c]);
             snprintf(result.name, sizeof result.name, "%s, %zu tokens", tasks[i].name, counts[c]);
-            if (tasks[i].flops) all_chores(&(chore){s, &tasks[0], &r, counts[c]}); /* backward reads what forward left */
+            if (tasks[i].flops) all_chores(&(chore){ s, &tasks[0], &r, counts[c] }); /* backward reads what forward left */
             result.time = measure(all_chores, &work, s, result.flops, &result.share);
             report(s, &result);
         }
@@ -311,13 +412,17 @@ static sv_status run_kernels(const settings *s, sv_error *err) {
 
 /* ---- the cases and the command line ------------------------------------------------------------------------------ */
 
-typedef struct bench_case { const char *name, *help; sv_status (*run)(const settings *s, sv_error *err); } bench_case;
+typedef struct bench_case {
+    const char *name, *help;
+    sv_status (*run)(const settings *s, sv_error *err);
+} bench_case;
 static const bench_case cases[] = {
-    {"gemm", "matrix products of DeiT-T: forward shapes, epilogues, weight gradients", run_gemm},
-    {"kernels", "attention, norms, activations, optimizer on one image a thread", run_kernels},
+    { "gemm", "matrix products of DeiT-T: forward shapes, epilogues, weight gradients", run_gemm },
+    { "kernels", "attention, norms, activations, optimizer on one image a thread", run_kernels },
 };
 
-static void help(void) {
+static void help(void)
+{
     printf("bench [--case NAME] [--threads N] [--seconds S] [--json]\n"
            "Speed beside the multiply-add peak of this machine, measured in between.\n\n"
            "  --case NAME    one case alone (default: all)\n"
@@ -327,7 +432,8 @@ static void help(void) {
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
 }
 
-static sv_status header(const settings *s, sv_error *err) {
+static sv_status header(const settings *s, sv_error *err)
+{
     char machine[256];
     sv_machine_name(machine, sizeof machine);
     if (!s->json) {
@@ -336,8 +442,8 @@ static sv_status header(const settings *s, sv_error *err) {
         printf("%-44s %10s %10s\n", "# case", "ms median", "ms least");
         return SV_OK;
     }
-    sv_text text = {0};
-    sv_json json = {.text = &text};
+    sv_text text = { 0 };
+    sv_json json = { .text = &text };
     sv_json_open(&json, NULL);
     sv_json_text(&json, "machine", machine);
     sv_json_text(&json, "isa", sv_isa_name(sv_isa_now()));
@@ -354,7 +460,8 @@ static sv_status header(const settings *s, sv_error *err) {
 }
 
 /* Reads the command line; *done where nothing is left to do. */
-static sv_status read_settings(int count, char **words, settings *s, const bench_case **only, bool *done, sv_error *err) {
+static sv_status read_settings(int count, char **words, settings *s, const bench_case **only, bool *done, sv_error *err)
+{
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : NULL;
         int64_t whole = 0;
@@ -389,11 +496,12 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
     return SV_OK;
 }
 
-int main(int count, char **words) {
-    settings s = {.seconds = 0.3};
+int main(int count, char **words)
+{
+    settings s = { .seconds = 0.3 };
     const bench_case *only = NULL;
     bool done = false;
-    sv_error error = {0};
+    sv_error error = { 0 };
     sv_status status = sv_isa_check(&error);
     if (!status) status = read_settings(count, words, &s, &only, &done, &error);
     if (status || done) goto end;

@@ -87,6 +87,8 @@ def main():
  * that the files of every ISA may include it. */
 #ifndef SIEVE_KERNELS_COEFFICIENTS_H
 #define SIEVE_KERNELS_COEFFICIENTS_H
+
+/* clang-format off */
 """)
     show("sv_coefficients_exp2", "2^f for f in [-1/2, 1/2]: relative error 8e-8 in float arithmetic. Constant first.",
          fit(lambda f: (Decimal(f) * ln2).exp(), "-0.5", "0.5", 6), flat=True)
@@ -110,7 +112,7 @@ def main():
          "gelu'(a) - 1/2 = 1/2 - (1 - Phi(a)) + a phi(a), an odd function, on the same pieces: error 3.6e-7.",
          pieces(lambda a: Decimal("0.5") - phi_tail(a) + a * density(a),
                 lambda a: (Decimal("0.5") - phi_tail(a)) / a + density(a)))
-    print("#endif")
+    print("/* clang-format on */\n#endif")
 
 
 main()

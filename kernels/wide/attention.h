@@ -11,7 +11,8 @@
 
 static size_t up_to(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
 
-static float *take(float **room, size_t count) {
+static float *take(float **room, size_t count)
+{
     float *taken = *room;
     *room += up_to(count, 16);
     return taken;
@@ -19,26 +20,47 @@ static float *take(float **room, size_t count) {
 
 static float *aligned(void *scratch) { return (float *)(void *)(((uintptr_t)scratch + 63) / 64 * 64); }
 
-typedef struct head { const float *q, *k, *v; float *out; size_t stride, out_stride, width, live; float scale; } head;
+typedef struct head {
+    const float *q, *k, *v;
+    float *out;
+    size_t stride, out_stride, width, live;
+    float scale;
+} head;
 
-static head head_of(const sv_attention *a, size_t h) {
+static head head_of(const sv_attention *a, size_t h)
+{
     const size_t part = a->heads * a->width;
     const float *q = a->qkv + h * a->width;
-    return (head){q, q + part, q + 2 * part, a->out + h * a->width, a->qkv_stride, a->out_stride, a->width, a->live,
-                  1.0f / v_first(v_sqrt(v_set((float)a->width)))};
+    return (head){ q,
+                   q + part,
+                   q + 2 * part,
+                   a->out + h * a->width,
+                   a->qkv_stride,
+                   a->out_stride,
+                   a->width,
+                   a->live,
+                   1.0f / v_first(v_sqrt(v_set((float)a->width))) };
 }
 
 /* y[rows, columns] = A B for a block of rows over panels of B. */
 static void block_product(float *y, size_t y_stride, const float *a, size_t a_stride, const float *panels, size_t rows, size_t columns,
-                          size_t depth) {
+                          size_t depth)
+{
     for (size_t first = 0; first < columns; first += SV_PANEL) {
-        const tile t = {.depth = depth, .a = a, .a_stride = a_stride, .b = panels + first * depth, .b_stride = SV_PANEL,
-                        .y = y + first, .y_stride = y_stride, .columns = least(columns - first, SV_PANEL)};
+        const tile t = { .depth = depth,
+                         .a = a,
+                         .a_stride = a_stride,
+                         .b = panels + first * depth,
+                         .b_stride = SV_PANEL,
+                         .y = y + first,
+                         .y_stride = y_stride,
+                         .columns = least(columns - first, SV_PANEL) };
         tile_any(t, rows, false);
     }
 }
 
-static float row_dot(const float *x, const float *y, size_t count) {
+static float row_dot(const float *x, const float *y, size_t count)
+{
     v16 sum = v_set(0.0f);
     for (size_t i = 0; i < count; i += 16) {
         const size_t n = least(count - i, 16);
@@ -50,7 +72,8 @@ static float row_dot(const float *x, const float *y, size_t count) {
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* Scores become weights 2^((score - top) c); returns their sum. */
-static float weigh_row(float *scores, size_t live, float c, float lowest, float top) {
+static float weigh_row(float *scores, size_t live, float c, float lowest, float top)
+{
     v16 sum = v_set(0.0f);
     const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
     size_t j = 0;
@@ -67,7 +90,8 @@ static float weigh_row(float *scores, size_t live, float c, float lowest, float 
     return v_total(sum);
 }
 
-static float row_top(const float *scores, size_t live, float top) {
+static float row_top(const float *scores, size_t live, float top)
+{
     v16 most = v_set(top);
     size_t j = 0;
     for (; j + 16 <= live; j += 16) most = v_max(v_load(scores + j, 16), most);
@@ -76,7 +100,8 @@ static float row_top(const float *scores, size_t live, float top) {
 }
 
 /* out = (out + own v) factor, own = 0 for live rows. */
-static void finish_out(float *out, const float *v, size_t width, float own, bool dead, float factor) {
+static void finish_out(float *out, const float *v, size_t width, float own, bool dead, float factor)
+{
     for (size_t x = 0; x < width; x += 16) {
         const size_t n = least(width - x, 16);
         v16 sum = v_load(out + x, n);
@@ -86,10 +111,11 @@ static void finish_out(float *out, const float *v, size_t width, float own, bool
 }
 
 static void forward_block(const head *d, const float *keys, const float *values, float *scores, size_t begin, size_t rows, float *top_out,
-                          float *log_sum) {
+                          float *log_sum)
+{
     const size_t padded = up_to(d->live, 16);
     const float c = d->scale * LOG2_E, lowest = -127.0f / c;
-    float tops[16] = {0}, totals[16], owns[16];
+    float tops[16] = { 0 }, totals[16], owns[16];
     block_product(scores, padded, d->q + begin * d->stride, d->stride, keys, rows, padded, d->width);
     for (size_t r = 0; r < rows; r++) {
         const float *row = d->q + (begin + r) * d->stride;
@@ -108,7 +134,8 @@ static void forward_block(const head *d, const float *keys, const float *values,
     if (log_sum) v_store(log_sum + begin, v_add(top, w_ln(v_load(totals, rows))), rows);
 }
 
-static void attention_forward(const sv_attention *a, size_t row_begin, size_t row_end) {
+static void attention_forward(const sv_attention *a, size_t row_begin, size_t row_end)
+{
     const size_t count = row_end - row_begin;
     for (size_t h = 0; count > 0 && h < a->heads; h++) {
         const head d = head_of(a, h);
@@ -129,18 +156,25 @@ static void attention_forward(const sv_attention *a, size_t row_begin, size_t ro
 /* One head on its way back. */
 typedef struct back {
     head d;
-    const float *g; size_t g_stride;            /* d_out of this head */
-    float *dq, *dk, *dv; size_t d_stride;
+    const float *g;
+    size_t g_stride; /* d_out of this head */
+    float *dq, *dk, *dv;
+    size_t d_stride;
     const float *log_sum, *top;
-    float *keys, *values, *k, *q, *go;          /* packed: columns; pieces */
-    float *weights, *slopes, *sums; size_t padded;
-    size_t dead;                                /* keys; 0 where no policy gradient is wanted */
-    float *dead_keys, *dead_values, *dead_scores, *dead_products, *dead_sums; size_t dead_padded;
-    bool policy; float clamp; uint64_t clamped;
+    float *keys, *values, *k, *q, *go; /* packed: columns; pieces */
+    float *weights, *slopes, *sums;
+    size_t padded;
+    size_t dead; /* keys; 0 where no policy gradient is wanted */
+    float *dead_keys, *dead_values, *dead_scores, *dead_products, *dead_sums;
+    size_t dead_padded;
+    bool policy;
+    float clamp;
+    uint64_t clamped;
 } back;
 
 /* Scores and products of a live row become weights and slopes; e goes into the sums of the policy. */
-static void slope_row(back *b, size_t i, float through) {
+static void slope_row(back *b, size_t i, float through)
+{
     const v16 c = v_set(b->d.scale * LOG2_E), shift = v_set(-(b->log_sum[i] * LOG2_E));
     float *weights = b->weights + i * b->padded, *slopes = b->slopes + i * b->padded;
     for (size_t j = 0; j < b->padded; j += 16) {
@@ -153,7 +187,8 @@ static void slope_row(back *b, size_t i, float through) {
 }
 
 /* e of live row i (row r of its block) towards the dead keys. */
-static void dead_row(back *b, size_t i, size_t r, float through) {
+static void dead_row(back *b, size_t i, size_t r, float through)
+{
     const v16 c = v_set(b->d.scale * LOG2_E), shift = v_set(-(b->top[i] * LOG2_E)), most = v_set(b->clamp * LOG2_E);
     const v16 inverse = w_exp2(v_set((b->top[i] - b->log_sum[i]) * LOG2_E));
     for (size_t j = 0; j < b->dead; j += 16) {
@@ -165,7 +200,8 @@ static void dead_row(back *b, size_t i, size_t r, float through) {
     }
 }
 
-static void backward_block(back *b, size_t begin, size_t rows) {
+static void backward_block(back *b, size_t begin, size_t rows)
+{
     const head *d = &b->d;
     const float *q = d->q + begin * d->stride, *g = b->g + begin * b->g_stride;
     float *weights = b->weights + begin * b->padded, *slopes = b->slopes + begin * b->padded;
@@ -181,7 +217,8 @@ static void backward_block(back *b, size_t begin, size_t rows) {
     block_product(b->dq + begin * b->d_stride, b->d_stride, slopes, b->padded, b->k, rows, d->width, d->live);
 }
 
-static void back_lay_out(back *b, void *scratch) {
+static void back_lay_out(back *b, void *scratch)
+{
     const head *d = &b->d;
     const size_t columns = up_to(d->live, SV_PANEL) * d->width, pieces = up_to(d->width, SV_PANEL) * d->live;
     const size_t dead_columns = up_to(b->dead, SV_PANEL) * d->width;
@@ -203,7 +240,8 @@ static void back_lay_out(back *b, void *scratch) {
     b->dead_sums = take(&room, b->dead_padded);
 }
 
-static void back_pack(back *b) {
+static void back_pack(back *b)
+{
     const head *d = &b->d;
     pack_columns(b->keys, d->k, d->stride, d->live, d->width);
     pack_columns(b->values, d->v, d->stride, d->live, d->width);
@@ -217,7 +255,8 @@ static void back_pack(back *b) {
 }
 
 /* y[keys, width] = A^T B over all live rows, A[live, padded], B in pieces. Rows outer: a strip of A stays in L1 for all of B. */
-static void keys_product(float *y, size_t y_stride, const float *a, const float *pieces, const back *b) {
+static void keys_product(float *y, size_t y_stride, const float *a, const float *pieces, const back *b)
+{
     const size_t live = b->d.live, width = b->d.width;
     for (size_t block = 0; block < block_count(live); block++) {
         const size_t begin = block_begin(live, block), rows = block_begin(live, block + 1) - begin;
@@ -227,7 +266,8 @@ static void keys_product(float *y, size_t y_stride, const float *a, const float 
     }
 }
 
-static void backward_head(back *b, void *scratch, float *policy) {
+static void backward_head(back *b, void *scratch, float *policy)
+{
     const head *d = &b->d;
     back_lay_out(b, scratch);
     back_pack(b);
@@ -242,14 +282,23 @@ static void backward_head(back *b, void *scratch, float *policy) {
 }
 
 static void attention_backward(const sv_attention *a, const float *d_out, size_t d_out_stride, float *d_qkv, size_t d_qkv_stride,
-                               float *policy_gradient, float clamp, uint64_t *clamped) {
+                               float *policy_gradient, float clamp, uint64_t *clamped)
+{
     const size_t part = a->heads * a->width;
     for (size_t h = 0; a->live > 0 && h < a->heads; h++) {
         float *dq = d_qkv + h * a->width;
-        back b = {.d = head_of(a, h), .g = d_out + h * a->width, .g_stride = d_out_stride, .dq = dq, .dk = dq + part,
-                  .dv = dq + 2 * part, .d_stride = d_qkv_stride, .log_sum = a->log_sum + h * a->rows,
-                  .top = a->top ? a->top + h * a->rows : NULL, .dead = policy_gradient ? a->rows - a->live : 0,
-                  .policy = policy_gradient != NULL, .clamp = clamp};
+        back b = { .d = head_of(a, h),
+                   .g = d_out + h * a->width,
+                   .g_stride = d_out_stride,
+                   .dq = dq,
+                   .dk = dq + part,
+                   .dv = dq + 2 * part,
+                   .d_stride = d_qkv_stride,
+                   .log_sum = a->log_sum + h * a->rows,
+                   .top = a->top ? a->top + h * a->rows : NULL,
+                   .dead = policy_gradient ? a->rows - a->live : 0,
+                   .policy = policy_gradient != NULL,
+                   .clamp = clamp };
         backward_head(&b, a->scratch, policy_gradient);
         if (clamped) *clamped += b.clamped;
     }

@@ -4,10 +4,9 @@
 
 _Static_assert(SV_PANEL % (16 * TILE_VECTORS) == 0, "a panel is a whole number of tiles");
 
-
-
 /* Panels whose columns are `count` rows of `depth` numbers: B[l,j] = rows[j * stride + l], columns beyond count zero. */
-static void pack_columns(float *panels, const float *rows, size_t stride, size_t count, size_t depth) {
+static void pack_columns(float *panels, const float *rows, size_t stride, size_t count, size_t depth)
+{
     for (size_t first = 0; first < count; first += SV_PANEL, panels += depth * SV_PANEL)
         for (size_t l = 0; l < depth; l += 16)
             for (size_t j = 0; j < SV_PANEL; j += 16) {
@@ -18,7 +17,8 @@ static void pack_columns(float *panels, const float *rows, size_t stride, size_t
 }
 
 /* Panels whose rows are pieces of `depth` rows of `count` numbers: B[l,j] = rows[l * stride + j], columns beyond count zero. */
-static void pack_pieces(float *panels, const float *rows, size_t stride, size_t count, size_t depth) {
+static void pack_pieces(float *panels, const float *rows, size_t stride, size_t count, size_t depth)
+{
     for (size_t first = 0; first < count; first += SV_PANEL)
         for (size_t l = 0; l < depth; l++, panels += SV_PANEL)
             for (size_t j = 0; j < SV_PANEL; j += 16) {
@@ -31,7 +31,8 @@ static void pack_forward(float *panels, const float *w, size_t n, size_t k) { pa
 static void pack_backward(float *panels, const float *w, size_t n, size_t k) { pack_pieces(panels, w, k, k, n); }
 
 /* y = gelu(before) on a tile that was just stored. */
-static void gelu_tile(float *y, size_t y_stride, const float *before, size_t before_stride, size_t rows, size_t columns) {
+static void gelu_tile(float *y, size_t y_stride, const float *before, size_t before_stride, size_t rows, size_t columns)
+{
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c += 16) {
             const size_t n = least(columns - c, 16);
@@ -39,12 +40,19 @@ static void gelu_tile(float *y, size_t y_stride, const float *before, size_t bef
         }
 }
 
-static void product_block(const sv_product *p, size_t begin, size_t rows) {
+static void product_block(const sv_product *p, size_t begin, size_t rows)
+{
     const bool gelu = p->epilogue == SV_GELU, keep = gelu && p->before;
     for (size_t first = 0; first < p->n; first += SV_PANEL) {
-        tile t = {.depth = p->k, .a = p->x + begin * p->x_stride, .a_stride = p->x_stride, .b = p->panels + first * p->k,
-                  .b_stride = SV_PANEL, .bias = p->bias ? p->bias + first : NULL, .y = p->y + begin * p->y_stride + first,
-                  .y_stride = p->y_stride, .columns = least(p->n - first, SV_PANEL)};
+        tile t = { .depth = p->k,
+                   .a = p->x + begin * p->x_stride,
+                   .a_stride = p->x_stride,
+                   .b = p->panels + first * p->k,
+                   .b_stride = SV_PANEL,
+                   .bias = p->bias ? p->bias + first : NULL,
+                   .y = p->y + begin * p->y_stride + first,
+                   .y_stride = p->y_stride,
+                   .columns = least(p->n - first, SV_PANEL) };
         float *y = t.y;
         if (p->epilogue == SV_ADD) {
             t.addend = p->addend + begin * p->addend_stride + first;
@@ -59,7 +67,8 @@ static void product_block(const sv_product *p, size_t begin, size_t rows) {
     }
 }
 
-static void product_rows(const sv_product *p) {
+static void product_rows(const sv_product *p)
+{
     for (size_t block = 0; block < block_count(p->m); block++) {
         const size_t begin = block_begin(p->m, block);
         product_block(p, begin, block_begin(p->m, block + 1) - begin);
@@ -68,11 +77,19 @@ static void product_rows(const sv_product *p) {
 
 /* C[n, columns] from A across and B whose vectors are whole. */
 static void outer_panel(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m, size_t n,
-                        size_t columns, bool accumulate) {
+                        size_t columns, bool accumulate)
+{
     for (size_t block = 0; block < block_count(n); block++) {
         const size_t begin = block_begin(n, block);
-        const tile t = {.depth = m, .a = a + begin, .a_stride = a_stride, .b = b, .b_stride = b_stride, .accumulate = accumulate,
-                        .y = c + begin * c_stride, .y_stride = c_stride, .columns = columns};
+        const tile t = { .depth = m,
+                         .a = a + begin,
+                         .a_stride = a_stride,
+                         .b = b,
+                         .b_stride = b_stride,
+                         .accumulate = accumulate,
+                         .y = c + begin * c_stride,
+                         .y_stride = c_stride,
+                         .columns = columns };
         tile_any(t, block_begin(n, block + 1) - begin, true);
     }
 }
@@ -82,7 +99,8 @@ enum { PASS = 112, STRIP = 64 }; /* most rows of B copied at a time: with A's sh
 /* Panels outer: a strip of B's columns is copied, padded, and stays near while all of A passes it. Reading B in place, rows of
  * C outer, is 3 to 5 points of the peak slower: strides of 768 floats meet in few sets of L1. */
 static void product_outer(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m, size_t n,
-                          size_t k, bool accumulate) {
+                          size_t k, bool accumulate)
+{
     float strip[PASS * SV_PANEL];
     const size_t passes = m ? (m + PASS - 1) / PASS : 1;
     for (size_t pass = 0; pass < passes; pass++) {
@@ -97,20 +115,29 @@ static void product_outer(float *c, size_t c_stride, const float *a, size_t a_st
 
 /* A strip of op(B) is packed on the stack and summed into C before the next one. */
 static void product_plain(float *c, size_t c_stride, const float *a, size_t a_stride, bool transpose_a, const float *b, size_t b_stride,
-                          bool transpose_b, size_t m, size_t n, size_t k, bool accumulate) {
+                          bool transpose_b, size_t m, size_t n, size_t k, bool accumulate)
+{
     float strip[STRIP * SV_PANEL];
     for (size_t first = 0; first < n; first += SV_PANEL) {
         const size_t columns = least(n - first, SV_PANEL);
         size_t l = 0;
         do {
             const size_t depth = least(k - l, STRIP);
-            if (transpose_b) pack_columns(strip, b + first * b_stride + l, b_stride, columns, depth);
-            else pack_pieces(strip, b + l * b_stride + first, b_stride, columns, depth);
+            if (transpose_b)
+                pack_columns(strip, b + first * b_stride + l, b_stride, columns, depth);
+            else
+                pack_pieces(strip, b + l * b_stride + first, b_stride, columns, depth);
             for (size_t block = 0; block < block_count(m); block++) {
                 const size_t begin = block_begin(m, block);
-                const tile t = {.depth = depth, .a = transpose_a ? a + l * a_stride + begin : a + begin * a_stride + l,
-                                .a_stride = a_stride, .b = strip, .b_stride = SV_PANEL, .accumulate = accumulate || l > 0,
-                                .y = c + begin * c_stride + first, .y_stride = c_stride, .columns = columns};
+                const tile t = { .depth = depth,
+                                 .a = transpose_a ? a + l * a_stride + begin : a + begin * a_stride + l,
+                                 .a_stride = a_stride,
+                                 .b = strip,
+                                 .b_stride = SV_PANEL,
+                                 .accumulate = accumulate || l > 0,
+                                 .y = c + begin * c_stride + first,
+                                 .y_stride = c_stride,
+                                 .columns = columns };
                 tile_any(t, block_begin(m, block + 1) - begin, transpose_a);
             }
             l += depth;

@@ -5,39 +5,43 @@
 
 #define LOWEST (-__builtin_inff())
 
-
-
 /* ---- single numbers ---------------------------------------------------------------------------------------------- */
 
-static void gelu(float *y, const float *x, size_t count) {
+static void gelu(float *y, const float *x, size_t count)
+{
     size_t i = 0;
     for (; i + 16 <= count; i += 16) v_store(y + i, w_gelu(v_load(x + i, 16)), 16);
     if (i < count) v_store(y + i, w_gelu(v_load(x + i, count - i)), count - i);
 }
 
-WORD void gelu_backward_step(float *dx, const float *dy, const float *x, size_t n, bool accumulate) {
+WORD void gelu_backward_step(float *dx, const float *dy, const float *x, size_t n, bool accumulate)
+{
     const v16 slope = w_gelu_slope(v_load(x, n)), grown = v_load(dy, n);
     v_store(dx, accumulate ? v_fma(grown, slope, v_load(dx, n)) : v_mul(grown, slope), n);
 }
 
-static void gelu_backward(float *dx, const float *dy, const float *x, size_t count, bool accumulate) {
+static void gelu_backward(float *dx, const float *dy, const float *x, size_t count, bool accumulate)
+{
     size_t i = 0;
     for (; i + 16 <= count; i += 16) gelu_backward_step(dx + i, dy + i, x + i, 16, accumulate);
     if (i < count) gelu_backward_step(dx + i, dy + i, x + i, count - i, accumulate);
 }
 
-WORD void scale_step(float *y, const float *x, v16 a, size_t n, bool accumulate) {
+WORD void scale_step(float *y, const float *x, v16 a, size_t n, bool accumulate)
+{
     const v16 number = v_load(x, n);
     v_store(y, accumulate ? v_fma(a, number, v_load(y, n)) : v_mul(a, number), n);
 }
 
-static void scale(float *y, const float *x, float a, size_t count, bool accumulate) {
+static void scale(float *y, const float *x, float a, size_t count, bool accumulate)
+{
     size_t i = 0;
     for (; i + 16 <= count; i += 16) scale_step(y + i, x + i, v_set(a), 16, accumulate);
     if (i < count) scale_step(y + i, x + i, v_set(a), count - i, accumulate);
 }
 
-static float dot(const float *x, const float *y, size_t count) {
+static float dot(const float *x, const float *y, size_t count)
+{
     v16 sum = v_set(0.0f);
     size_t i = 0;
     for (; i + 16 <= count; i += 16) sum = v_fma(v_load(x + i, 16), v_load(y + i, 16), sum);
@@ -48,7 +52,8 @@ static float dot(const float *x, const float *y, size_t count) {
     return total;
 }
 
-WORD void adamw_numbers(float *p, float *m, float *v, const float *g, size_t n, const sv_adamw_factors *f) {
+WORD void adamw_numbers(float *p, float *m, float *v, const float *g, size_t n, const sv_adamw_factors *f)
+{
     const v16 gradient = v_mul(v_load(g, n), v_set(f->gradient_scale));
     const v16 mean = v_fma(v_set(f->keep1), v_load(m, n), v_mul(v_set(f->take1), gradient));
     const v16 square = v_fma(v_set(f->keep2), v_load(v, n), v_mul(v_mul(v_set(f->take2), gradient), gradient));
@@ -58,20 +63,23 @@ WORD void adamw_numbers(float *p, float *m, float *v, const float *g, size_t n, 
     v_store(p, v_fma(v_set(f->step), v_div(mean, divisor), v_mul(v_load(p, n), v_set(f->shrink))), n);
 }
 
-static void adamw_step(float *p, float *m, float *v, const float *g, size_t count, const sv_adamw *adamw) {
+static void adamw_step(float *p, float *m, float *v, const float *g, size_t count, const sv_adamw *adamw)
+{
     const sv_adamw_factors f = sv_adamw_prepare(adamw);
     size_t i = 0;
     for (; i + 16 <= count; i += 16) adamw_numbers(p + i, m + i, v + i, g + i, 16, &f);
     if (i < count) adamw_numbers(p + i, m + i, v + i, g + i, count - i, &f);
 }
 
-static void to_bf16(uint16_t *out, const float *in, size_t count) {
+static void to_bf16(uint16_t *out, const float *in, size_t count)
+{
     size_t i = 0;
     for (; i + 16 <= count; i += 16) v_store_bf16(out + i, v_load(in + i, 16), 16);
     if (i < count) v_store_bf16(out + i, v_load(in + i, count - i), count - i);
 }
 
-static void from_bf16(float *out, const uint16_t *in, size_t count) {
+static void from_bf16(float *out, const uint16_t *in, size_t count)
+{
     size_t i = 0;
     for (; i + 16 <= count; i += 16) v_store(out + i, v_load_bf16(in + i, 16), 16);
     if (i < count) v_store(out + i, v_load_bf16(in + i, count - i), count - i);
@@ -79,13 +87,15 @@ static void from_bf16(float *out, const uint16_t *in, size_t count) {
 
 /* ---- LayerNorm --------------------------------------------------------------------------------------------------- */
 
-static float mean_of(const float *x, size_t width) {
+static float mean_of(const float *x, size_t width)
+{
     v16 sum = v_set(0.0f);
     for (size_t i = 0; i < width; i += 16) sum = v_add(sum, i + 16 <= width ? v_load(x + i, 16) : v_load(x + i, width - i));
     return v_total(sum) / (float)width;
 }
 
-static float inverse_deviation(const float *x, float mean, size_t width, float eps) {
+static float inverse_deviation(const float *x, float mean, size_t width, float eps)
+{
     v16 sum = v_set(0.0f);
     size_t i = 0;
     for (; i + 16 <= width; i += 16) {
@@ -99,13 +109,15 @@ static float inverse_deviation(const float *x, float mean, size_t width, float e
     return 1.0f / root_of(v_total(sum) / (float)width + eps);
 }
 
-WORD void norm_step(float *y, const float *x, const float *gain, const float *bias, float mean, float inverse, size_t n) {
+WORD void norm_step(float *y, const float *x, const float *gain, const float *bias, float mean, float inverse, size_t n)
+{
     const v16 xhat = v_mul(v_sub(v_load(x, n), v_set(mean)), v_set(inverse));
     v_store(y, v_fma(xhat, v_load(gain, n), v_load(bias, n)), n);
 }
 
 static void layer_norm(float *y, size_t y_stride, float *stats, const float *x, size_t x_stride, const float *gain, const float *bias,
-                       size_t rows, size_t width, double eps) {
+                       size_t rows, size_t width, double eps)
+{
     for (size_t row = 0; row < rows; row++, x += x_stride, y += y_stride) {
         const float mean = mean_of(x, width), inverse = inverse_deviation(x, mean, width, (float)eps);
         size_t i = 0;
@@ -119,10 +131,16 @@ static void layer_norm(float *y, size_t y_stride, float *stats, const float *x, 
 }
 
 /* A row on its way back: what its steps share. */
-typedef struct norm_row { float *dx; const float *dy, *x, *gain; float *d_gain, *d_bias; float mean, inverse; } norm_row;
+typedef struct norm_row {
+    float *dx;
+    const float *dy, *x, *gain;
+    float *d_gain, *d_bias;
+    float mean, inverse;
+} norm_row;
 
 /* Sums of g and of g xhat; the gradients of gain and bias on the way. */
-WORD void norm_back_sums(const norm_row *r, size_t i, size_t n, v16 *sum, v16 *product) {
+WORD void norm_back_sums(const norm_row *r, size_t i, size_t n, v16 *sum, v16 *product)
+{
     const v16 dy = v_load(r->dy + i, n), g = v_mul(dy, v_load(r->gain + i, n));
     const v16 xhat = v_mul(v_sub(v_load(r->x + i, n), v_set(r->mean)), v_set(r->inverse));
     *sum = v_add(*sum, g);
@@ -133,14 +151,16 @@ WORD void norm_back_sums(const norm_row *r, size_t i, size_t n, v16 *sum, v16 *p
     }
 }
 
-WORD void norm_back_step(const norm_row *r, size_t i, size_t n, v16 mean_g, v16 mean_product, bool accumulate) {
+WORD void norm_back_step(const norm_row *r, size_t i, size_t n, v16 mean_g, v16 mean_product, bool accumulate)
+{
     const v16 xhat = v_mul(v_sub(v_load(r->x + i, n), v_set(r->mean)), v_set(r->inverse));
     const v16 g = v_mul(v_load(r->dy + i, n), v_load(r->gain + i, n));
     const v16 inner = v_fnma(xhat, mean_product, v_sub(g, mean_g));
     v_store(r->dx + i, accumulate ? v_fma(inner, v_set(r->inverse), v_load(r->dx + i, n)) : v_mul(inner, v_set(r->inverse)), n);
 }
 
-static void norm_back_row(const norm_row *r, size_t width, bool accumulate) {
+static void norm_back_row(const norm_row *r, size_t width, bool accumulate)
+{
     v16 sum = v_set(0.0f), product = v_set(0.0f);
     size_t i = 0;
     for (; i + 16 <= width; i += 16) norm_back_sums(r, i, 16, &sum, &product);
@@ -152,18 +172,20 @@ static void norm_back_row(const norm_row *r, size_t width, bool accumulate) {
 
 static void layer_norm_backward(float *dx, size_t dx_stride, float *d_gain, float *d_bias, const float *dy, size_t dy_stride,
                                 const float *x, size_t x_stride, const float *stats, const float *gain, size_t rows, size_t width,
-                                bool accumulate_x, bool accumulate_parameters) {
+                                bool accumulate_x, bool accumulate_parameters)
+{
     for (size_t i = 0; d_gain && !accumulate_parameters && i < width; i++) d_gain[i] = d_bias[i] = 0.0f;
     for (size_t row = 0; row < rows; row++) {
-        const norm_row r = {dx + row * dx_stride, dy + row * dy_stride, x + row * x_stride, gain, d_gain, d_bias, stats[2 * row],
-                            stats[2 * row + 1]};
+        const norm_row r = { dx + row * dx_stride, dy + row * dy_stride, x + row * x_stride, gain, d_gain, d_bias,
+                             stats[2 * row],       stats[2 * row + 1] };
         norm_back_row(&r, width, accumulate_x);
     }
 }
 
 /* ---- softmax, column sums ---------------------------------------------------------------------------------------- */
 
-static float top_of(const float *x, size_t width) {
+static float top_of(const float *x, size_t width)
+{
     v16 top = v_set(LOWEST);
     size_t i = 0;
     for (; i + 16 <= width; i += 16) top = v_max(v_load(x + i, 16), top);
@@ -172,13 +194,15 @@ static float top_of(const float *x, size_t width) {
 }
 
 /* Where the maximum is -inf: true for -inf alone, false where a NaN hides. */
-static bool all_lowest(const float *x, size_t width) {
+static bool all_lowest(const float *x, size_t width)
+{
     size_t i = 0;
     while (i < width && x[i] == LOWEST) i++;
     return i == width;
 }
 
-static void softmax_row(float *y, const float *x, size_t width, bool log_form) {
+static void softmax_row(float *y, const float *x, size_t width, bool log_form)
+{
     const float top = top_of(x, width);
     const bool empty = top == LOWEST && all_lowest(x, width);
     v16 sum = v_set(0.0f);
@@ -198,12 +222,14 @@ static void softmax_row(float *y, const float *x, size_t width, bool log_form) {
     }
 }
 
-static void softmax(float *y, size_t y_stride, const float *x, size_t x_stride, size_t rows, size_t width, bool log_form) {
+static void softmax(float *y, size_t y_stride, const float *x, size_t x_stride, size_t rows, size_t width, bool log_form)
+{
     for (size_t row = 0; row < rows; row++) softmax_row(y + row * y_stride, x + row * x_stride, width, log_form);
 }
 
 /* Four vectors of columns at a time: one chain each. */
-WORD void column_strip(float *sum, const float *a, size_t a_stride, size_t m, size_t vectors, size_t n, bool accumulate) {
+WORD void column_strip(float *sum, const float *a, size_t a_stride, size_t m, size_t vectors, size_t n, bool accumulate)
+{
     v16 total[4];
     for (size_t v = 0; v < vectors; v++) total[v] = accumulate ? v_load(sum + 16 * v, n) : v_set(0.0f);
     for (size_t row = 0; row < m; row++, a += a_stride)
@@ -211,7 +237,8 @@ WORD void column_strip(float *sum, const float *a, size_t a_stride, size_t m, si
     for (size_t v = 0; v < vectors; v++) v_store(sum + 16 * v, total[v], n);
 }
 
-static void column_sums(float *sum, const float *a, size_t a_stride, size_t m, size_t n, bool accumulate) {
+static void column_sums(float *sum, const float *a, size_t a_stride, size_t m, size_t n, bool accumulate)
+{
     size_t j = 0;
     for (; j + 64 <= n; j += 64) column_strip(sum + j, a + j, a_stride, m, 4, 16, accumulate);
     for (; j + 16 <= n; j += 16) column_strip(sum + j, a + j, a_stride, m, 1, 16, accumulate);
@@ -222,7 +249,8 @@ static void column_sums(float *sum, const float *a, size_t a_stride, size_t m, s
 
 /* PEAK_CHAINS chains of multiply-adds; the numbers keep changing, because a multiplier at rest draws less power and clocks
  * higher than any product can. */
-static double peak_gflops(double seconds) {
+static double peak_gflops(double seconds)
+{
     enum { STEPS = 20000 };
     v16 sum[PEAK_CHAINS];
     const v16 factor = v_set(-0.99999f);

@@ -4,6 +4,7 @@
 #ifndef SIEVE_KERNELS_WIDE_TILE_H
 #define SIEVE_KERNELS_WIDE_TILE_H
 
+/* clang-format off: it scatters what stands behind UNROLL */
 typedef struct tile {
     size_t depth;
     const float *a; size_t a_stride;            /* along: A[r,l] = a[r * stride + l]; across: a[l * stride + r] */
@@ -104,5 +105,7 @@ static size_t block_begin(size_t rows, size_t block) {
     const size_t count = block_count(rows), low = rows / count, more = rows % count;
     return block * low + (block < more ? block : more);
 }
+
+/* clang-format on */
 
 #endif

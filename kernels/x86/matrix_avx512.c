@@ -1,12 +1,13 @@
 /* Products and attention with AVX-512. */
 #include "kernels/table.h"
-#include "kernels/x86/words_avx512.h"
-#include "kernels/wide/functions.h"
-#include "kernels/wide/tile.h"
-#include "kernels/wide/product.h"
 #include "kernels/wide/attention.h"
+#include "kernels/wide/functions.h"
+#include "kernels/wide/product.h"
+#include "kernels/wide/tile.h"
+#include "kernels/x86/words_avx512.h"
 
-void sv_matrix_avx512(sv_kernel_table *table) {
+void sv_matrix_avx512(sv_kernel_table *table)
+{
     table->pack_forward = pack_forward;
     table->pack_backward = pack_backward;
     table->product_rows = product_rows;

@@ -1,10 +1,11 @@
 /* Element-wise and row kernels with AVX2. */
 #include "kernels/table.h"
-#include "kernels/x86/words_avx2.h"
 #include "kernels/wide/functions.h"
 #include "kernels/wide/rows.h"
+#include "kernels/x86/words_avx2.h"
 
-void sv_rows_avx2(sv_kernel_table *table) {
+void sv_rows_avx2(sv_kernel_table *table)
+{
     table->layer_norm = layer_norm;
     table->layer_norm_backward = layer_norm_backward;
     table->gelu = gelu;

@@ -1,7 +1,8 @@
 /* What AVX2 offers. */
 #include "kernels/table.h"
 
-void sv_table_avx2(sv_kernel_table *table) {
+void sv_table_avx2(sv_kernel_table *table)
+{
     sv_rows_avx2(table);
     sv_matrix_avx2(table);
 }

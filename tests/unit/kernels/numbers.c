@@ -1,30 +1,33 @@
 /* The kernels against formulas in double: polynomials against libm, products and norms against plain loops, gradients against
  * differences. The bounds are those that kernels/ states. Runs with the forms of this machine. */
+#include <cmocka.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <math.h>
 #include <string.h>
 
 #include "kernels/kernels.h"
 
 static const bool wide = sizeof(sv_real) == 8;
 
-static void fill(sv_real *x, size_t count, uint32_t position) {
+static void fill(sv_real *x, size_t count, uint32_t position)
+{
     sv_random random = sv_random_at(3, SV_FOR_TEST, 0, 0, position);
     for (size_t i = 0; i < count; i++) x[i] = (sv_real)sv_random_normal(&random);
 }
 
-static void expect_within(double got, double expected, double error, const char *what, double at) {
+static void expect_within(double got, double expected, double error, const char *what, double at)
+{
     if (!(fabs(got - expected) <= error)) fail_msg("%s at %.9g is %.9g, expected %.9g within %.2g", what, at, got, expected, error);
 }
 
 static double gelu_exactly(double x) { return 0.5 * x * erfc(-x / sqrt(2)); }
 static double slope_exactly(double x) { return 0.5 * erfc(-x / sqrt(2)) + x * exp(-0.5 * x * x) / sqrt(2 * acos(-1)); }
 
-static void exp_ln_and_erf_are_within_two_ulp(void **state) {
+static void exp_ln_and_erf_are_within_two_ulp(void **state)
+{
     (void)state;
     const double ulp2 = wide ? 4.5e-16 : 2.4e-7;
     for (double x = -87; x < 88; x += 0.00317) {
@@ -45,16 +48,19 @@ static void exp_ln_and_erf_are_within_two_ulp(void **state) {
     }
 }
 
-static void functions_end_where_they_should(void **state) {
+static void functions_end_where_they_should(void **state)
+{
     (void)state;
     assert_true(sv_exp((sv_real)-INFINITY) == 0 && sv_exp((sv_real)INFINITY) == (sv_real)INFINITY && sv_exp(0) == 1);
     assert_true(sv_ln(0) == (sv_real)-INFINITY && sv_ln((sv_real)INFINITY) == (sv_real)INFINITY && sv_ln(1) == 0);
     assert_true(isnan((double)sv_ln(-1)) && isnan((double)sv_exp((sv_real)NAN)) && isnan((double)sv_ln((sv_real)NAN)));
-    assert_true(sv_erf((sv_real)INFINITY) == 1 && sv_erf((sv_real)-INFINITY) == -1 && sv_erf(0) == 0 && isnan((double)sv_erf((sv_real)NAN)));
+    assert_true(sv_erf((sv_real)INFINITY) == 1 && sv_erf((sv_real)-INFINITY) == -1 && sv_erf(0) == 0
+                && isnan((double)sv_erf((sv_real)NAN)));
     assert_true(sv_sigmoid(0) == (sv_real)0.5 && sv_sigmoid(1000) == 1 && sv_sigmoid(-1000) == 0);
 }
 
-static void gelu_and_its_slope_are_near_exact(void **state) {
+static void gelu_and_its_slope_are_near_exact(void **state)
+{
     (void)state;
     static sv_real x[20001], y[20001], slope[20001], one[20001];
     for (size_t i = 0; i < 20001; i++) {
@@ -69,7 +75,7 @@ static void gelu_and_its_slope_are_near_exact(void **state) {
         expect_within((double)slope[i], slope_exactly(at), wide ? 1e-15 : 4e-7, "slope of gelu", at);
     }
     assert_true(y[10000] == 0); /* nothing comes of nothing */
-    sv_real ends[3] = {(sv_real)INFINITY, (sv_real)-INFINITY, (sv_real)NAN}, out[3];
+    sv_real ends[3] = { (sv_real)INFINITY, (sv_real)-INFINITY, (sv_real)NAN }, out[3];
     sv_gelu(out, ends, 3);
     assert_true(out[0] == (sv_real)INFINITY && (wide || fabs((double)out[1]) < 1e-7) && isnan((double)out[2]));
 }
@@ -77,13 +83,15 @@ static void gelu_and_its_slope_are_near_exact(void **state) {
 enum { M = 23, N = 61, K = 37 };
 static sv_real left[M * K], weight[N * K], bias[N], addend[M * N], result[M * N], before[M * N], panels[4096];
 
-static double plain_sum(size_t i, size_t j) {
+static double plain_sum(size_t i, size_t j)
+{
     double sum = (double)bias[j];
     for (size_t l = 0; l < K; l++) sum += (double)left[i * K + l] * (double)weight[j * K + l];
     return sum;
 }
 
-static void product_gives_x_times_w_transposed(void **state) {
+static void product_gives_x_times_w_transposed(void **state)
+{
     (void)state;
     const double error = wide ? 1e-13 : 1e-5;
     fill(left, M * K, 1);
@@ -92,20 +100,33 @@ static void product_gives_x_times_w_transposed(void **state) {
     fill(addend, M * N, 4);
     assert_true(sv_pack_forward_bytes(N, K) <= sizeof panels && sv_pack_backward_bytes(N, K) <= sizeof panels);
     sv_pack_forward(panels, weight, N, K);
-    sv_product p = {.m = M, .n = N, .k = K, .x = left, .x_stride = K, .panels = panels, .bias = bias, .addend = addend, .addend_stride = N,
-                    .before = before, .before_stride = N, .y = result, .y_stride = N};
+    sv_product p = { .m = M,
+                     .n = N,
+                     .k = K,
+                     .x = left,
+                     .x_stride = K,
+                     .panels = panels,
+                     .bias = bias,
+                     .addend = addend,
+                     .addend_stride = N,
+                     .before = before,
+                     .before_stride = N,
+                     .y = result,
+                     .y_stride = N };
     for (p.epilogue = SV_STORE; p.epilogue <= SV_GELU; p.epilogue++) {
         sv_product_rows(&p);
         for (size_t i = 0; i < M; i++)
             for (size_t j = 0; j < N; j++) {
                 const double sum = plain_sum(i, j), more = p.epilogue == SV_ADD ? (double)addend[i * N + j] : 0;
-                expect_within((double)result[i * N + j], p.epilogue == SV_GELU ? gelu_exactly(sum) : sum + more, error, "product", (double)(i * N + j));
+                expect_within((double)result[i * N + j], p.epilogue == SV_GELU ? gelu_exactly(sum) : sum + more, error, "product",
+                              (double)(i * N + j));
                 if (p.epilogue == SV_GELU) expect_within((double)before[i * N + j], sum, error, "before", (double)(i * N + j));
             }
     }
 }
 
-static void gradients_of_a_product_are_products(void **state) {
+static void gradients_of_a_product_are_products(void **state)
+{
     (void)state;
     const double error = wide ? 1e-13 : 1e-5;
     static sv_real dy[M * N], dx[M * K], dw[N * K], plain[M * K], sums[N];
@@ -113,7 +134,7 @@ static void gradients_of_a_product_are_products(void **state) {
     fill(weight, N * K, 6);
     fill(left, M * K, 7);
     sv_pack_backward(panels, weight, N, K);
-    sv_product_rows(&(sv_product){.m = M, .n = K, .k = N, .x = dy, .x_stride = N, .panels = panels, .y = dx, .y_stride = K});
+    sv_product_rows(&(sv_product){ .m = M, .n = K, .k = N, .x = dy, .x_stride = N, .panels = panels, .y = dx, .y_stride = K });
     sv_product_plain(plain, K, dy, N, false, weight, K, false, M, K, N, false);
     sv_product_outer(dw, K, dy, N, left, K, M, N, K, false);
     sv_column_sums(sums, dy, N, M, N, false);
@@ -134,7 +155,8 @@ static void gradients_of_a_product_are_products(void **state) {
 }
 
 enum { ROWS = 5, WIDTH = 70 };
-static double norm_loss(const double *x, const double *gain, const double *shift, const double *g, double *y) {
+static double norm_loss(const double *x, const double *gain, const double *shift, const double *g, double *y)
+{
     double loss = 0;
     for (size_t r = 0; r < ROWS; r++) {
         double mean = 0, variance = 0;
@@ -149,7 +171,8 @@ static double norm_loss(const double *x, const double *gain, const double *shift
     return loss;
 }
 
-static double norm_difference(double *at, const double *x, const double *gain, const double *shift, const double *g) {
+static double norm_difference(double *at, const double *x, const double *gain, const double *shift, const double *g)
+{
     const double kept = *at, h = 1e-4;
     *at = kept + h;
     const double up = norm_loss(x, gain, shift, g, NULL);
@@ -159,10 +182,12 @@ static double norm_difference(double *at, const double *x, const double *gain, c
     return (up - down) / (2 * h);
 }
 
-static void layer_norm_and_its_gradients_match_differences(void **state) {
+static void layer_norm_and_its_gradients_match_differences(void **state)
+{
     (void)state;
     const double error = wide ? 1e-6 : 3e-5;
-    static sv_real x[ROWS * WIDTH], g[ROWS * WIDTH], y[ROWS * WIDTH], dx[ROWS * WIDTH], gain[WIDTH], shift[WIDTH], d_gain[WIDTH], d_shift[WIDTH], stats[2 * ROWS];
+    static sv_real x[ROWS * WIDTH], g[ROWS * WIDTH], y[ROWS * WIDTH], dx[ROWS * WIDTH], gain[WIDTH], shift[WIDTH], d_gain[WIDTH],
+        d_shift[WIDTH], stats[2 * ROWS];
     static double wx[ROWS * WIDTH], wg[ROWS * WIDTH], wy[ROWS * WIDTH], w_gain[WIDTH], w_shift[WIDTH];
     fill(x, ROWS * WIDTH, 8);
     fill(g, ROWS * WIDTH, 9);
@@ -189,7 +214,8 @@ static void layer_norm_and_its_gradients_match_differences(void **state) {
     }
 }
 
-static void softmax_rows_sum_to_one_and_empty_rows_are_zero(void **state) {
+static void softmax_rows_sum_to_one_and_empty_rows_are_zero(void **state)
+{
     (void)state;
     static sv_real x[3 * 53], y[3 * 53], logs[3 * 53];
     fill(x, 3 * 53, 12);
@@ -209,15 +235,16 @@ static void softmax_rows_sum_to_one_and_empty_rows_are_zero(void **state) {
     expect_within(sum, 1, wide ? 1e-14 : 1e-6, "sum of softmax", 0);
 }
 
-static void adamw_follows_its_formula_for_many_steps(void **state) {
+static void adamw_follows_its_formula_for_many_steps(void **state)
+{
     (void)state;
     enum { COUNT = 37 };
-    sv_real p[COUNT], m[COUNT] = {0}, v[COUNT] = {0}, g[COUNT];
-    double wp[COUNT], wm[COUNT] = {0}, wv[COUNT] = {0};
+    sv_real p[COUNT], m[COUNT] = { 0 }, v[COUNT] = { 0 }, g[COUNT];
+    double wp[COUNT], wm[COUNT] = { 0 }, wv[COUNT] = { 0 };
     fill(p, COUNT, 13);
     for (size_t i = 0; i < COUNT; i++) wp[i] = (double)p[i];
     for (uint64_t t = 1; t <= 50; t++) {
-        const sv_adamw step = {.lr = 1e-2, .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = t, .gradient_scale = 0.25};
+        const sv_adamw step = { .lr = 1e-2, .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .t = t, .gradient_scale = 0.25 };
         fill(g, COUNT, 100 + (uint32_t)t);
         sv_adamw_step(p, m, v, g, COUNT, &step);
         for (size_t i = 0; i < COUNT; i++) {
@@ -231,7 +258,8 @@ static void adamw_follows_its_formula_for_many_steps(void **state) {
     for (size_t i = 0; i < COUNT; i++) expect_within((double)p[i], wp[i], wide ? 1e-13 : 2e-5, "parameter", (double)i);
 }
 
-static void bf16_rounds_to_nearest_even_for_every_pattern(void **state) {
+static void bf16_rounds_to_nearest_even_for_every_pattern(void **state)
+{
     (void)state;
     static uint16_t in[65536], out[65536];
     static float wide_values[65536];
@@ -240,11 +268,16 @@ static void bf16_rounds_to_nearest_even_for_every_pattern(void **state) {
     sv_to_bf16(out, wide_values, 65536);
     for (size_t i = 0; i < 65536; i++) {
         const bool nan = (i & 0x7fff) > 0x7f80;
-        if (nan) assert_true((out[i] & 0x7fff) > 0x7f80);
-        else assert_int_equal(out[i], i);
+        if (nan)
+            assert_true((out[i] & 0x7fff) > 0x7f80);
+        else
+            assert_int_equal(out[i], i);
     }
-    static const struct { uint32_t bits; uint16_t rounded; } ties[] = {
-        {0x3f808000, 0x3f80}, {0x3f818000, 0x3f82}, {0x3f808001, 0x3f81}, {0x3f807fff, 0x3f80}, {0x7f7fffff, 0x7f80}, {0x00008000, 0x0000}, {0x7f800001, 0x7fc0}};
+    static const struct {
+        uint32_t bits;
+        uint16_t rounded;
+    } ties[] = { { 0x3f808000, 0x3f80 }, { 0x3f818000, 0x3f82 }, { 0x3f808001, 0x3f81 }, { 0x3f807fff, 0x3f80 },
+                 { 0x7f7fffff, 0x7f80 }, { 0x00008000, 0x0000 }, { 0x7f800001, 0x7fc0 } };
     for (size_t i = 0; i < SV_COUNT(ties); i++) {
         float value;
         memcpy(&value, &ties[i].bits, sizeof value);
@@ -253,7 +286,8 @@ static void bf16_rounds_to_nearest_even_for_every_pattern(void **state) {
     }
 }
 
-static void dot_and_scale_match_plain_sums(void **state) {
+static void dot_and_scale_match_plain_sums(void **state)
+{
     (void)state;
     static sv_real x[1003], y[1003];
     fill(x, 1003, 14);
@@ -268,7 +302,8 @@ static void dot_and_scale_match_plain_sums(void **state) {
     assert_true(y[1002] == 2 * x[1002]);
 }
 
-int main(void) {
+int main(void)
+{
     sv_kernels_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_ln_and_erf_are_within_two_ulp),
