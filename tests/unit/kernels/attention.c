@@ -1,12 +1,13 @@
 /* Attention against the plain formula in double, dead rows included; gradients against differences of that formula, in which
  * the policy is a number between 0 and 1 for each key. Runs with the forms of this machine; the f64 build is held to 1e-7. */
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "kernels/kernels.h"
 

@@ -4,7 +4,6 @@
  * NaN, +0 equals -0. Inputs end at a page that cannot be read, and the gaps between rows hold NaN.
  * SIEVE_CASES: cases a slot and form (default 200). SIEVE_SEED: where to begin. SIEVE_UNFENCED=1: pages behind inputs can be
  * read, for emulators whose masked loads touch what is masked off (qemu 7.2). */
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include <cmocka.h>
 
 #include "kernels/table.h"
 

@@ -1,12 +1,13 @@
 /* The kernels against formulas in double: polynomials against libm, products and norms against plain loops, gradients against
  * differences. The bounds are those that kernels/ states. Runs with the forms of this machine. */
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "kernels/kernels.h"
 
