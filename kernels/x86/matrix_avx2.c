@@ -1,10 +1,15 @@
 /* Products and attention with AVX2. */
 #include "kernels/table.h"
-#include "kernels/wide/attention.h"
+
+#include "kernels/x86/words_avx2.h" /* first: what the rest is written in */
+
 #include "kernels/wide/functions.h"
-#include "kernels/wide/product.h"
+
 #include "kernels/wide/tile.h"
-#include "kernels/x86/words_avx2.h"
+
+#include "kernels/wide/product.h"
+
+#include "kernels/wide/attention.h"
 
 void sv_matrix_avx2(sv_kernel_table *table)
 {

@@ -1,10 +1,15 @@
 /* Products and attention with AVX-512. */
 #include "kernels/table.h"
-#include "kernels/wide/attention.h"
+
+#include "kernels/x86/words_avx512.h" /* first: what the rest is written in */
+
 #include "kernels/wide/functions.h"
-#include "kernels/wide/product.h"
+
 #include "kernels/wide/tile.h"
-#include "kernels/x86/words_avx512.h"
+
+#include "kernels/wide/product.h"
+
+#include "kernels/wide/attention.h"
 
 void sv_matrix_avx512(sv_kernel_table *table)
 {

@@ -1,8 +1,11 @@
 /* Element-wise and row kernels with AVX-512. */
 #include "kernels/table.h"
+
+#include "kernels/x86/words_avx512.h" /* first: what the rest is written in */
+
 #include "kernels/wide/functions.h"
+
 #include "kernels/wide/rows.h"
-#include "kernels/x86/words_avx512.h"
 
 void sv_rows_avx512(sv_kernel_table *table)
 {
