@@ -1,0 +1,189 @@
+/* The end of an epoch: thresholds of the selectors, accuracy, a row of metrics, checkpoints. All that goes into a checkpoint is a function of the
+ * run's state, so that a run killed in here does the same again. */
+#include "train/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
+
+static sv_status plan_text(const sv_session *s, sv_text *text, sv_error *err)
+{
+    sv_plan_print(sv_pruning_plan_of(s->pruning), text);
+    return sv_text_check(text, err);
+}
+
+static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, const sv_real *values, sv_error *err)
+{
+    sv_text plan = { 0 };
+    sv_status status = plan_text(s, &plan, err);
+    sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->config_text, .values = values };
+    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state;
+    if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
+    sv_text_clear(&plan);
+    return status;
+}
+
+sv_status sv_session_save(sv_session *s, sv_error *err) { return write_checkpoint(s, s->last, true, NULL, err); }
+
+sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
+{
+    sv_checkpoint checkpoint = { .set = s->model->parameters, .optimizer = s->optimizer, .ema = s->ema, .state = &s->state };
+    sv_weights *file = NULL;
+    sv_status status = sv_checkpoint_read(&checkpoint, path, err);
+    if (!status) status = sv_weights_open(&file, path, err);
+    if (!status) {
+        const char *text = sv_weights_metadata(file, "sieve.plan");
+        if (!text) status = sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan is missing; the file is damaged", path);
+        else status = sv_plan_parse(sv_pruning_plan_of(s->pruning), text, path, err);
+    }
+    sv_weights_close(file);
+    if (!status && s->state.stages != s->training.stages)
+        status = sv_fail(err, SV_MODEL_FILE, "%s: the checkpoint has %llu selectors and the config %zu; give the config it was made with", path, (unsigned long long)s->state.stages, s->training.stages);
+    return status;
+}
+
+/* ---- evaluation -------------------------------------------------------------------------------------------------- */
+
+static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const char *what, sv_evaluation *out, sv_error *err)
+{
+    sv_evaluate_options options = { .progress = what };
+    return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
+}
+
+/* The averaged weights in place of the raw ones, for an evaluation. */
+static void swap_ema(sv_session *s)
+{
+    size_t bytes = s->model->parameters->total * sizeof *s->ema;
+    memcpy(s->spare, s->model->parameters->values, bytes);
+    memcpy(s->model->parameters->values, s->ema, bytes);
+    memcpy(s->ema, s->spare, bytes);
+    sv_parameters_changed(s->model->parameters);
+}
+
+static sv_status evaluate_all(sv_session *s, sv_error *err)
+{
+    sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
+    size_t patches = sv_model_patches(s->model);
+    sv_status status = SV_OK;
+    if (s->ema) {
+        sv_pruning_plan raw = *plan;
+        swap_ema(s);
+        status = sv_calibrate(&s->pruned, plan, patches, s->calibrate, s->options.calibrate, err);
+        if (!status) status = evaluate(s, &s->pruned, "validation (averaged weights)", &s->ema_evaluation, err);
+        swap_ema(s);
+        *plan = raw;
+    }
+    if (!status) status = sv_calibrate(&s->pruned, plan, patches, s->calibrate, s->options.calibrate, err);
+    if (!status) status = evaluate(s, &s->pruned, "validation", &s->evaluation, err);
+    if (!status && s->dense.tape && !s->dense_evaluation.images) status = evaluate(s, &s->dense, "validation (dense)", &s->dense_evaluation, err);
+    return status;
+}
+
+/* ---- metrics ----------------------------------------------------------------------------------------------------- */
+
+enum { COLUMNS_MOST = 64, NAME_MOST = 24 };
+typedef struct row { char names[COLUMNS_MOST][NAME_MOST]; double values[COLUMNS_MOST]; size_t count; } row;
+
+static void put(row *r, double value, const char *format, size_t t)
+{
+    snprintf(r->names[r->count], NAME_MOST, format, t);
+    r->values[r->count++] = value;
+}
+
+static void fill_row(const sv_session *s, row *r, bool evaluated)
+{
+    double steps = s->state.sum_count ? (double)s->state.sum_count : NAN, rates[SV_GROUP_COUNT], patches = (double)sv_model_patches(s->model);
+    const sv_evaluation *e = &s->evaluation, *a = &s->ema_evaluation;
+    size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
+    sv_schedule_rates(&s->options.schedule, epoch, 0, rates);
+    put(r, (double)s->state.step, "step", 0);
+    put(r, (double)s->state.epoch + 1, "epoch", 0);
+    put(r, s->state.sums[SV_SUM_LOSS] / steps, "loss", 0);
+    put(r, s->state.sums[SV_SUM_CLS] / steps, "loss_cls", 0);
+    put(r, s->training.stages ? s->state.sums[SV_SUM_RATIO] / steps : NAN, "loss_ratio", 0);
+    put(r, s->training.kl ? s->state.sums[SV_SUM_KL] / steps : NAN, "loss_kl", 0);
+    put(r, s->training.token ? s->state.sums[SV_SUM_TOKEN] / steps : NAN, "loss_token", 0);
+    put(r, s->training.latency ? s->state.sums[SV_SUM_LATENCY] / steps : NAN, "loss_latency", 0);
+    put(r, s->state.sums[SV_SUM_NORM] / steps, "gradient_norm", 0);
+    put(r, rates[SV_GROUP_SELECTOR], "lr", 0);
+    put(r, rates[SV_GROUP_BACKBONE], "lr_backbone", 0);
+    put(r, evaluated ? (double)e->top1 / (double)e->images : NAN, "top1", 0);
+    put(r, evaluated ? (double)e->top5 / (double)e->images : NAN, "top5", 0);
+    put(r, evaluated ? (double)e->top1_among / (double)e->images : NAN, "top1_among", 0);
+    put(r, evaluated ? e->loss : NAN, "val_loss", 0);
+    put(r, evaluated && s->ema ? (double)a->top1 / (double)a->images : NAN, "top1_ema", 0);
+    for (size_t t = 0; t < s->training.stages; t++) {
+        put(r, s->state.keep[t], "target_%zu", t);
+        put(r, s->state.sums[SV_SUM_SHARE + t] / steps, "sampled_%zu", t);
+        put(r, evaluated ? e->kept[t] / patches : NAN, "kept_%zu", t);
+        put(r, t < 3 ? s->state.sums[SV_SUM_MEAN + t] / steps : NAN, "logit_mean_%zu", t);
+        put(r, t < 3 ? s->state.sums[SV_SUM_DEVIATION + t] / steps : NAN, "logit_deviation_%zu", t);
+        put(r, s->state.multiplier[t], "multiplier_%zu", t);
+    }
+    put(r, s->predicted_ms > 0 ? s->predicted_ms : NAN, "predicted_ms", 0);
+    put(r, (double)s->state.skipped_steps, "skipped_steps", 0);
+    put(r, s->worked > 0 ? (double)s->pictures / s->worked : NAN, "images_per_s", 0);
+    put(r, s->worked > 0 ? s->waited / s->worked : NAN, "waited_share", 0);
+}
+
+static sv_status write_row(sv_session *s, bool evaluated, sv_error *err)
+{
+    row r = { .count = 0 };
+    const char *names[COLUMNS_MOST];
+    char *path = NULL;
+    sv_status status = SV_OK;
+    fill_row(s, &r, evaluated);
+    for (size_t i = 0; i < r.count; i++) names[i] = r.names[i];
+    if (!s->metrics) {
+        status = sv_path_join(&path, s->folder, "metrics.csv", err);
+        if (!status) status = sv_metrics_open(&s->metrics, path, names, r.count, s->state.step ? s->state.step - 1 : 0, err);
+        sv_free(path);
+    }
+    return status ? status : sv_metrics_add(s->metrics, r.values, err);
+}
+
+static void say_epoch(const sv_session *s, bool evaluated)
+{
+    const sv_evaluation *e = &s->evaluation;
+    sv_text text = { 0 };
+    double steps = s->state.sum_count ? (double)s->state.sum_count : 1, patches = (double)sv_model_patches(s->model);
+    sv_text_add(&text, "epoch %llu of %zu: loss %.4f", (unsigned long long)s->state.epoch + 1, s->epochs, s->state.sums[SV_SUM_LOSS] / steps);
+    if (evaluated) sv_text_add(&text, ", top-1 %zu of %zu (%.2f %%), among present classes %zu", e->top1, e->images, 100.0 * (double)e->top1 / (double)(e->images ? e->images : 1), e->top1_among);
+    if (evaluated && s->ema) sv_text_add(&text, ", averaged %zu", s->ema_evaluation.top1);
+    for (size_t t = 0; t < s->training.stages; t++) {
+        sv_text_add(&text, "%s%.3f", t ? " / " : ", sampled keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
+    }
+    for (size_t t = 0; evaluated && t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", kept ", e->kept[t] / patches);
+    for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", target ", s->state.keep[t]);
+    if (text.data) sv_log(SV_INFO, "%s", text.data);
+    sv_text_clear(&text);
+}
+
+sv_status sv_session_end_epoch(sv_session *s, sv_error *err)
+{
+    bool last = s->state.epoch + 1 >= s->epochs, evaluated = last || (s->state.epoch + 1) % s->options.evaluate_every == 0;
+    bool better = false;
+    sv_status status = evaluated ? evaluate_all(s, err) : SV_OK;
+    if (!status) status = write_row(s, evaluated, err);
+    if (status) return status;
+    say_epoch(s, evaluated);
+    if (evaluated) {
+        bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1;
+        double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
+        better = top1 >= s->state.best;
+        if (better) {
+            s->state.best = top1;
+            s->state.best_epoch = s->state.epoch + 1;
+            status = write_checkpoint(s, s->best, false, averaged ? s->ema : NULL, err);
+        }
+    }
+    if (status) return status;
+    s->state.epoch++;
+    s->state.batch = 0;
+    memset(s->state.sums, 0, sizeof s->state.sums);
+    s->state.sum_count = 0;
+    status = sv_session_save(s, err);
+    return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
+}

@@ -1,0 +1,138 @@
+/* A run from its first step, or from where it was left, to its measured end. */
+#include "train/session.h"
+#include "layers/layers.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- beginning or going on --------------------------------------------------------------------------------------- */
+
+static sv_status begin_state(sv_session *s, sv_error *err)
+{
+    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
+    s->state.stages = plan->stages;
+    return sv_session_apply_keep(s, plan->keep, err);
+}
+
+/* A fresh start in a folder that holds another run's checkpoint would destroy it at the first save: it must be asked for. */
+static sv_status resume(sv_session *s, sv_error *err)
+{
+    const char *path = s->request->resume == SV_RESUME_FILE ? s->request->resume_file : s->last;
+    sv_status status = begin_state(s, err);
+    if (status || s->request->resume == SV_RESUME_NEVER || s->request->dry_run) return status;
+    if (s->request->resume == SV_RESUME_AUTO && !sv_path_exists(path)) return SV_OK;
+    status = sv_session_load(s, path, err);
+    if (!status) status = sv_session_apply_keep(s, s->state.keep, err);
+    s->epochs = s->options.epochs + (size_t)s->state.round;
+    if (!status)
+        sv_log(SV_INFO, "goes on from %s: epoch %" PRIu64 ", step %" PRIu64, path, s->state.epoch + 1, s->state.step);
+    return status;
+}
+
+/* ---- epochs ------------------------------------------------------------------------------------------------------ */
+
+static void say_progress(const sv_session *s)
+{
+    char left[32];
+    uint64_t done = s->state.epoch * s->steps_per_epoch + s->state.batch / s->options.accumulate, all = (uint64_t)s->epochs * s->steps_per_epoch;
+    double steps = s->state.sum_count ? (double)s->state.sum_count : 1, rate = s->worked > 0 ? (double)s->pictures / s->worked : 0;
+    double seconds = rate > 0 && all > done ? (double)(all - done) * (double)(s->options.batch * s->options.accumulate) / rate : 0;
+    sv_text text = { 0 };
+    sv_text_add(&text, "epoch %" PRIu64 " of %zu, step %" PRIu64 " of %" PRIu64 ", loss %.4f", s->state.epoch + 1, s->epochs, s->state.batch / s->options.accumulate, s->steps_per_epoch,
+                s->state.sums[SV_SUM_LOSS] / steps);
+    for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.2f", t ? "/" : ", keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
+    sv_text_add(&text, ", %.1f pictures/s, %s left", rate, sv_duration(left, seconds));
+    if (text.data) sv_progress("%s", text.data);
+    sv_text_clear(&text);
+}
+
+static sv_status take_up_last(sv_session *s, bool *taken, sv_error *err)
+{
+    sv_error first = *err;
+    uint64_t skipped = s->state.skipped_steps;
+    if (*taken || !sv_path_exists(s->last)) return first.code;
+    *taken = true;
+    sv_status status = sv_session_load(s, s->last, err);
+    if (status) return status;
+    sv_log(SV_WARNING, "%s", first.text);
+    sv_log(SV_WARNING, "takes up %s again, once", s->last);
+    s->state.skipped_steps = skipped;
+    s->state.skipped_in_row = 0;
+    sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
+    return SV_OK;
+}
+
+static sv_status interrupted(sv_session *s, sv_error *err)
+{
+    sv_progress_end();
+    sv_status status = sv_session_save(s, err);
+    if (status) return status;
+    return sv_fail(err, SV_INTERRUPTED, "stopped after step %" PRIu64 " and saved; the same command goes on from %s", s->state.step, s->last);
+}
+
+static sv_status run_epoch(sv_session *s, bool *taken, sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (bool ended = false; !ended;) {
+        if (sv_interrupted() || (s->options.max_steps && s->state.step >= s->options.max_steps)) return interrupted(s, err);
+        status = sv_session_step(s, &ended, err);
+        if (status == SV_NOT_FINITE) status = take_up_last(s, taken, err);
+        if (status) return status;
+        if (ended) break;
+        say_progress(s);
+        if (s->options.save_every && s->state.step % s->options.save_every == 0) status = sv_session_save(s, err);
+        if (status) return status;
+    }
+    sv_progress_end();
+    status = sv_session_end_epoch(s, err);
+    return status == SV_INTERRUPTED ? interrupted(s, err) : status;
+}
+
+static sv_status run_epochs(sv_session *s, sv_error *err)
+{
+    bool taken = false;
+    sv_status status = SV_OK;
+    sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
+    while (!status && s->state.epoch < s->epochs) status = run_epoch(s, &taken, err);
+    return status;
+}
+
+static void say_profile(const sv_session *s)
+{
+    const sv_profile_row *rows = NULL;
+    size_t count = sv_tape_profile_rows(s->training.tape, &rows);
+    double all = 0;
+    for (size_t i = 0; i < count; i++) all += rows[i].forward_seconds + rows[i].backward_seconds;
+    sv_log(SV_INFO, "%-16s %10s %10s %7s %9s", "op", "forward s", "backward s", "share", "GFLOP/s");
+    for (size_t i = 0; i < count; i++) {
+        double seconds = rows[i].forward_seconds + rows[i].backward_seconds;
+        sv_log(SV_INFO, "%-16s %10.2f %10.2f %6.1f%% %9.1f", rows[i].op, rows[i].forward_seconds, rows[i].backward_seconds, 100 * seconds / (all > 0 ? all : 1),
+               rows[i].forward_seconds > 0 ? 2e-9 * (double)rows[i].macs / rows[i].forward_seconds : 0);
+    }
+}
+
+sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_train_result *result, sv_error *err)
+{
+    sv_session session = { .config = config, .request = request };
+    bool again = true;
+    memset(result, 0, sizeof *result);
+    sv_status status = sv_session_open(&session, err);
+    if (!status) status = resume(&session, err);
+    if (!status && request->dry_run) {
+        sv_session_dry_run(&session);
+        sv_session_close(&session);
+        return SV_OK;
+    }
+    if (!status) sv_tape_profile(session.training.tape, request->profile);
+    while (!status && again) {
+        status = run_epochs(&session, err);
+        again = false;
+        if (!status) status = sv_session_finish(&session, &again, err);
+    }
+    if (!status && request->profile) say_profile(&session);
+    if (!status || status == SV_BUDGET) sv_session_result(&session, result);
+    sv_session_close(&session);
+    return status;
+}

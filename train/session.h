@@ -1,0 +1,77 @@
+/* A run as it stands: everything that setup makes and steps use. For the files of train/ alone. */
+#ifndef SIEVE_TRAIN_SESSION_H
+#define SIEVE_TRAIN_SESSION_H
+
+#include "comm/comm.h"
+#include "data/data.h"
+#include "eval/eval.h"
+#include "formats/weights.h"
+#include "latency/latency.h"
+#include "latency/measure.h"
+#include "report/report.h"
+#include "train/train.h"
+
+typedef struct sv_session {
+    const sv_config *config;
+    const sv_train_request *request;
+    sv_train_options options;
+    sv_data_options data;
+
+    sv_source *train_source, *val_source;
+    sv_loader *train, *val, *calibrate;
+
+    sv_model *model, *teacher;              /* teacher: the dense model the run starts from; NULL: none */
+    sv_pruning *pruning, *teacher_pruning;  /* the latter without stages: records the dense model */
+    bool *is_new;                           /* [parameters]: not filled from model.weights */
+    bool from_scratch;
+
+    sv_training_tape training;
+    sv_removal_tape pruned, dense;          /* deployed forms; dense: of the teacher, where there is one */
+    sv_optimizer *optimizer;
+    sv_real *ema, *spare;                   /* blocks like values; NULL where off */
+    sv_real *targets;                       /* [batch, classes] soft targets of a batch */
+
+    sv_latency_table table;                 /* empty without a budget or a latency term */
+    sv_latency_shape shape;
+    sv_budget budget;
+    bool has_table, foreign_table;          /* foreign: of another machine; then nothing is measured here */
+    double budget_ms, dense_ms, predicted_ms;
+    sv_measured measured_dense, measured_pruned;
+    bool was_measured;
+
+    sv_run_state state;
+    uint64_t steps_per_epoch;
+    size_t epochs;                          /* with those of rounds */
+    sv_evaluation evaluation, ema_evaluation, dense_evaluation;
+
+    char *folder, *last, *best, *model_text, *classes_text, *config_text;
+    sv_metrics *metrics;
+    sv_run_log *log;
+    sv_run_lock *lock;
+    double began, worked;                   /* seconds: of the process, in steps */
+    uint64_t pictures;                      /* through training steps of this process */
+    double waited;
+} sv_session;
+
+/* setup.c */
+sv_status sv_session_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
+void sv_session_close(sv_session *session);
+/* plan.c: table, solver, keep ratios in force; the targets of the selectors and the curve of the latency term. */
+sv_status sv_session_plan(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_apply_keep(sv_session *session, const double *keep, sv_error *err) SV_MUST_CHECK;
+void sv_session_dry_run(sv_session *session);
+/* step.c: one optimizer step. *ended: no batch is left in the epoch. */
+sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MUST_CHECK;
+enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
+       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */ };
+/* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
+sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_load(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
+/* finish.c: the measured end; *again: the targets were tightened and epochs added. */
+sv_status sv_session_finish(sv_session *session, bool *again, sv_error *err) SV_MUST_CHECK;
+void sv_session_result(const sv_session *session, sv_train_result *result);
+/* page.c */
+sv_status sv_session_page(sv_session *session, sv_verdict verdict, sv_error *err) SV_MUST_CHECK;
+
+#endif

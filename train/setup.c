@@ -1,0 +1,231 @@
+/* From a config to a run that can take its first step. */
+#include "train/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- data -------------------------------------------------------------------------------------------------------- */
+
+static sv_status open_loader(sv_session *s, sv_loader **out, const sv_source *source, sv_loader_use use, bool scattered, sv_error *err)
+{
+    sv_loader_options options = sv_data_loader_options(&s->data, use, s->options.batch, s->options.seed);
+    options.scattered = scattered;
+    if (use == SV_LOAD_EVALUATION && !scattered) options.max_bad = fmax(options.max_bad, s->data.max_bad);
+    return sv_loader_create(out, source, &options, err);
+}
+
+static sv_status open_data(sv_session *s, sv_error *err)
+{
+    sv_status status = sv_data_open_train(&s->data, &s->train_source, err);
+    if (!status) status = sv_data_open_val(&s->data, &s->val_source, err);
+    if (!status) status = sv_source_check_same(s->train_source, s->val_source, err);
+    if (!status) status = open_loader(s, &s->train, s->train_source, SV_LOAD_TRAINING, false, err);
+    if (!status) status = open_loader(s, &s->val, s->val_source, SV_LOAD_EVALUATION, false, err);
+    if (!status) status = open_loader(s, &s->calibrate, s->train_source, SV_LOAD_EVALUATION, true, err);
+    if (status) return status;
+    s->steps_per_epoch = sv_loader_batches(s->train) / s->options.accumulate;
+    if (!s->steps_per_epoch && s->options.epochs)
+        return sv_fail(err, SV_USAGE, "%s: train.accumulate = %zu batches are more than the %llu of an epoch; lower it", sv_config_where(s->config, "train.accumulate"),
+                       s->options.accumulate, (unsigned long long)sv_loader_batches(s->train));
+    if ((s->data.mix.mixup > 0 || s->data.mix.cutmix > 0) && s->options.batch % 2)
+        return sv_fail(err, SV_USAGE, "%s: train.batch = %zu is odd, but mixup and cutmix pair pictures; make it even, or set data.mixup = 0 and data.cutmix = 0",
+                       sv_config_where(s->config, "train.batch"), s->options.batch);
+    return SV_OK;
+}
+
+/* ---- models ------------------------------------------------------------------------------------------------------ */
+
+static sv_status class_count(sv_session *s, size_t *classes, sv_error *err)
+{
+    const sv_classes *known = sv_source_classes(s->train_source);
+    int64_t wanted = sv_config_int(s->config, "model.classes");
+    *classes = known->count;
+    if (wanted > 0 && (size_t)wanted < known->count)
+        return sv_fail(err, SV_USAGE, "%s: model.classes = %lld, but %s has %zu classes", sv_config_where(s->config, "model.classes"), (long long)wanted,
+                       sv_source_name(s->train_source), known->count);
+    if (wanted > 0) *classes = (size_t)wanted;
+    return SV_OK;
+}
+
+static bool has_new_head(const sv_session *s)
+{
+    for (size_t i = 0; i < s->model->parameters->count; i++)
+        if (s->is_new[i] && strncmp(s->model->parameters->items[i]->name, "head", 4) == 0) return true;
+    return false;
+}
+
+static sv_status fill_student(sv_session *s, sv_error *err)
+{
+    const char *weights = sv_config_text(s->config, "model.weights");
+    sv_load_options load = sv_load_options_from_config(s->config);
+    load.optional_selectors = true;
+    sv_model_initialise(s->model, s->options.seed);
+    sv_pruning_initialise(s->pruning, s->options.seed);
+    s->from_scratch = !weights[0];
+    for (size_t i = 0; i < s->model->parameters->count; i++) s->is_new[i] = s->from_scratch;
+    return s->from_scratch ? SV_OK : sv_model_load(s->model, weights, &load, s->options.seed, s->is_new, err);
+}
+
+/* The teacher is the dense model as the run finds it. A new head has nothing to teach. */
+static sv_status make_teacher(sv_session *s, size_t classes, sv_error *err)
+{
+    sv_pruning_options dense = *sv_pruning_options_of(s->pruning);
+    sv_status status = sv_model_from_config(&s->teacher, s->config, s->data.transform.size, classes, err);
+    dense.plan.stages = 0;
+    if (!status) status = sv_pruning_create(&s->teacher_pruning, s->teacher, &dense, err);
+    if (!status) status = sv_model_allocate(s->teacher, false, err);
+    for (size_t i = 0; !status && i < s->teacher->parameters->count; i++) {
+        sv_parameter *to = s->teacher->parameters->items[i];
+        const sv_parameter *from = sv_parameters_find(s->model->parameters, to->name);
+        memcpy(to->value, from->value, to->count * sizeof *to->value);
+    }
+    if (!status) sv_parameters_changed(s->teacher->parameters);
+    return status;
+}
+
+static sv_status make_models(sv_session *s, sv_error *err)
+{
+    sv_pruning_options pruning;
+    size_t classes = 0;
+    sv_status status = class_count(s, &classes, err);
+    if (!status) status = sv_model_from_config(&s->model, s->config, s->data.transform.size, classes, err);
+    if (!status) status = sv_pruning_options_read(&pruning, s->config, sv_model_depth(s->model), sv_model_patches(s->model), err);
+    if (status) return status;
+    pruning.latency_weight = sv_config_real(s->config, "latency.weight");
+    status = sv_train_options_read(&s->options, s->config, pruning.plan.stages > 0, err);
+    if (!status) status = sv_pruning_create(&s->pruning, s->model, &pruning, err);
+    if (!status) status = sv_model_allocate(s->model, true, err);
+    if (!status) status = sv_alloc_zero(&s->is_new, s->model->parameters->count * sizeof *s->is_new, "run", err);
+    if (!status) status = fill_student(s, err);
+    if (!status && pruning.plan.stages && !s->from_scratch) status = make_teacher(s, classes, err);
+    return status;
+}
+
+/* The student's options may lose terms that have no teacher. */
+static sv_status make_tapes(sv_session *s, sv_error *err)
+{
+    sv_pruning_options *options = (sv_pruning_options *)(void *)sv_pruning_options_of(s->pruning);
+    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes };
+    if (s->teacher && has_new_head(s) && options->kl_weight > 0) {
+        sv_log(SV_WARNING, "the head is new, so the teacher's class logits teach nothing: pruning.distill_weight is taken as 0 (fine-tune dense first, then prune)");
+        options->kl_weight = 0;
+    }
+    if (!s->has_table) options->latency_weight = 0;
+    sv_status status = sv_alloc(&s->targets, s->options.batch * s->model->options.classes * sizeof *s->targets, "batches", err);
+    if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
+    if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), s->options.batch, err);
+    if (!status && s->teacher) status = sv_removal_record(&s->dense, s->teacher_pruning, NULL, s->options.batch, err);
+    return status;
+}
+
+static sv_status make_optimizer(sv_session *s, sv_error *err)
+{
+    size_t bytes = s->model->parameters->total * sizeof *s->ema;
+    s->options.optimizer.all_new = s->from_scratch;
+    sv_status status = sv_optimizer_create(&s->optimizer, s->model->parameters, &s->options.optimizer, s->is_new, err);
+    if (status || s->options.ema <= 0) return status;
+    status = sv_alloc_zero(&s->ema, bytes, "averaged weights", err);
+    if (!status) status = sv_alloc_zero(&s->spare, bytes, "averaged weights", err);
+    if (!status) memcpy(s->ema, s->model->parameters->values, bytes);
+    return status;
+}
+
+/* ---- the run's folder -------------------------------------------------------------------------------------------- */
+
+static sv_status keep_text(char **out, sv_text *text, sv_error *err)
+{
+    sv_status status = sv_text_check(text, err);
+    if (!status) status = sv_text_copy(out, text->data, err);
+    sv_text_clear(text);
+    return status;
+}
+
+static sv_status make_texts(sv_session *s, sv_error *err)
+{
+    const sv_classes *classes = sv_source_classes(s->train_source);
+    sv_text text = { 0 };
+    sv_model_print(s->model, &text);
+    sv_status status = keep_text(&s->model_text, &text, err);
+    for (size_t i = 0; !status && i < classes->count; i++) sv_text_add(&text, "%s\n", classes->names[i]);
+    if (!status) status = keep_text(&s->classes_text, &text, err);
+    if (!status) status = sv_config_print(s->config, &text, err);
+    if (!status) status = keep_text(&s->config_text, &text, err);
+    return status;
+}
+
+static sv_status open_folder(sv_session *s, sv_error *err)
+{
+    char *path = NULL;
+    sv_status status = sv_text_copy(&s->folder, sv_config_text(s->config, "run.dir"), err);
+    if (!status && !s->folder[0])
+        status = sv_fail(err, SV_USAGE, "%s: run.dir is empty; expected the folder of the run", sv_config_where(s->config, "run.dir"));
+    if (!status) status = sv_folder_create(s->folder, err);
+    if (!status) status = sv_path_join(&s->last, s->folder, "last.safetensors", err);
+    if (!status) status = sv_path_join(&s->best, s->folder, "best.safetensors", err);
+    if (!status && !s->request->dry_run) status = sv_run_lock_take(&s->lock, s->folder, err);
+    if (!status) status = sv_path_join(&path, s->folder, "log.txt", err);
+    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, SV_INFO, err);
+    sv_free(path);
+    return status;
+}
+
+static sv_status write_config(const sv_session *s, sv_error *err)
+{
+    char *path = NULL;
+    sv_status status = sv_path_join(&path, s->folder, "config.ini", err);
+    if (!status) status = sv_file_write_atomic(path, s->config_text, strlen(s->config_text), err);
+    sv_free(path);
+    return status;
+}
+
+sv_status sv_session_open(sv_session *s, sv_error *err)
+{
+    s->began = sv_now_seconds();
+    s->state.best = -1;
+    s->options.batch = (size_t)sv_config_int(s->config, "train.batch");
+    sv_threads_set((size_t)sv_config_int(s->config, "run.threads"));
+    sv_status status = sv_train_options_read(&s->options, s->config, false, err);
+    if (!status) status = sv_data_options_read(s->config, &s->data, err);
+    if (!status) status = open_folder(s, err);
+    if (!status) status = open_data(s, err);
+    if (!status) status = make_models(s, err);
+    if (!status) status = sv_session_plan(s, err);
+    if (!status) status = make_optimizer(s, err);
+    if (!status) status = make_tapes(s, err);
+    if (!status) status = make_texts(s, err);
+    if (!status && !s->request->dry_run) status = write_config(s, err);
+    s->epochs = s->options.epochs;
+    return status;
+}
+
+void sv_session_close(sv_session *s)
+{
+    sv_metrics_close(s->metrics);
+    sv_training_clear(&s->training);
+    sv_removal_clear(&s->pruned);
+    sv_removal_clear(&s->dense);
+    sv_optimizer_destroy(s->optimizer);
+    sv_pruning_destroy(s->pruning);
+    sv_pruning_destroy(s->teacher_pruning);
+    sv_model_destroy(s->model);
+    sv_model_destroy(s->teacher);
+    sv_loader_destroy(s->train);
+    sv_loader_destroy(s->val);
+    sv_loader_destroy(s->calibrate);
+    sv_source_close(s->train_source);
+    sv_source_close(s->val_source);
+    sv_latency_table_clear(&s->table);
+    sv_free(s->is_new);
+    sv_free(s->ema);
+    sv_free(s->spare);
+    sv_free(s->targets);
+    sv_free(s->folder);
+    sv_free(s->last);
+    sv_free(s->best);
+    sv_free(s->model_text);
+    sv_free(s->classes_text);
+    sv_free(s->config_text);
+    sv_run_lock_release(s->lock);
+    sv_run_log_close(s->log);
+}

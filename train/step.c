@@ -1,0 +1,129 @@
+/* One optimizer step: batches of pictures through the training tape, gradients added up, the guard against numbers that are not finite, clipping,
+ * AdamW, averaged weights, multipliers. Everything a step does is a function of the run's state: a resumed run makes the same steps. */
+#include "kernels/kernels.h"
+#include "train/session.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct step_sums { double sums[SV_STATE_SUMS]; double share[SV_MOST_STAGES]; size_t batches; bool finite; } step_sums;
+
+static void fill_batch(sv_session *s, const sv_batch *batch)
+{
+    size_t size = s->data.transform.size, numbers = 3 * size * size, classes = sv_tensor_width(s->training.target);
+    sv_mix mix = sv_mix_draw(&s->data.mix, s->options.seed, batch->epoch, batch->index, size, size);
+    if (batch->count % 2) mix = (sv_mix){ .kind = SV_MIX_NONE, .share = 1 };
+    sv_mix_pictures(&mix, batch->pictures, batch->count, 3, size, size);
+    for (size_t b = 0; b < batch->count; b++) memcpy(sv_tape_data(s->training.tape, s->training.picture, b), batch->pictures + b * numbers, numbers * sizeof(sv_real));
+    sv_mix_targets(&mix, s->data.mix.smoothing, batch->labels, batch->count, classes, s->targets);
+    for (size_t b = 0; b < batch->count; b++) memcpy(sv_tape_data(s->training.tape, s->training.target, b), s->targets + b * classes, classes * sizeof(sv_real));
+}
+
+static double value_of(const sv_session *s, const sv_tensor *tensor) { return tensor ? (double)sv_tape_data(s->training.tape, tensor, 0)[0] : 0; }
+
+static void add_sums(const sv_session *s, size_t images, step_sums *sums)
+{
+    sv_stage_report stages[SV_MOST_STAGES];
+    sums->sums[SV_SUM_LOSS] += value_of(s, s->training.loss);
+    sums->sums[SV_SUM_CLS] += value_of(s, s->training.cls);
+    sums->sums[SV_SUM_KL] += value_of(s, s->training.kl);
+    sums->sums[SV_SUM_TOKEN] += value_of(s, s->training.token);
+    sums->sums[SV_SUM_LATENCY] += value_of(s, s->training.latency);
+    sv_training_report(&s->training, images, stages);
+    for (size_t t = 0; t < s->training.stages; t++) {
+        double off = stages[t].share - s->state.keep[t];
+        sums->sums[SV_SUM_RATIO] += off * off;
+        sums->sums[SV_SUM_SHARE + t] += stages[t].share;
+        sums->share[t] += stages[t].share;
+        if (t < 3) sums->sums[SV_SUM_MEAN + t] += stages[t].mean;
+        if (t < 3) sums->sums[SV_SUM_DEVIATION + t] += stages[t].deviation;
+    }
+    sums->batches++;
+    if (!isfinite(value_of(s, s->training.loss))) sums->finite = false;
+}
+
+static sv_status run_batches(sv_session *s, step_sums *sums, bool *ended, sv_error *err)
+{
+    for (size_t i = 0; i < s->options.accumulate; i++) {
+        sv_batch *batch = NULL;
+        sv_status status = sv_loader_next(s->train, &batch, err);
+        if (status) return status;
+        if (!batch || batch->epoch != s->state.epoch) {
+            *ended = true;
+            return SV_OK;
+        }
+        fill_batch(s, batch);
+        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->samples };
+        status = sv_tape_forward(s->training.tape, &step, err);
+        if (status) return status;
+        sv_tape_backward(s->training.tape, 1.0 / (double)s->options.accumulate);
+        add_sums(s, batch->count, sums);
+        s->pictures += batch->count;
+    }
+    return SV_OK;
+}
+
+typedef struct ema_run { sv_session *session; double decay; } ema_run;
+enum { EMA_CHUNK = 65536 };
+
+static void ema_chunk(void *context, size_t item, size_t thread)
+{
+    const ema_run *run = context;
+    size_t at = item * EMA_CHUNK, all = run->session->model->parameters->total, count = all - at < EMA_CHUNK ? all - at : EMA_CHUNK;
+    (void)thread;
+    sv_scale(run->session->ema + at, run->session->ema + at, (sv_real)run->decay, count, false);
+    sv_scale(run->session->ema + at, run->session->model->parameters->values + at, (sv_real)(1 - run->decay), count, true);
+}
+
+static void move_multipliers(sv_session *s, const step_sums *sums)
+{
+    const sv_pruning_options *o = sv_pruning_options_of(s->pruning);
+    for (size_t t = 0; t < s->training.stages && o->ratio_form == SV_RATIO_LAGRANGE; t++) {
+        double mean = sums->share[t] / (double)sums->batches;
+        s->state.multiplier[t] = fmax(0, s->state.multiplier[t] + o->multiplier_rate * (mean - s->state.keep[t]));
+    }
+}
+
+/* Too many bad steps in a row: the last good checkpoint is taken up once; then the run ends, naming what was not finite. */
+static sv_status bad_step(sv_session *s, sv_error *err)
+{
+    const char *what = sv_tape_not_finite(s->training.tape);
+    char name[96];
+    s->state.skipped_steps++;
+    s->state.skipped_in_row++;
+    sv_log(SV_WARNING, "step %llu: loss or gradient is not finite (first: %s); the step is skipped", (unsigned long long)s->state.step, what ? what : "the gradient");
+    if (s->state.skipped_in_row <= s->options.max_bad_steps) return SV_OK;
+    snprintf(name, sizeof name, "%s", what ? what : "the gradient");
+    return sv_fail(err, SV_NOT_FINITE, "%llu steps in a row had a loss or gradient that is not finite; the first tensor that is not finite is '%s'. Lower train.lr, set train.clip, or look at the data",
+                   (unsigned long long)s->state.skipped_in_row, name);
+}
+
+sv_status sv_session_step(sv_session *s, bool *ended, sv_error *err)
+{
+    step_sums sums = { .finite = true };
+    double rates[SV_GROUP_COUNT], scale = 1, begin = sv_now_seconds(), waited = sv_loader_stats_now(s->train).waited_seconds;
+    *ended = s->state.batch / s->options.accumulate >= s->steps_per_epoch;
+    if (*ended) return SV_OK;
+    sv_parameters_zero_gradients(s->model->parameters);
+    sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier);
+    sv_status status = run_batches(s, &sums, ended, err);
+    if (status || *ended) return status;
+    double norm = sv_optimizer_gradient_norm(s->optimizer);
+    s->waited += sv_loader_stats_now(s->train).waited_seconds - waited;
+    s->state.batch += s->options.accumulate;
+    if (!sums.finite || !isfinite(norm)) return bad_step(s, err);
+    s->state.skipped_in_row = 0;
+    if (s->options.clip > 0 && norm > s->options.clip) scale = s->options.clip / norm;
+    size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
+    sv_schedule_rates(&s->options.schedule, epoch, (double)(s->state.batch - s->options.accumulate) / (double)(s->steps_per_epoch * s->options.accumulate), rates);
+    sv_optimizer_step(s->optimizer, rates, scale);
+    if (s->ema) sv_for_items((s->model->parameters->total + EMA_CHUNK - 1) / EMA_CHUNK, ema_chunk, &(ema_run){ s, s->options.ema });
+    move_multipliers(s, &sums);
+    sums.sums[SV_SUM_NORM] = norm * (double)sums.batches;
+    for (size_t i = 0; i < SV_STATE_SUMS; i++) s->state.sums[i] += sums.sums[i] / (double)sums.batches;
+    s->state.sum_count++;
+    s->state.step++;
+    s->worked += sv_now_seconds() - begin;
+    return SV_OK;
+}
