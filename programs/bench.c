@@ -59,26 +59,49 @@ static double peak_now(size_t threads)
     return sum;
 }
 
+/* One thread's share of a case, done `calls` times. */
+typedef void part_of_thread(void *context, size_t thread);
+typedef struct loop {
+    part_of_thread *part;
+    void *context;
+    size_t calls;
+} loop;
+static void loop_of_thread(void *context, size_t item, size_t thread)
+{
+    (void)thread;
+    const loop *l = context;
+    for (size_t c = 0; c < l->calls; c++) l->part(l->context, item);
+}
+static double time_of(const settings *s, loop l)
+{
+    const double begin = sv_now_seconds();
+    sv_for_items(s->threads, loop_of_thread, &l);
+    return (sv_now_seconds() - begin) / (double)l.calls;
+}
+
 enum { BATCHES = 25 };
 
-/* Calls work until `seconds` are spent, in BATCHES batches; with flops, the peak is taken before each of them. */
-static timing measure(void (*work)(void *context), void *context, const settings *s, double flops, double *share)
+/* Calls the part on every thread until `seconds` are spent, in BATCHES batches. With flops, the peak is taken before each batch;
+ * the share is the median over those in which neither was disturbed by others on the machine (a third slower than the best). */
+static timing measure(part_of_thread *part, void *context, const settings *s, double flops, double *share)
 {
-    double times[BATCHES], shares[BATCHES], begin = sv_now_seconds();
-    work(context);
-    work(context);
-    const double once = (sv_now_seconds() - begin) / 2, wanted = s->seconds / BATCHES / (once > 1e-9 ? once : 1e-9);
-    const size_t calls = wanted < 1 ? 1 : (size_t)wanted;
+    double times[BATCHES], peaks_of[BATCHES], shares[BATCHES], best = 0;
+    const double once = time_of(s, (loop){ part, context, 3 }), wanted = s->seconds / BATCHES / (once > 1e-9 ? once : 1e-9);
+    const loop batch = { part, context, wanted < 1 ? 1 : (size_t)wanted };
     for (size_t b = 0; b < BATCHES; b++) {
-        const double peak = flops > 0 ? peak_now(s->threads) : 0;
-        begin = sv_now_seconds();
-        for (size_t c = 0; c < calls; c++) work(context);
-        times[b] = (sv_now_seconds() - begin) / (double)calls;
-        shares[b] = peak > 0 ? flops / times[b] * 1e-9 / peak : 0;
+        peaks_of[b] = flops > 0 ? peak_now(s->threads) : 0;
+        times[b] = time_of(s, batch);
+        best = peaks_of[b] > best ? peaks_of[b] : best;
     }
-    *share = median_of(shares, BATCHES);
-    const double median = median_of(times, BATCHES);
-    return (timing){ median, times[0] };
+    double sorted[BATCHES];
+    memcpy(sorted, times, sizeof sorted);
+    const timing result = { median_of(sorted, BATCHES), sorted[0] };
+    size_t fair = 0;
+    for (size_t b = 0; b < BATCHES; b++)
+        if (best > 0 && times[b] < result.least * 4 / 3 && peaks_of[b] > best * 3 / 4)
+            shares[fair++] = flops / times[b] * 1e-9 / peaks_of[b];
+    *share = fair ? median_of(shares, fair) : 0;
+    return result;
 }
 
 static double peak_mib(void)
@@ -184,9 +207,8 @@ typedef struct job {
     sv_epilogue epilogue;
 } job;
 
-static void rows_of_thread(void *context, size_t item, size_t thread)
+static void rows_of_thread(void *context, size_t item)
 {
-    (void)thread;
     const job *j = context;
     const size_t begin = j->shape.m * item / j->s->threads, end = j->shape.m * (item + 1) / j->s->threads;
     const sv_product p = { .m = end - begin,
@@ -206,16 +228,12 @@ static void rows_of_thread(void *context, size_t item, size_t thread)
     sv_product_rows(&p);
 }
 
-static void outer_of_thread(void *context, size_t item, size_t thread)
+static void outer_of_thread(void *context, size_t item)
 {
-    (void)thread;
     const job *j = context; /* each thread an image of its own, as in training */
     sv_product_outer(j->room->sums[item], j->shape.k, j->room->y + item * j->shape.m * j->shape.n, j->shape.n,
                      j->room->x + item * j->shape.m * j->shape.k, j->shape.k, j->shape.m, j->shape.n, j->shape.k, true);
 }
-
-static void all_rows(void *context) { sv_for_items(((job *)context)->s->threads, rows_of_thread, context); }
-static void all_outer(void *context) { sv_for_items(((job *)context)->s->threads, outer_of_thread, context); }
 
 static const struct {
     size_t k, n;
@@ -230,7 +248,7 @@ static void gemm_rows(const settings *s, room *r)
             job j = { s, r, { counts[c], layers[l].n, layers[l].k }, SV_STORE };
             row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
             snprintf(result.name, sizeof result.name, "product %zux%zu rows %zu", layers[l].k, layers[l].n, counts[c]);
-            result.time = measure(all_rows, &j, s, result.flops, &result.share);
+            result.time = measure(rows_of_thread, &j, s, result.flops, &result.share);
             report(s, &result);
         }
     }
@@ -248,7 +266,7 @@ static void gemm_epilogues(const settings *s, room *r)
         job j = { s, r, { 197, rows[i].n, rows[i].k }, rows[i].epilogue };
         row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
         snprintf(result.name, sizeof result.name, "product %zux%zu rows 197 + %s", rows[i].k, rows[i].n, rows[i].name);
-        result.time = measure(all_rows, &j, s, result.flops, &result.share);
+        result.time = measure(rows_of_thread, &j, s, result.flops, &result.share);
         report(s, &result);
     }
 }
@@ -264,7 +282,7 @@ static sv_status run_gemm(const settings *s, sv_error *err)
         job j = { s, &r, { 197, layers[l].n, layers[l].k }, SV_STORE };
         row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k * s->threads) };
         snprintf(result.name, sizeof result.name, "weight gradient %zux%zu rows 197", layers[l].k, layers[l].n);
-        result.time = measure(all_outer, &j, s, result.flops, &result.share);
+        result.time = measure(outer_of_thread, &j, s, result.flops, &result.share);
         report(s, &result);
     }
     room_clear(&r);
@@ -377,13 +395,11 @@ typedef struct chore {
     room *room;
     size_t tokens;
 } chore;
-static void chore_of_thread(void *context, size_t item, size_t thread)
+static void chore_of_thread(void *context, size_t item)
 {
-    (void)thread;
     const chore *c = context;
     c->task->run(c->room, item, c->tokens);
 }
-static void all_chores(void *context) { sv_for_items(((chore *)context)->s->threads, chore_of_thread, context); }
 
 static sv_status run_kernels(const settings *s, sv_error *err)
 {
@@ -402,8 +418,9 @@ static sv_status run_kernels(const settings *s, sv_error *err)
                                                              : tasks[i].run == do_pack ? 4 * DIM * DIM
                                                                                        : counts[c] * counts[c]);
             snprintf(result.name, sizeof result.name, "%s, %zu tokens", tasks[i].name, counts[c]);
-            if (tasks[i].flops) all_chores(&(chore){ s, &tasks[0], &r, counts[c] }); /* backward reads what forward left */
-            result.time = measure(all_chores, &work, s, result.flops, &result.share);
+            if (tasks[i].flops)
+                time_of(s, (loop){ chore_of_thread, &(chore){ s, &tasks[0], &r, counts[c] }, 1 }); /* backward reads what forward left */
+            result.time = measure(chore_of_thread, &work, s, result.flops, &result.share);
             report(s, &result);
         }
     room_clear(&r);
