@@ -26,9 +26,9 @@ typedef struct sv_train_result {
     char checkpoint[512];
 } sv_train_result;
 
-/* All rows a training config may hold: run, model, data, pruning, latency, train, eval. */
-extern const sv_config_group *const sv_train_groups;
-extern const size_t sv_train_group_count;
+/* The groups of keys a config may hold: run, model, data, pruning, latency, train. Writes them into groups[SV_TRAIN_GROUPS_MOST], returns how many. */
+enum { SV_TRAIN_GROUPS_MOST = 8 };
+size_t sv_train_config_groups(sv_config_group *groups);
 
 /* Runs to the end. SV_INTERRUPTED: saved, resume to go on. SV_BUDGET: finished, but the measured time is above the budget (result is filled).
  * The config is borrowed. */

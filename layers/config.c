@@ -1,0 +1,33 @@
+/* The [model] keys and the model they declare. */
+#include "layers/layers.h"
+
+static const sv_config_row rows[] = {
+    { "model.arch", SV_CONFIG_TEXT, "deit_t", 0, 0, NULL, "backbone: deit_t, deit_s, deit_b, ..._distilled, vit_t, vit_s, vit_b, vit_nano" },
+    { "model.weights", SV_CONFIG_TEXT, "", 0, 0, NULL, "pretrained weights: .pth or .safetensors under timm or Hugging Face names, or a checkpoint of ours; empty: from scratch" },
+    { "model.classes", SV_CONFIG_INT, "0", 0, 10000000, NULL, "answers of the head; 0: as many as the data has" },
+    { "model.patch", SV_CONFIG_INT, "0", 0, 1024, NULL, "pixels a side of a patch; 0: the backbone's" },
+    { "model.width", SV_CONFIG_INT, "0", 0, 65536, NULL, "embedding width; 0: the backbone's" },
+    { "model.depth", SV_CONFIG_INT, "0", 0, 1024, NULL, "blocks; 0: the backbone's" },
+    { "model.heads", SV_CONFIG_INT, "0", 0, 1024, NULL, "attention heads; 0: the backbone's" },
+    { "model.mlp_ratio", SV_CONFIG_REAL, "0", 0, 64, NULL, "hidden width of the MLP / width; 0: the backbone's" },
+    { "model.norm_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "epsilon of the layer norms; 0: the backbone's (1e-6; Hugging Face configs say 1e-12)" },
+    { "model.drop_path", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "stochastic depth of the last block, rising linearly from the first" },
+    { "model.dropout", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "dropout behind embedding, projection and MLP" },
+    { "model.pos_resize", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bicubic_aa|bilinear", "how positions of another grid are resized; timm: bicubic_aa, DeiT: bicubic" },
+};
+const sv_config_group sv_model_config = SV_CONFIG_GROUP(rows);
+
+sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t image, size_t classes, sv_error *err)
+{
+    sv_model_options options = {
+        .image = image, .classes = classes, .patch = (size_t)sv_config_int(config, "model.patch"), .width = (size_t)sv_config_int(config, "model.width"),
+        .depth = (size_t)sv_config_int(config, "model.depth"), .heads = (size_t)sv_config_int(config, "model.heads"), .mlp_ratio = sv_config_real(config, "model.mlp_ratio"),
+        .norm_eps = sv_config_real(config, "model.norm_eps"), .drop_path = sv_config_real(config, "model.drop_path"), .dropout = sv_config_real(config, "model.dropout") };
+    sv_status status = sv_model_create(out, sv_config_text(config, "model.arch"), &options, err);
+    return status ? sv_fail_within(err, "%s", sv_config_where(config, "model.arch")) : SV_OK;
+}
+
+sv_load_options sv_load_options_from_config(const sv_config *config)
+{
+    return (sv_load_options){ .resize = (sv_position_resize)sv_config_choice(config, "model.pos_resize") };
+}
