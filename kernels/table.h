@@ -7,7 +7,7 @@
 
 #include "kernels/kernels.h"
 
-#define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions.md) */
+#define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions-kernels.md) */
 #define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
 typedef struct sv_kernel_table {
