@@ -16,8 +16,10 @@ static sv_status heads_shape(sv_node *node, sv_error *err)
     sv_status status = sv_want_image(qkv, "qkv", SV_REAL, err);
     if (status) return status;
     if (heads < 1 || qkv->width % (3 * (size_t)heads))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads, qkv->width);
-    if (!(node->attributes.r[0] > 0)) return sv_fail(err, SV_USAGE, "the clamp of exponents must be above 0, but is %g", node->attributes.r[0]);
+        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
+                       qkv->width);
+    if (!(node->attributes.r[0] > 0))
+        return sv_fail(err, SV_USAGE, "the clamp of exponents must be above 0, but is %g", node->attributes.r[0]);
     if (policy) status = sv_want_width(policy, "policy", SV_REAL, 1, err);
     if (!status && policy) status = sv_want_rows(policy, "policy", qkv, "qkv", err);
     if (!status) node->out[0]->width = qkv->width / 3;
@@ -38,9 +40,17 @@ static sv_attention attention_of(const sv_call *call)
 {
     const sv_span *qkv = &call->in[0], *y = &call->out[0];
     const size_t heads = (size_t)call->attributes->i[0];
-    return (sv_attention){ .rows = qkv->rows, .live = qkv->live, .heads = heads, .width = y->width / heads, .qkv = qkv->data,
-                           .qkv_stride = qkv->width, .out = y->data, .out_stride = y->width, .log_sum = call->saved,
-                           .top = call->saved ? call->saved + heads * qkv->rows : NULL, .scratch = call->scratch };
+    return (sv_attention){ .rows = qkv->rows,
+                           .live = qkv->live,
+                           .heads = heads,
+                           .width = y->width / heads,
+                           .qkv = qkv->data,
+                           .qkv_stride = qkv->width,
+                           .out = y->data,
+                           .out_stride = y->width,
+                           .log_sum = call->saved,
+                           .top = call->saved ? call->saved + heads * qkv->rows : NULL,
+                           .scratch = call->scratch };
 }
 
 static void attention_forward(const sv_call *call)
@@ -62,7 +72,8 @@ static void attention_backward(const sv_call *call)
     const bool in_place = qkv->gradient && !qkv->accumulate;
     sv_real *d_qkv = in_place ? qkv->gradient : d_policy + qkv->rows;
     memset(d_policy, 0, qkv->rows * sizeof *d_policy);
-    sv_attention_backward(&attention, y->gradient, y->width, d_qkv, qkv->width, policy->gradient ? d_policy : NULL, (sv_real)call->attributes->r[0], NULL);
+    sv_attention_backward(&attention, y->gradient, y->width, d_qkv, qkv->width, policy->gradient ? d_policy : NULL,
+                          (sv_real)call->attributes->r[0], NULL);
     if (!in_place && qkv->gradient) sv_scale(qkv->gradient, d_qkv, 1, qkv->live * qkv->width, true);
     if (policy->gradient) sv_scale(policy->gradient, d_policy, 1, policy->live, policy->accumulate);
 }
@@ -85,21 +96,38 @@ static uint64_t attention_macs(const sv_call *call)
 }
 
 static const sv_sample attention_samples[] = {
-    { .name = "one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 12) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "one number a head", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 9) }, .attributes = { .i = { 3 }, .r = { 80 } } },
-    { .name = "odd widths", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 7, 42) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "more rows than a panel", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 35, 24) }, .attributes = { .i = { 1 }, .r = { 80 } } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 24) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "all scores equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 6, 12) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "constant policy of ones", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 12), SV_CONSTANT_OF(SV_FILL_ONE, 6, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 12) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "one number a head", .images = 1, .in = { IMAGE(NORMAL, 5, 9) }, .attributes = { .i = { 3 }, .r = { 80 } } },
+    { .name = "odd widths", .images = 3, .in = { IMAGE(NORMAL, 7, 42) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "more rows than a panel", .images = 1, .in = { IMAGE(NORMAL, 35, 24) }, .attributes = { .i = { 1 }, .r = { 80 } } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 24) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "all scores equal", .images = 1, .in = { IMAGE(ZERO, 6, 12) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "constant policy of ones",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 6, 12), CONSTANT(ONE, 6, 1) },
+      .attributes = { .i = { 2 }, .r = { 80 } } },
 };
 
 const sv_op sv_op_attention = {
-    .name = "attention", .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = softmax over live keys and the row itself of q.k / sqrt(d), times v, by head",
-    .source = "Vaswani et al. 2017, eq. 1; policy as in Rao et al. 2021 (DynamicViT), eps 0", .equals = "policy_attention with eps 0",
-    .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS, .shape = attention_shape,
-    .forward = attention_forward, .backward = attention_backward, .backward_inputs = 1, .backward_outputs = 1, .backward_dead = 1,
-    .saved = attention_saved, .scratch = attention_scratch, .macs = attention_macs, SV_SAMPLES_OF(attention_samples),
+    .name = "attention",
+    .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = softmax over live keys and the row itself of q.k / sqrt(d), times v, by head",
+    .source = "Vaswani et al. 2017, eq. 1; policy as in Rao et al. 2021 (DynamicViT), eps 0",
+    .equals = "policy_attention with eps 0",
+    .inputs_least = 1,
+    .inputs_most = 2,
+    .outputs = 1,
+    .optional = 1 << 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = attention_shape,
+    .forward = attention_forward,
+    .backward = attention_backward,
+    .backward_inputs = 1,
+    .backward_outputs = 1,
+    .backward_dead = 1,
+    .saved = attention_saved,
+    .scratch = attention_scratch,
+    .macs = attention_macs,
+    SV_SAMPLES_OF(attention_samples),
 };
 
 sv_tensor *sv_tape_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double clamp)
@@ -114,7 +142,12 @@ sv_tensor *sv_tape_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, s
  *   de_ij = (s_ij - D_i) / Z_i;  da_ij = de_ij e_ij (0 where the exponent was cut);  dpolicy_j += de_ij x_ij for i != j;
  *   dq_i = sum_j da_ij k_j / sqrt(d);  dk_j = sum_i da_ij q_i / sqrt(d);  dv_j = sum_i p_ij g_i.
  * The top is subtracted from every exponent: with eps 0 that cancels, with eps above 0 da of the top's key loses sum_j da_ij. */
-typedef struct plain_head { const sv_real *q, *k, *v, *policy; size_t rows, stride, width; sv_real scale, eps, clamp; bool top_all; } plain_head;
+typedef struct plain_head {
+    const sv_real *q, *k, *v, *policy;
+    size_t rows, stride, width;
+    sv_real scale, eps, clamp;
+    bool top_all;
+} plain_head;
 
 static plain_head head_of(const sv_call *call, size_t h)
 {
@@ -122,15 +155,26 @@ static plain_head head_of(const sv_call *call, size_t h)
     const sv_attributes *attributes = call->attributes;
     const size_t part = qkv->width / 3, width = part / (size_t)attributes->i[0];
     const sv_real *q = qkv->data + h * width;
-    return (plain_head){ .q = q, .k = q + part, .v = q + 2 * part, .policy = call->in[1].present ? call->in[1].data : NULL, .rows = qkv->rows,
-                         .stride = qkv->width, .width = width, .scale = (sv_real)(1 / sqrt((double)width)), .eps = (sv_real)attributes->r[1],
-                         .clamp = (sv_real)attributes->r[0], .top_all = attributes->i[1] };
+    return (plain_head){ .q = q,
+                         .k = q + part,
+                         .v = q + 2 * part,
+                         .policy = call->in[1].present ? call->in[1].data : NULL,
+                         .rows = qkv->rows,
+                         .stride = qkv->width,
+                         .width = width,
+                         .scale = (sv_real)(1 / sqrt((double)width)),
+                         .eps = (sv_real)attributes->r[1],
+                         .clamp = (sv_real)attributes->r[0],
+                         .top_all = attributes->i[1] };
 }
 
 static sv_real seen(const plain_head *head, size_t i, size_t j) { return i == j || !head->policy ? 1 : head->policy[j]; }
 
 /* One query: exponents (as numbers x), weights p, what they are divided by, and the key of the top. */
-typedef struct plain_row { sv_real *exponent, *x, *p, total; size_t top; } plain_row;
+typedef struct plain_row {
+    sv_real *exponent, *x, *p, total;
+    size_t top;
+} plain_row;
 
 static void row_of(const plain_head *head, size_t i, plain_row *row)
 {
@@ -194,7 +238,8 @@ static void row_back(const sv_call *call, const plain_head *head, size_t h, size
     row_of(head, i, row);
     scores_back(head, i, g, row);
     for (size_t j = 0; j < head->rows; j++) {
-        if (dq && i < qkv->live) sv_scale(dq + i * head->stride, head->k + j * head->stride, head->scale * row->exponent[j], head->width, true);
+        if (dq && i < qkv->live)
+            sv_scale(dq + i * head->stride, head->k + j * head->stride, head->scale * row->exponent[j], head->width, true);
         if (dq && j < qkv->live) {
             sv_scale(dq + part + j * head->stride, head->q + i * head->stride, head->scale * row->exponent[j], head->width, true);
             sv_scale(dq + 2 * part + j * head->stride, g, row->p[j], head->width, true);
@@ -215,26 +260,53 @@ static void policy_attention_backward(const sv_call *call)
 }
 
 static size_t policy_attention_scratch(const sv_node *node) { return 3 * (size_t)node->in[0]->rows.most * sizeof(sv_real); }
-static uint64_t policy_attention_macs(const sv_call *call) { return 2 * (uint64_t)call->in[0].rows * call->in[0].rows * call->out[0].width; }
+static uint64_t policy_attention_macs(const sv_call *call)
+{
+    return 2 * (uint64_t)call->in[0].rows * call->in[0].rows * call->out[0].width;
+}
 
 /* Differences in a policy of 0 need scores of dropped keys that are not far above the kept ones: hence numbers in (0, 1). */
 static const sv_sample policy_attention_samples[] = {
-    { .name = "one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 6), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "soft policy", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 18), SV_IMAGE_OF(SV_FILL_UNIT, 5, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "kept and dropped", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 7, 18), SV_IMAGE_OF(SV_FILL_BINARY, 7, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "kept and dropped, top over all", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 7, 18), SV_IMAGE_OF(SV_FILL_BINARY, 7, 1) }, .attributes = { .i = { 2, 1 }, .r = { 80, 1e-3 } } },
-    { .name = "everything dropped", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 4, 12), SV_IMAGE_OF(SV_FILL_ZERO, 4, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "large eps, soft policy", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 9), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes = { .i = { 3 }, .r = { 80, 0.1 } } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 24), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
-    { .name = "no policy", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 9) }, .attributes = { .i = { 3 }, .r = { 80, 1e-6 } } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 6), IMAGE(UNIT, 1, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "soft policy", .images = 3, .in = { IMAGE(NORMAL, 5, 18), IMAGE(UNIT, 5, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "kept and dropped",
+      .images = 3,
+      .in = { IMAGE(UNIT, 7, 18), IMAGE(BINARY, 7, 1) },
+      .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "kept and dropped, top over all",
+      .images = 2,
+      .in = { IMAGE(UNIT, 7, 18), IMAGE(BINARY, 7, 1) },
+      .attributes = { .i = { 2, 1 }, .r = { 80, 1e-3 } } },
+    { .name = "everything dropped",
+      .images = 1,
+      .in = { IMAGE(UNIT, 4, 12), IMAGE(ZERO, 4, 1) },
+      .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "large eps, soft policy",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 9), IMAGE(UNIT, 4, 1) },
+      .attributes = { .i = { 3 }, .r = { 80, 0.1 } } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 24), IMAGE(UNIT, 4, 1) }, .attributes = { .i = { 2 }, .r = { 80 } } },
+    { .name = "no policy", .images = 2, .in = { IMAGE(NORMAL, 4, 9) }, .attributes = { .i = { 3 }, .r = { 80, 1e-6 } } },
 };
 
 const sv_op sv_op_policy_attention = {
     .name = "policy_attention",
-    .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = sum_j (e_ij + eps/R) / (sum_j e_ij + eps) v_j, e_ij = exp(q_i.k_j / sqrt(d) - top_i) (i = j ? 1 : policy_j)",
-    .source = "Rao et al. 2021 (DynamicViT), attention masking; SPViT code", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1,
-    .locality = SV_IMAGE_ROWS, .shape = heads_shape, .forward = policy_attention_forward, .backward = policy_attention_backward, .backward_inputs = 3,
-    .backward_dead = 3, .scratch = policy_attention_scratch, .macs = policy_attention_macs, SV_SAMPLES_OF(policy_attention_samples),
+    .formula = "qkv [R,3D], policy [R,1] or none -> y [R,D] = sum_j (e_ij + eps/R) / (sum_j e_ij + eps) v_j, e_ij = exp(q_i.k_j / sqrt(d) "
+               "- top_i) (i = j ? 1 : policy_j)",
+    .source = "Rao et al. 2021 (DynamicViT), attention masking; SPViT code",
+    .inputs_least = 1,
+    .inputs_most = 2,
+    .outputs = 1,
+    .optional = 1 << 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = heads_shape,
+    .forward = policy_attention_forward,
+    .backward = policy_attention_backward,
+    .backward_inputs = 3,
+    .backward_dead = 3,
+    .scratch = policy_attention_scratch,
+    .macs = policy_attention_macs,
+    SV_SAMPLES_OF(policy_attention_samples),
 };
 
 sv_tensor *sv_tape_policy_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double eps, bool top_all, double clamp)

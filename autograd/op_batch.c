@@ -12,7 +12,10 @@ static sv_status want_row(const sv_tensor *tensor, const char *what, size_t widt
 
 static const sv_real *image_row(const sv_span *span, size_t image) { return span->data + image * span->image_stride; }
 
-static void give_image(const sv_span *span, size_t image, size_t i, double value) { sv_give(span, image * span->image_stride + i, (sv_real)value); }
+static void give_image(const sv_span *span, size_t image, size_t i, double value)
+{
+    sv_give(span, image * span->image_stride + i, (sv_real)value);
+}
 
 /* ---- batch_mean --------------------------------------------------------------------------------------------------- */
 
@@ -36,21 +39,30 @@ static void batch_mean_forward(const sv_call *call)
 static void batch_mean_backward(const sv_call *call)
 {
     for (size_t b = 0; b < call->images; b++)
-        for (size_t i = 0; i < call->in[0].width; i++) give_image(&call->in[0], b, i, (double)call->out[0].gradient[i] / (double)call->images);
+        for (size_t i = 0; i < call->in[0].width; i++)
+            give_image(&call->in[0], b, i, (double)call->out[0].gradient[i] / (double)call->images);
 }
 
 static const sv_sample batch_mean_samples[] = {
-    { .name = "one image", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "two numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2) } },
-    { .name = "five images", .images = 5, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 17) } },
-    { .name = "large numbers", .images = 7, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 3) } },
-    { .name = "zeros", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 3) } },
+    { .name = "one image", .images = 1, .in = { IMAGE(NORMAL, 1, 1) } },
+    { .name = "two numbers", .images = 2, .in = { IMAGE(NORMAL, 1, 2) } },
+    { .name = "five images", .images = 5, .in = { IMAGE(NORMAL, 1, 1) } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 1, 17) } },
+    { .name = "large numbers", .images = 7, .in = { IMAGE(LARGE, 1, 3) } },
+    { .name = "zeros", .images = 2, .in = { IMAGE(ZERO, 1, 3) } },
 };
 
 const sv_op sv_op_batch_mean = {
-    .name = "batch_mean", .formula = "x [1,W] of B images -> y [W] = sum_b x_b / B", .source = "torch.mean(x, 0)", .inputs_least = 1, .inputs_most = 1,
-    .outputs = 1, .locality = SV_BATCH_OP, .shape = batch_mean_shape, .forward = batch_mean_forward, .backward = batch_mean_backward,
+    .name = "batch_mean",
+    .formula = "x [1,W] of B images -> y [W] = sum_b x_b / B",
+    .source = "torch.mean(x, 0)",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_BATCH_OP,
+    .shape = batch_mean_shape,
+    .forward = batch_mean_forward,
+    .backward = batch_mean_backward,
     SV_SAMPLES_OF(batch_mean_samples),
 };
 
@@ -66,7 +78,9 @@ static sv_status batch_ratio_shape(sv_node *node, sv_error *err)
     return status;
 }
 
-typedef struct ratio { double above, below; } ratio;
+typedef struct ratio {
+    double above, below;
+} ratio;
 
 static ratio ratio_of(const sv_call *call)
 {
@@ -95,18 +109,27 @@ static void batch_ratio_backward(const sv_call *call)
 }
 
 static const sv_sample batch_ratio_samples[] = {
-    { .name = "one image", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 2) } },
-    { .name = "nothing counted", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 2) } },
-    { .name = "eight images", .images = 8, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 2) } },
-    { .name = "five images", .images = 5, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 2) } },
-    { .name = "large numbers", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 2) } },
-    { .name = "all equal", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_ONE, 1, 2) } },
+    { .name = "one image", .images = 1, .in = { IMAGE(UNIT, 1, 2) } },
+    { .name = "nothing counted", .images = 2, .in = { IMAGE(ZERO, 1, 2) } },
+    { .name = "eight images", .images = 8, .in = { IMAGE(UNIT, 1, 2) } },
+    { .name = "five images", .images = 5, .in = { IMAGE(UNIT, 1, 2) } },
+    { .name = "large numbers", .images = 3, .in = { IMAGE(LARGE, 1, 2) } },
+    { .name = "all equal", .images = 3, .in = { IMAGE(ONE, 1, 2) } },
 };
 
 const sv_op sv_op_batch_ratio = {
-    .name = "batch_ratio", .formula = "x [1,2] of B images -> y [1] = sum_b x_b0 / max(sum_b x_b1, 1)", .source = "SPViT code, token distillation", .inputs_least = 1,
-    .inputs_most = 1, .outputs = 1, .locality = SV_BATCH_OP, .shape = batch_ratio_shape, .forward = batch_ratio_forward,
-    .backward = batch_ratio_backward, .backward_inputs = 1, SV_SAMPLES_OF(batch_ratio_samples),
+    .name = "batch_ratio",
+    .formula = "x [1,2] of B images -> y [1] = sum_b x_b0 / max(sum_b x_b1, 1)",
+    .source = "SPViT code, token distillation",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_BATCH_OP,
+    .shape = batch_ratio_shape,
+    .forward = batch_ratio_forward,
+    .backward = batch_ratio_backward,
+    .backward_inputs = 1,
+    SV_SAMPLES_OF(batch_ratio_samples),
 };
 
 sv_tensor *sv_tape_batch_ratio(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_batch_ratio, &x, 1, NULL, NULL); }
@@ -159,18 +182,28 @@ static void ratio_loss_backward(const sv_call *call)
 }
 
 static const sv_sample ratio_loss_samples[] = {
-    { .name = "one image", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 3) } },
-    { .name = "the batch", .images = 5, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 3) } },
-    { .name = "each image", .images = 5, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 3) }, .attributes.i = { 1 } },
-    { .name = "no weight", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_ZERO, 3) } },
-    { .name = "on target", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_ONE, 1, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 3) } },
-    { .name = "large weights", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 1), SV_BATCH_NUMBERS(SV_FILL_LARGE, 3) }, .attributes.i = { 1 } },
+    { .name = "one image", .images = 1, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 3) } },
+    { .name = "the batch", .images = 5, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 3) } },
+    { .name = "each image", .images = 5, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 3) }, .attributes.i = { 1 } },
+    { .name = "no weight", .images = 2, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ZERO, 3) } },
+    { .name = "on target", .images = 3, .in = { IMAGE(ONE, 1, 1), NUMBERS(ONE, 3) } },
+    { .name = "large weights", .images = 3, .in = { IMAGE(ZERO, 1, 1), NUMBERS(LARGE, 3) }, .attributes.i = { 1 } },
 };
 
 const sv_op sv_op_ratio_loss = {
-    .name = "ratio_loss", .formula = "share [1,1] of B images, goal [3] = target, linear, square -> y [1] = linear (m - target) + square (m - target)^2, m the mean share; or its mean over images",
-    .source = "SPViT code (mean of the batch); Rao et al. 2021 (DynamicViT; of each image)", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_BATCH_OP,
-    .shape = ratio_loss_shape, .forward = ratio_loss_forward, .backward = ratio_loss_backward, .backward_inputs = 3, SV_SAMPLES_OF(ratio_loss_samples),
+    .name = "ratio_loss",
+    .formula = "share [1,1] of B images, goal [3] = target, linear, square -> y [1] = linear (m - target) + square (m - target)^2, m the "
+               "mean share; or its mean over images",
+    .source = "SPViT code (mean of the batch); Rao et al. 2021 (DynamicViT; of each image)",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_BATCH_OP,
+    .shape = ratio_loss_shape,
+    .forward = ratio_loss_forward,
+    .backward = ratio_loss_backward,
+    .backward_inputs = 3,
+    SV_SAMPLES_OF(ratio_loss_samples),
 };
 
 sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, bool per_image)
@@ -183,14 +216,16 @@ sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, 
 
 /* kept_t = patches mean_b share_t (cut to 0..patches), ms = fixed + sum_t curve_t(kept_t), linear between whole numbers of patches;
  * loss = (max(ms - budget, 0) / budget)^2, 0 where the budget is not above 0:
- *   dshare_tb = (dms + dloss 2 max(ms - budget, 0) / budget^2) slope_t patches / B, slope_t of the piece that begins at or below kept_t. */
+ *   dshare_tb = (dms + dloss 2 max(ms - budget, 0) / budget^2) slope_t patches / B,
+ *   slope_t of the piece that begins at or below kept_t. */
 enum { MOST_LATENCY_STAGES = 6 };
 
 static sv_status latency_loss_shape(sv_node *node, sv_error *err)
 {
     const int64_t stages = node->attributes.i[0], patches = node->attributes.i[1];
     sv_status status = SV_OK;
-    if (stages < 1 || stages > MOST_LATENCY_STAGES) return sv_fail(err, SV_USAGE, "1 to %d stages are possible, not %lld", MOST_LATENCY_STAGES, (long long)stages);
+    if (stages < 1 || stages > MOST_LATENCY_STAGES)
+        return sv_fail(err, SV_USAGE, "1 to %d stages are possible, not %lld", MOST_LATENCY_STAGES, (long long)stages);
     if (patches < 1) return sv_fail(err, SV_USAGE, "there must be at least one patch");
     for (int64_t t = 0; !status && t < stages; t++) {
         if (!node->in[t]) return sv_fail(err, SV_USAGE, "the share of stage %lld is missing", (long long)t);
@@ -204,7 +239,9 @@ static sv_status latency_loss_shape(sv_node *node, sv_error *err)
     return status;
 }
 
-typedef struct stage_cost { double ms, slope; } stage_cost; /* slope: ms for each patch more, 0 where the share was cut */
+typedef struct stage_cost {
+    double ms, slope;
+} stage_cost; /* slope: ms for each patch more, 0 where the share was cut */
 
 static stage_cost cost_of(const sv_call *call, size_t stage)
 {
@@ -246,28 +283,46 @@ static void latency_loss_backward(const sv_call *call)
     double d_ms = (double)call->out[1].gradient[0];
     if (excess > 0) d_ms += (double)call->out[0].gradient[0] * 2 * excess / budget;
     for (size_t t = 0; t < stages; t++) {
-        const double each = call->in[t].gradient ? d_ms * cost_of(call, t).slope * (double)call->attributes->i[1] / (double)call->images : 0;
+        const double each =
+            call->in[t].gradient ? d_ms * cost_of(call, t).slope * (double)call->attributes->i[1] / (double)call->images : 0;
         for (size_t b = 0; call->in[t].gradient && b < call->images; b++) give_image(&call->in[t], b, 0, each);
     }
 }
 
 static const sv_sample latency_loss_samples[] = {
-    { .name = "one stage", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 7) }, .attributes.i = { 1, 4 } },
-    { .name = "one patch", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 4) }, .attributes.i = { 1, 1 } },
-    { .name = "three stages", .images = 5, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 20) }, .attributes.i = { 3, 5 } },
-    { .name = "one share constant", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_UNIT, 1, 1), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 10) }, .attributes.i = { 2, 3 } },
-    { .name = "flat curve", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 8) }, .attributes.i = { 1, 5 } },
-    { .name = "no budget", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 1, 1), SV_BATCH_NUMBERS(SV_FILL_ZERO, 8) }, .attributes.i = { 1, 5 } },
-    { .name = "shares above one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 8) }, .attributes.i = { 1, 5 } },
+    { .name = "one stage", .images = 1, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 7) }, .attributes.i = { 1, 4 } },
+    { .name = "one patch", .images = 2, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 4) }, .attributes.i = { 1, 1 } },
+    { .name = "three stages",
+      .images = 5,
+      .in = { IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 20) },
+      .attributes.i = { 3, 5 } },
+    { .name = "one share constant",
+      .images = 2,
+      .in = { CONSTANT(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 10) },
+      .attributes.i = { 2, 3 } },
+    { .name = "flat curve", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ONE, 8) }, .attributes.i = { 1, 5 } },
+    { .name = "no budget", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ZERO, 8) }, .attributes.i = { 1, 5 } },
+    { .name = "shares above one", .images = 1, .in = { IMAGE(LARGE, 1, 1), NUMBERS(UNIT, 8) }, .attributes.i = { 1, 5 } },
 };
 
 const sv_op sv_op_latency_loss = {
-    .name = "latency_loss", .formula = "shares [1,1] of B images by stage, curve [2 + stages (patches+1)] -> loss [1] = (max(ms - budget, 0) / budget)^2, ms [1] = fixed + sum_t curve_t(patches mean_b share_t)",
-    .source = "ours: a latency table read by linear interpolation", .inputs_least = 2, .inputs_most = 1 + MOST_LATENCY_STAGES, .outputs = 2, .locality = SV_BATCH_OP,
-    .shape = latency_loss_shape, .forward = latency_loss_forward, .backward = latency_loss_backward, .backward_inputs = 127, SV_SAMPLES_OF(latency_loss_samples),
+    .name = "latency_loss",
+    .formula = "shares [1,1] of B images by stage, curve [2 + stages (patches+1)] -> loss [1] = (max(ms - budget, 0) / budget)^2, ms [1] = "
+               "fixed + sum_t curve_t(patches mean_b share_t)",
+    .source = "ours: a latency table read by linear interpolation",
+    .inputs_least = 2,
+    .inputs_most = 1 + MOST_LATENCY_STAGES,
+    .outputs = 2,
+    .locality = SV_BATCH_OP,
+    .shape = latency_loss_shape,
+    .forward = latency_loss_forward,
+    .backward = latency_loss_backward,
+    .backward_inputs = 127,
+    SV_SAMPLES_OF(latency_loss_samples),
 };
 
-sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t stages, sv_tensor *curve, size_t patches, sv_tensor **predicted)
+sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t stages, sv_tensor *curve, size_t patches,
+                                sv_tensor **predicted)
 {
     sv_tensor *inputs[1 + MOST_LATENCY_STAGES] = { NULL }, *outputs[2] = { NULL, NULL };
     sv_attributes attributes = { .i = { (int64_t)stages, (int64_t)patches } };
@@ -310,18 +365,36 @@ static void weighted_sum_backward(const sv_call *call)
 }
 
 static const sv_sample weighted_sum_samples[] = {
-    { .name = "one term", .images = 1, .in = { SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1) }, .attributes.r = { 1 } },
-    { .name = "two terms", .images = 2, .in = { SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1) }, .attributes.r = { 1, -2 } },
-    { .name = "no weight", .images = 1, .in = { SV_BATCH_NUMBERS(SV_FILL_LARGE, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1) }, .attributes.r = { 0, 0 } },
-    { .name = "three terms", .images = 3, .in = { SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_LARGE, 1), SV_BATCH_NUMBERS(SV_FILL_ZERO, 1) }, .attributes.r = { 0.5, 2, 1 } },
-    { .name = "six terms", .images = 1, .in = { SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1), SV_BATCH_NUMBERS(SV_FILL_NORMAL, 1) }, .attributes.r = { 1, 2, 3, 4, 5, 6 } },
-    { .name = "eight terms", .images = 1, .in = { SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1) }, .attributes.r = { 1, 2, 3, 4, 5, 6, 7, 8 } },
+    { .name = "one term", .images = 1, .in = { NUMBERS(NORMAL, 1) }, .attributes.r = { 1 } },
+    { .name = "two terms", .images = 2, .in = { NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1) }, .attributes.r = { 1, -2 } },
+    { .name = "no weight", .images = 1, .in = { NUMBERS(LARGE, 1), NUMBERS(NORMAL, 1) }, .attributes.r = { 0, 0 } },
+    { .name = "three terms",
+      .images = 3,
+      .in = { NUMBERS(NORMAL, 1), NUMBERS(LARGE, 1), NUMBERS(ZERO, 1) },
+      .attributes.r = { 0.5, 2, 1 } },
+    { .name = "six terms",
+      .images = 1,
+      .in = { NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1), NUMBERS(NORMAL, 1) },
+      .attributes.r = { 1, 2, 3, 4, 5, 6 } },
+    { .name = "eight terms",
+      .images = 1,
+      .in = { NUMBERS(ONE, 1), NUMBERS(ONE, 1), NUMBERS(ONE, 1), NUMBERS(ONE, 1), NUMBERS(ONE, 1), NUMBERS(ONE, 1), NUMBERS(ONE, 1),
+              NUMBERS(ONE, 1) },
+      .attributes.r = { 1, 2, 3, 4, 5, 6, 7, 8 } },
 };
 
 const sv_op sv_op_weighted_sum = {
-    .name = "weighted_sum", .formula = "terms [1] of the batch -> y [1] = sum_t weight_t term_t", .source = "torch.add, terms of a loss", .inputs_least = 1,
-    .inputs_most = SV_MOST_INPUTS, .outputs = 1, .locality = SV_BATCH_OP, .shape = weighted_sum_shape, .forward = weighted_sum_forward,
-    .backward = weighted_sum_backward, SV_SAMPLES_OF(weighted_sum_samples),
+    .name = "weighted_sum",
+    .formula = "terms [1] of the batch -> y [1] = sum_t weight_t term_t",
+    .source = "torch.add, terms of a loss",
+    .inputs_least = 1,
+    .inputs_most = SV_MOST_INPUTS,
+    .outputs = 1,
+    .locality = SV_BATCH_OP,
+    .shape = weighted_sum_shape,
+    .forward = weighted_sum_forward,
+    .backward = weighted_sum_backward,
+    SV_SAMPLES_OF(weighted_sum_samples),
 };
 
 sv_tensor *sv_tape_weighted_sum(sv_tape *tape, sv_tensor *const *terms, size_t count, const double *weights)

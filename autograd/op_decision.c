@@ -1,11 +1,12 @@
-/* Decisions: which tokens stay (spec SPViT 2.5, 2.6, 7.2), and the order that puts them in front. A row whose origin is below 0 is no patch:
- * its keep is passed on as it is. */
+/* Decisions: which tokens stay (spec SPViT 2.5, 2.6, 7.2), and the order that puts them in front.
+ * A row whose origin is below 0 is no patch: its keep is passed on as it is. */
 #include "autograd/op_shape.h"
 #include "kernels/kernels.h"
 
 #include <math.h>
 
-/* Logistic noise is the difference of the two Gumbel draws of a choice between two. A draw belongs to (seed, epoch, sample, stage, patch). */
+/* Logistic noise is the difference of the two Gumbel draws of a choice between two.
+ * A draw belongs to (seed, epoch, sample, stage, patch). */
 static sv_real drawn_noise(const sv_call *call, uint32_t stage, int32_t patch)
 {
     sv_random random = sv_random_at(call->step->seed, SV_FOR_DECISION, call->step->epoch, call->sample, stage << 18 | (uint32_t)patch);
@@ -23,7 +24,8 @@ static sv_status decision_shape(sv_node *node, int64_t stage, sv_error *err)
     if (!status) status = sv_want_rows(before, "before", a, "a", err);
     if (!status) status = sv_want_rows(origin, "origin", a, "a", err);
     if (status) return status;
-    if (stage < 0 || stage >= MOST_STAGES) return sv_fail(err, SV_USAGE, "the stage must be 0 to %d, but is %lld", MOST_STAGES - 1, (long long)stage);
+    if (stage < 0 || stage >= MOST_STAGES)
+        return sv_fail(err, SV_USAGE, "the stage must be 0 to %d, but is %lld", MOST_STAGES - 1, (long long)stage);
     if (a->rows.most > MOST_PATCHES) return sv_fail(err, SV_USAGE, "at most %d tokens can be decided on", MOST_PATCHES);
     node->out[0]->live = before->live;
     return SV_OK;
@@ -78,24 +80,61 @@ static void decide_backward(const sv_call *call)
 static size_t decide_saved(const sv_node *node) { return node->in[0]->rows.most; }
 
 static const sv_sample decide_samples[] = {
-    { .name = "one patch", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_IMAGE_OF(SV_FILL_ONE, 1, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 1) }, .attributes = { .i = { 0, 1 }, .r = { 1 } } },
-    { .name = "given noise", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 7, 1), SV_IMAGE_OF(SV_FILL_ONE, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 7, 1) }, .attributes = { .i = { 0, 1 }, .r = { 1 } } },
-    { .name = "drawn noise", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 7, 1), SV_IMAGE_OF(SV_FILL_BINARY, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1) }, .attributes = { .i = { 2, 1 }, .r = { 1 } } },
-    { .name = "everything dropped before", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 1), SV_IMAGE_OF(SV_FILL_ZERO, 5, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 5, 1) }, .attributes = { .i = { 1, 1 }, .r = { 1 } } },
-    { .name = "cold", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 1), SV_IMAGE_OF(SV_FILL_ONE, 5, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 5, 1) }, .attributes = { .i = { 63, 1 }, .r = { 0.5 } } },
-    { .name = "sure scores", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 5, 1), SV_IMAGE_OF(SV_FILL_ONE, 5, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 5, 1) }, .attributes = { .i = { 1, 1 }, .r = { 1 } } },
-    { .name = "a package token among them", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 1), SV_IMAGE_OF(SV_FILL_ONE, 5, 1), SV_CONSTANT_OF(SV_FILL_ORIGIN, 5, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 1) }, .attributes = { .i = { 1, 1 }, .r = { 1 } } },
-    { .name = "less noise than patches", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 1), SV_IMAGE_OF(SV_FILL_ONE, 6, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 6, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 1) }, .attributes = { .i = { 0, 1 }, .r = { 2 } } },
+    { .name = "one patch",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 1, 1), IMAGE(ONE, 1, 1), CONSTANT(COUNT_UP, 1, 1), CONSTANT(NORMAL, 1, 1) },
+      .attributes = { .i = { 0, 1 }, .r = { 1 } } },
+    { .name = "given noise",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 7, 1), IMAGE(ONE, 7, 1), CONSTANT(INDEX, 7, 1), CONSTANT(NORMAL, 7, 1) },
+      .attributes = { .i = { 0, 1 }, .r = { 1 } } },
+    { .name = "drawn noise",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 7, 1), IMAGE(BINARY, 7, 1), CONSTANT(INDEX, 7, 1) },
+      .attributes = { .i = { 2, 1 }, .r = { 1 } } },
+    { .name = "everything dropped before",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 5, 1), IMAGE(ZERO, 5, 1), CONSTANT(COUNT_UP, 5, 1) },
+      .attributes = { .i = { 1, 1 }, .r = { 1 } } },
+    { .name = "cold",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 5, 1), IMAGE(ONE, 5, 1), CONSTANT(COUNT_UP, 5, 1) },
+      .attributes = { .i = { 63, 1 }, .r = { 0.5 } } },
+    { .name = "sure scores",
+      .images = 2,
+      .in = { IMAGE(LARGE, 5, 1), IMAGE(ONE, 5, 1), CONSTANT(COUNT_UP, 5, 1) },
+      .attributes = { .i = { 1, 1 }, .r = { 1 } } },
+    { .name = "a package token among them",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 1), IMAGE(ONE, 5, 1), CONSTANT(ORIGIN, 5, 1), CONSTANT(NORMAL, 4, 1) },
+      .attributes = { .i = { 1, 1 }, .r = { 1 } } },
+    { .name = "less noise than patches",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 6, 1), IMAGE(ONE, 6, 1), CONSTANT(COUNT_UP, 6, 1), CONSTANT(NORMAL, 3, 1) },
+      .attributes = { .i = { 0, 1 }, .r = { 2 } } },
 };
 
 const sv_op sv_op_decide = {
-    .name = "decide", .formula = "a, before [R,1], origin index [R,1], noise [N0,1] or none -> keep [R,1] = before [sigmoid((a + noise) / tau) >= 1/2]; backward as without the step",
-    .source = "Jang et al. 2017 (Gumbel-softmax, straight-through); SPViT code", .inputs_least = 3, .inputs_most = 4, .outputs = 1,
-    .optional = 1 << 3, .locality = SV_IMAGE_ROWS, .shape = decide_shape, .forward = decide_forward, .backward = decide_backward,
-    .backward_inputs = 1 << 1, .backward_dead = 1 << 1, .saved = decide_saved, SV_SAMPLES_OF(decide_samples),
+    .name = "decide",
+    .formula = "a, before [R,1], origin index [R,1], noise [N0,1] or none -> keep [R,1] = before [sigmoid((a + noise) / tau) >= 1/2]; "
+               "backward as without the step",
+    .source = "Jang et al. 2017 (Gumbel-softmax, straight-through); SPViT code",
+    .inputs_least = 3,
+    .inputs_most = 4,
+    .outputs = 1,
+    .optional = 1 << 3,
+    .locality = SV_IMAGE_ROWS,
+    .shape = decide_shape,
+    .forward = decide_forward,
+    .backward = decide_backward,
+    .backward_inputs = 1 << 1,
+    .backward_dead = 1 << 1,
+    .saved = decide_saved,
+    SV_SAMPLES_OF(decide_samples),
 };
 
-sv_tensor *sv_tape_decide(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *noise, double tau, size_t stage, bool soft)
+sv_tensor *sv_tape_decide(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *noise, double tau, size_t stage,
+                          bool soft)
 {
     sv_attributes attributes = { .i = { (int64_t)stage, soft }, .r = { tau } };
     return sv_tape_record(tape, &sv_op_decide, (sv_tensor *[]){ a, before, origin, noise }, 4, &attributes, NULL);
@@ -103,8 +142,8 @@ sv_tensor *sv_tape_decide(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_ten
 
 /* ---- choose ------------------------------------------------------------------------------------------------------- */
 
-/* Among the patches that are still there (before above 1/2). A patch's rank is the number of better ones: larger a, or equal a and a lower
- * row; a score that is not a number ranks behind all others. */
+/* Among the patches that are still there (before above 1/2). A patch's rank is the number of better ones:
+ * larger a, or equal a and a lower row; a score that is not a number ranks behind all others. */
 static sv_status choose_shape(sv_node *node, sv_error *err)
 {
     const int64_t rule = node->attributes.i[0], stage = node->attributes.i[1];
@@ -112,7 +151,8 @@ static sv_status choose_shape(sv_node *node, sv_error *err)
     if (!status) status = sv_want_batch(node->in[3], "value", 0, err);
     if (status) return status;
     if (rule < SV_BY_THRESHOLD || rule > SV_BY_NOISE) return sv_fail(err, SV_USAGE, "there is no rule %lld", (long long)rule);
-    if (node->in[3]->width <= (size_t)stage) return sv_fail(err, SV_USAGE, "value holds %zu stages, so none %lld", node->in[3]->width, (long long)stage);
+    if (node->in[3]->width <= (size_t)stage)
+        return sv_fail(err, SV_USAGE, "value holds %zu stages, so none %lld", node->in[3]->width, (long long)stage);
     if (node->attributes.i[2] < 0) return sv_fail(err, SV_USAGE, "the least number of patches kept cannot be below 0");
     return SV_OK;
 }
@@ -164,22 +204,53 @@ static void choose_forward(const sv_call *call)
 static size_t choose_scratch(const sv_node *node) { return node->in[0]->rows.most * sizeof(sv_real); }
 
 static const sv_sample choose_samples[] = {
-    { .name = "one patch", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 1), SV_CONSTANT_OF(SV_FILL_ONE, 1, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 1) }, .attributes.i = { SV_BY_THRESHOLD, 0, 1 } },
-    { .name = "by threshold", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 7, 1), SV_CONSTANT_OF(SV_FILL_BINARY, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 3) }, .attributes.i = { SV_BY_THRESHOLD, 2, 1 } },
-    { .name = "the best one", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 7, 1), SV_CONSTANT_OF(SV_FILL_ONE, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 2) }, .attributes.i = { SV_BY_TOP_K, 1, 0 } },
-    { .name = "ties", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_ZERO, 7, 1), SV_CONSTANT_OF(SV_FILL_ONE, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1) }, .attributes.i = { SV_BY_TOP_K, 0, 3 } },
-    { .name = "a package token among them", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 7, 1), SV_CONSTANT_OF(SV_FILL_ONE, 7, 1), SV_CONSTANT_OF(SV_FILL_ORIGIN, 7, 1), SV_BATCH_NUMBERS(SV_FILL_ONE, 1) }, .attributes.i = { SV_BY_TOP_K, 0, 2 } },
-    { .name = "by noise", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 7, 1), SV_CONSTANT_OF(SV_FILL_ONE, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1), SV_BATCH_NUMBERS(SV_FILL_ZERO, 1) }, .attributes.i = { SV_BY_NOISE, 0, 1 } },
-    { .name = "everything dropped before", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_LARGE, 5, 1), SV_CONSTANT_OF(SV_FILL_ZERO, 5, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 5, 1), SV_BATCH_NUMBERS(SV_FILL_UNIT, 1) }, .attributes.i = { SV_BY_THRESHOLD, 0, 1 } },
+    { .name = "one patch",
+      .images = 2,
+      .in = { CONSTANT(NORMAL, 1, 1), CONSTANT(ONE, 1, 1), CONSTANT(COUNT_UP, 1, 1), NUMBERS(UNIT, 1) },
+      .attributes.i = { SV_BY_THRESHOLD, 0, 1 } },
+    { .name = "by threshold",
+      .images = 3,
+      .in = { CONSTANT(NORMAL, 7, 1), CONSTANT(BINARY, 7, 1), CONSTANT(INDEX, 7, 1), NUMBERS(UNIT, 3) },
+      .attributes.i = { SV_BY_THRESHOLD, 2, 1 } },
+    { .name = "the best one",
+      .images = 3,
+      .in = { CONSTANT(NORMAL, 7, 1), CONSTANT(ONE, 7, 1), CONSTANT(INDEX, 7, 1), NUMBERS(ONE, 2) },
+      .attributes.i = { SV_BY_TOP_K, 1, 0 } },
+    { .name = "ties",
+      .images = 1,
+      .in = { CONSTANT(ZERO, 7, 1), CONSTANT(ONE, 7, 1), CONSTANT(INDEX, 7, 1), NUMBERS(ONE, 1) },
+      .attributes.i = { SV_BY_TOP_K, 0, 3 } },
+    { .name = "a package token among them",
+      .images = 2,
+      .in = { CONSTANT(NORMAL, 7, 1), CONSTANT(ONE, 7, 1), CONSTANT(ORIGIN, 7, 1), NUMBERS(ONE, 1) },
+      .attributes.i = { SV_BY_TOP_K, 0, 2 } },
+    { .name = "by noise",
+      .images = 3,
+      .in = { CONSTANT(NORMAL, 7, 1), CONSTANT(ONE, 7, 1), CONSTANT(INDEX, 7, 1), NUMBERS(ZERO, 1) },
+      .attributes.i = { SV_BY_NOISE, 0, 1 } },
+    { .name = "everything dropped before",
+      .images = 1,
+      .in = { CONSTANT(LARGE, 5, 1), CONSTANT(ZERO, 5, 1), CONSTANT(COUNT_UP, 5, 1), NUMBERS(UNIT, 1) },
+      .attributes.i = { SV_BY_THRESHOLD, 0, 1 } },
 };
 
 const sv_op sv_op_choose = {
-    .name = "choose", .formula = "a, before [R,1], origin index [R,1], value [stages] -> keep [R,1] = before and (sigmoid(a) >= value, or the value-th largest a and above, or as decide), at least min_keep",
-    .source = "top-k as in Rao et al. 2021 (DynamicViT); the other rules are ours", .inputs_least = 4, .inputs_most = 4, .outputs = 1, .locality = SV_IMAGE_WHOLE,
-    .shape = choose_shape, .forward = choose_forward, .scratch = choose_scratch, SV_SAMPLES_OF(choose_samples),
+    .name = "choose",
+    .formula = "a, before [R,1], origin index [R,1], value [stages] -> keep [R,1] = before and (sigmoid(a) >= value, or the value-th "
+               "largest a and above, or as decide), at least min_keep",
+    .source = "top-k as in Rao et al. 2021 (DynamicViT); the other rules are ours",
+    .inputs_least = 4,
+    .inputs_most = 4,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = choose_shape,
+    .forward = choose_forward,
+    .scratch = choose_scratch,
+    SV_SAMPLES_OF(choose_samples),
 };
 
-sv_tensor *sv_tape_choose(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *value, sv_rule rule, size_t stage, size_t min_keep)
+sv_tensor *sv_tape_choose(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_tensor *origin, sv_tensor *value, sv_rule rule, size_t stage,
+                          size_t min_keep)
 {
     sv_attributes attributes = { .i = { rule, (int64_t)stage, (int64_t)min_keep } };
     return sv_tape_record(tape, &sv_op_choose, (sv_tensor *[]){ a, before, origin, value }, 4, &attributes, NULL);
@@ -210,18 +281,27 @@ static void live_order_forward(const sv_call *call)
 }
 
 static const sv_sample live_order_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_ONE, 1, 1) } },
-    { .name = "kept and dropped", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_BINARY, 9, 1) } },
-    { .name = "everything kept", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_ONE, 5, 1) } },
-    { .name = "everything dropped", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_ZERO, 5, 1) } },
-    { .name = "in order already", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_PREFIX, 6, 1) } },
-    { .name = "behind something trainable", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 6, 1) } },
+    { .name = "one row", .images = 1, .in = { CONSTANT(ONE, 1, 1) } },
+    { .name = "kept and dropped", .images = 3, .in = { CONSTANT(BINARY, 9, 1) } },
+    { .name = "everything kept", .images = 2, .in = { CONSTANT(ONE, 5, 1) } },
+    { .name = "everything dropped", .images = 2, .in = { CONSTANT(ZERO, 5, 1) } },
+    { .name = "in order already", .images = 2, .in = { CONSTANT(PREFIX, 6, 1) } },
+    { .name = "behind something trainable", .images = 2, .in = { IMAGE(UNIT, 6, 1) } },
 };
 
 const sv_op sv_op_live_order = {
-    .name = "live_order", .formula = "policy [R,1] -> index [R,1]: rows with policy > 1/2 in order, then the others in order; the first ones are live",
-    .source = "ours: kept rows in front, so that dropped ones cost no backward", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = live_order_shape,
-    .forward = live_order_forward, .stops_gradient = true, .sets_count = true, SV_SAMPLES_OF(live_order_samples),
+    .name = "live_order",
+    .formula = "policy [R,1] -> index [R,1]: rows with policy > 1/2 in order, then the others in order; the first ones are live",
+    .source = "ours: kept rows in front, so that dropped ones cost no backward",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = live_order_shape,
+    .forward = live_order_forward,
+    .stops_gradient = true,
+    .sets_count = true,
+    SV_SAMPLES_OF(live_order_samples),
 };
 
 sv_tensor *sv_tape_live_order(sv_tape *tape, sv_tensor *policy) { return sv_tape_record(tape, &sv_op_live_order, &policy, 1, NULL, NULL); }

@@ -8,11 +8,15 @@
 /* Patches are gathered this many at a time, so that they stay in cache for the product. */
 enum { PATCHES_AT_ONCE = 48 };
 
-typedef struct patch_grid { size_t channels, height, width, side, across, numbers; } patch_grid;
+typedef struct patch_grid {
+    size_t channels, height, width, side, across, numbers;
+} patch_grid;
 
 static patch_grid grid_of(const sv_attributes *attributes, const sv_parameter *weight)
 {
-    patch_grid g = { .channels = weight->shape[1], .height = (size_t)attributes->i[0], .width = (size_t)attributes->i[1], .side = weight->shape[3] };
+    patch_grid g = {
+        .channels = weight->shape[1], .height = (size_t)attributes->i[0], .width = (size_t)attributes->i[1], .side = weight->shape[3]
+    };
     g.across = g.width / g.side;
     g.numbers = g.channels * g.side * g.side;
     return g;
@@ -30,13 +34,15 @@ static sv_status patch_embed_shape(sv_node *node, sv_error *err)
     if (!status && bias) status = sv_want_parameter(bias, "bias", 1, (size_t[]){ weight->parameter->shape[0] }, err);
     if (status) return status;
     const size_t *shape = weight->parameter->shape;
-    if (shape[2] != shape[3] || !shape[3]) return sv_fail(err, SV_USAGE, "weight must have square patches, but they are %zu x %zu", shape[2], shape[3]);
+    if (shape[2] != shape[3] || !shape[3])
+        return sv_fail(err, SV_USAGE, "weight must have square patches, but they are %zu x %zu", shape[2], shape[3]);
     if (height < 1 || width < 1 || height % (int64_t)shape[3] || width % (int64_t)shape[3])
-        return sv_fail(err, SV_USAGE, "a picture of %lld x %lld cannot be cut into patches of %zu x %zu", (long long)height, (long long)width, shape[2], shape[3]);
+        return sv_fail(err, SV_USAGE, "a picture of %lld x %lld cannot be cut into patches of %zu x %zu", (long long)height,
+                       (long long)width, shape[2], shape[3]);
     const patch_grid g = grid_of(&node->attributes, weight->parameter);
     if (picture->width != g.channels * g.height * g.width)
-        return sv_fail(err, SV_USAGE, "picture must hold %zu numbers (%zu x %zu x %zu), but holds %zu", g.channels * g.height * g.width, g.channels, g.height,
-                       g.width, picture->width);
+        return sv_fail(err, SV_USAGE, "picture must hold %zu numbers (%zu x %zu x %zu), but holds %zu", g.channels * g.height * g.width,
+                       g.channels, g.height, g.width, picture->width);
     sv_make_image(node->out[0], sv_rows_fixed(g.height / g.side * g.across), shape[0]);
     return SV_OK;
 }
@@ -48,8 +54,10 @@ static void move_patches(const patch_grid *g, sv_real *rows, sv_real *picture, s
         for (size_t c = 0; c < g->channels; c++)
             for (size_t y = 0; y < g->side; y++, rows += g->side) {
                 sv_real *line = picture + (c * g->height + patch / g->across * g->side + y) * g->width + patch % g->across * g->side;
-                if (back) sv_scale(line, rows, 1, g->side, true);
-                else memcpy(rows, line, g->side * sizeof *rows);
+                if (back)
+                    sv_scale(line, rows, 1, g->side, true);
+                else
+                    memcpy(rows, line, g->side * sizeof *rows);
             }
 }
 
@@ -61,9 +69,15 @@ static void patch_embed_forward(const sv_call *call)
     for (size_t begin = call->row_begin; begin < call->row_end; begin += PATCHES_AT_ONCE) {
         const size_t end = begin + PATCHES_AT_ONCE < call->row_end ? begin + PATCHES_AT_ONCE : call->row_end;
         move_patches(&g, rows, call->in[0].data, begin, end, false);
-        sv_product product = { .m = end - begin, .n = y->width, .k = g.numbers, .x = rows, .x_stride = g.numbers,
-                               .panels = call->in[1].parameter->panels_forward, .bias = call->in[2].present ? call->in[2].data : NULL,
-                               .y = y->data + begin * y->width, .y_stride = y->width };
+        sv_product product = { .m = end - begin,
+                               .n = y->width,
+                               .k = g.numbers,
+                               .x = rows,
+                               .x_stride = g.numbers,
+                               .panels = call->in[1].parameter->panels_forward,
+                               .bias = call->in[2].present ? call->in[2].data : NULL,
+                               .y = y->data + begin * y->width,
+                               .y_stride = y->width };
         sv_product_rows(&product);
     }
 }
@@ -100,22 +114,54 @@ static uint64_t patch_embed_macs(const sv_call *call)
     return (uint64_t)call->out[0].rows * call->out[0].width * grid_of(call->attributes, call->in[1].parameter).numbers;
 }
 
+/* clang-format off */
 #define WEIGHT_OF(f, d, c, p) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .shape = { (d), (c), (p), (p) } }
+/* clang-format on */
 static const sv_sample patch_embed_samples[] = {
-    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 12), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 2, 2 } },
-    { .name = "higher than wide", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 72), WEIGHT_OF(SV_FILL_NORMAL, 3, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3) }, .attributes.i = { 6, 4 } },
-    { .name = "one pixel a patch", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 12), WEIGHT_OF(SV_FILL_NORMAL, 4, 1, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 4) }, .attributes.i = { 3, 4 } },
-    { .name = "more patches than at once", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 200), WEIGHT_OF(SV_FILL_NORMAL, 2, 2, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 2) }, .attributes.i = { 10, 10 } },
-    { .name = "no bias", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 27), WEIGHT_OF(SV_FILL_NORMAL, 17, 3, 3) }, .attributes.i = { 3, 3 } },
-    { .name = "constant picture", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_LARGE, 1, 48), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 4, 4 } },
-    { .name = "black picture", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 48), WEIGHT_OF(SV_FILL_NORMAL, 5, 3, 2), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.i = { 4, 4 } },
+    { .name = "one patch",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 12), WEIGHT_OF(NORMAL, 5, 3, 2), WEIGHT(NORMAL, 0, 5) },
+      .attributes.i = { 2, 2 } },
+    { .name = "higher than wide",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 1, 72), WEIGHT_OF(NORMAL, 3, 3, 2), WEIGHT(NORMAL, 0, 3) },
+      .attributes.i = { 6, 4 } },
+    { .name = "one pixel a patch",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 1, 12), WEIGHT_OF(NORMAL, 4, 1, 1), WEIGHT(NORMAL, 0, 4) },
+      .attributes.i = { 3, 4 } },
+    { .name = "more patches than at once",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 200), WEIGHT_OF(NORMAL, 2, 2, 1), WEIGHT(NORMAL, 0, 2) },
+      .attributes.i = { 10, 10 } },
+    { .name = "no bias", .images = 2, .in = { IMAGE(NORMAL, 1, 27), WEIGHT_OF(NORMAL, 17, 3, 3) }, .attributes.i = { 3, 3 } },
+    { .name = "constant picture",
+      .images = 3,
+      .in = { CONSTANT(LARGE, 1, 48), WEIGHT_OF(NORMAL, 5, 3, 2), WEIGHT(NORMAL, 0, 5) },
+      .attributes.i = { 4, 4 } },
+    { .name = "black picture",
+      .images = 1,
+      .in = { IMAGE(ZERO, 1, 48), WEIGHT_OF(NORMAL, 5, 3, 2), WEIGHT(NORMAL, 0, 5) },
+      .attributes.i = { 4, 4 } },
 };
 
 const sv_op sv_op_patch_embed = {
-    .name = "patch_embed", .formula = "picture [1,C*height*width], weight [D,C,P,P], bias [D] or none -> y [N0,D], y[patch] = weight . patch + bias",
-    .source = "torch.nn.functional.conv2d, stride P", .inputs_least = 2, .inputs_most = 3, .outputs = 1, .optional = 1 << 2, .locality = SV_IMAGE_ROWS,
-    .shape = patch_embed_shape, .forward = patch_embed_forward, .backward = patch_embed_backward, .backward_inputs = 1, .scratch = patch_embed_scratch,
-    .macs = patch_embed_macs, .pack_forward = 1 << 1, SV_SAMPLES_OF(patch_embed_samples),
+    .name = "patch_embed",
+    .formula = "picture [1,C*height*width], weight [D,C,P,P], bias [D] or none -> y [N0,D], y[patch] = weight . patch + bias",
+    .source = "torch.nn.functional.conv2d, stride P",
+    .inputs_least = 2,
+    .inputs_most = 3,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_IMAGE_ROWS,
+    .shape = patch_embed_shape,
+    .forward = patch_embed_forward,
+    .backward = patch_embed_backward,
+    .backward_inputs = 1,
+    .scratch = patch_embed_scratch,
+    .macs = patch_embed_macs,
+    .pack_forward = 1 << 1,
+    SV_SAMPLES_OF(patch_embed_samples),
 };
 
 sv_tensor *sv_tape_patch_embed(sv_tape *tape, sv_tensor *picture, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width)
@@ -126,8 +172,8 @@ sv_tensor *sv_tape_patch_embed(sv_tape *tape, sv_tensor *picture, sv_tensor *wei
 
 /* ---- embed_tokens ------------------------------------------------------------------------------------------------- */
 
-/* Row 0 the class token, row 1 the distillation token where there is one, then the patches; each plus its position. Gradients are the rows
- * of dy. */
+/* Row 0 the class token, row 1 the distillation token where there is one, then the patches; each plus its position.
+ * Gradients are the rows of dy. */
 static sv_status embed_tokens_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *patches = node->in[0], *positions = node->in[3];
@@ -164,23 +210,39 @@ static void embed_tokens_backward(const sv_call *call)
     if (positions->gradient) sv_scale(positions->gradient, dy, 1, y->rows * width, positions->accumulate);
 }
 
+/* clang-format off */
 #define TOKENS_OF(f, r, w) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .shape = { 1, (r), (w) } }
+/* clang-format on */
 static const sv_sample embed_tokens_samples[] = {
-    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), TOKENS_OF(SV_FILL_NORMAL, 1, 7), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 2, 7) } },
-    { .name = "one number", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 1), TOKENS_OF(SV_FILL_NORMAL, 1, 1), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 3, 1) } },
-    { .name = "distilled", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 17), TOKENS_OF(SV_FILL_NORMAL, 1, 17), TOKENS_OF(SV_FILL_NORMAL, 1, 17), TOKENS_OF(SV_FILL_NORMAL, 6, 17) } },
-    { .name = "distilled, one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 1, 3), TOKENS_OF(SV_FILL_NORMAL, 3, 3) } },
-    { .name = "constant patches", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 5), TOKENS_OF(SV_FILL_NORMAL, 1, 5), SV_NO_INPUT, TOKENS_OF(SV_FILL_NORMAL, 4, 5) } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 5), TOKENS_OF(SV_FILL_LARGE, 1, 5), SV_NO_INPUT, TOKENS_OF(SV_FILL_LARGE, 4, 5) } },
+    { .name = "one patch", .images = 1, .in = { IMAGE(NORMAL, 1, 7), TOKENS_OF(NORMAL, 1, 7), ABSENT, TOKENS_OF(NORMAL, 2, 7) } },
+    { .name = "one number", .images = 2, .in = { IMAGE(NORMAL, 2, 1), TOKENS_OF(NORMAL, 1, 1), ABSENT, TOKENS_OF(NORMAL, 3, 1) } },
+    { .name = "distilled",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 4, 17), TOKENS_OF(NORMAL, 1, 17), TOKENS_OF(NORMAL, 1, 17), TOKENS_OF(NORMAL, 6, 17) } },
+    { .name = "distilled, one patch",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 3), TOKENS_OF(NORMAL, 1, 3), TOKENS_OF(NORMAL, 1, 3), TOKENS_OF(NORMAL, 3, 3) } },
+    { .name = "constant patches", .images = 2, .in = { CONSTANT(NORMAL, 3, 5), TOKENS_OF(NORMAL, 1, 5), ABSENT, TOKENS_OF(NORMAL, 4, 5) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 3, 5), TOKENS_OF(LARGE, 1, 5), ABSENT, TOKENS_OF(LARGE, 4, 5) } },
 };
 
 const sv_op sv_op_embed_tokens = {
-    .name = "embed_tokens", .formula = "patches [N0,D], class [1,1,D], distillation [1,1,D] or none, positions [1,E+N0,D] -> y [E+N0,D] = rows + positions",
-    .source = "Touvron et al. 2021 (DeiT), sec. 3", .inputs_least = 4, .inputs_most = 4, .outputs = 1, .optional = 1 << 2, .locality = SV_IMAGE_ROWS,
-    .shape = embed_tokens_shape, .forward = embed_tokens_forward, .backward = embed_tokens_backward, SV_SAMPLES_OF(embed_tokens_samples),
+    .name = "embed_tokens",
+    .formula = "patches [N0,D], class [1,1,D], distillation [1,1,D] or none, positions [1,E+N0,D] -> y [E+N0,D] = rows + positions",
+    .source = "Touvron et al. 2021 (DeiT), sec. 3",
+    .inputs_least = 4,
+    .inputs_most = 4,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_IMAGE_ROWS,
+    .shape = embed_tokens_shape,
+    .forward = embed_tokens_forward,
+    .backward = embed_tokens_backward,
+    SV_SAMPLES_OF(embed_tokens_samples),
 };
 
-sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *class_token, sv_tensor *distillation_token, sv_tensor *positions)
+sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *class_token, sv_tensor *distillation_token,
+                                sv_tensor *positions)
 {
     return sv_tape_record(tape, &sv_op_embed_tokens, (sv_tensor *[]){ patches, class_token, distillation_token, positions }, 4, NULL, NULL);
 }

@@ -19,9 +19,15 @@ static sv_status linear_shape(sv_node *node, sv_error *err)
 static sv_product product_of(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *y = &call->out[0];
-    return (sv_product){ .m = call->row_end - call->row_begin, .n = y->width, .k = x->width, .x = x->data + call->row_begin * x->width,
-                         .x_stride = x->width, .panels = call->in[1].parameter->panels_forward, .bias = call->in[2].present ? call->in[2].data : NULL,
-                         .y = y->data + call->row_begin * y->width, .y_stride = y->width };
+    return (sv_product){ .m = call->row_end - call->row_begin,
+                         .n = y->width,
+                         .k = x->width,
+                         .x = x->data + call->row_begin * x->width,
+                         .x_stride = x->width,
+                         .panels = call->in[1].parameter->panels_forward,
+                         .bias = call->in[2].present ? call->in[2].data : NULL,
+                         .y = y->data + call->row_begin * y->width,
+                         .y_stride = y->width };
 }
 
 static void linear_forward(const sv_call *call)
@@ -36,9 +42,17 @@ static void linear_back_from(const sv_call *call, const sv_real *dy)
     const sv_span *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2];
     const size_t live = call->out[0].live, n = call->out[0].width, k = x->width;
     if (x->gradient) {
-        sv_product product = { .m = live, .n = k, .k = n, .x = dy, .x_stride = n, .panels = weight->parameter->panels_backward,
-                               .epilogue = x->accumulate ? SV_ADD : SV_STORE, .addend = x->gradient, .addend_stride = k,
-                               .y = x->gradient, .y_stride = k };
+        sv_product product = { .m = live,
+                               .n = k,
+                               .k = n,
+                               .x = dy,
+                               .x_stride = n,
+                               .panels = weight->parameter->panels_backward,
+                               .epilogue = x->accumulate ? SV_ADD : SV_STORE,
+                               .addend = x->gradient,
+                               .addend_stride = k,
+                               .y = x->gradient,
+                               .y_stride = k };
         sv_product_rows(&product);
     }
     if (weight->gradient) sv_product_outer(weight->gradient, k, dy, n, x->data, k, live, n, k, weight->accumulate);
@@ -50,21 +64,33 @@ static void linear_backward(const sv_call *call) { linear_back_from(call, call->
 static uint64_t linear_macs(const sv_call *call) { return (uint64_t)call->out[0].rows * call->out[0].width * call->in[0].width; }
 
 static const sv_sample linear_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 5, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) } },
-    { .name = "one number", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 1, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 1) } },
-    { .name = "odd widths", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 19, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19) } },
-    { .name = "whole panels", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 13, 16), SV_PARAMETER_OF(SV_FILL_NORMAL, 32, 16), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32) } },
-    { .name = "no bias", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 33, 6) } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 9), SV_PARAMETER_OF(SV_FILL_LARGE, 3, 9), SV_PARAMETER_OF(SV_FILL_LARGE, 0, 3) } },
-    { .name = "constant x", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 3, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3) } },
-    { .name = "zeros", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 2, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 3, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 0, 3) } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 5, 7), WEIGHT(NORMAL, 0, 5) } },
+    { .name = "one number", .images = 2, .in = { IMAGE(NORMAL, 1, 1), WEIGHT(NORMAL, 1, 1), WEIGHT(NORMAL, 0, 1) } },
+    { .name = "odd widths", .images = 3, .in = { IMAGE(NORMAL, 5, 17), WEIGHT(NORMAL, 19, 17), WEIGHT(NORMAL, 0, 19) } },
+    { .name = "whole panels", .images = 1, .in = { IMAGE(NORMAL, 13, 16), WEIGHT(NORMAL, 32, 16), WEIGHT(NORMAL, 0, 32) } },
+    { .name = "no bias", .images = 2, .in = { IMAGE(NORMAL, 3, 6), WEIGHT(NORMAL, 33, 6) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 9), WEIGHT(LARGE, 3, 9), WEIGHT(LARGE, 0, 3) } },
+    { .name = "constant x", .images = 2, .in = { CONSTANT(NORMAL, 4, 5), WEIGHT(NORMAL, 3, 5), WEIGHT(NORMAL, 0, 3) } },
+    { .name = "zeros", .images = 2, .in = { IMAGE(ZERO, 2, 5), WEIGHT(ZERO, 3, 5), WEIGHT(ZERO, 0, 3) } },
 };
 
 const sv_op sv_op_linear = {
-    .name = "linear", .formula = "x [R,K], weight [N,K], bias [N] or none -> y [R,N] = x weight^T + bias", .source = "torch.nn.functional.linear",
-    .inputs_least = 2, .inputs_most = 3, .outputs = 1, .optional = 1 << 2, .locality = SV_ROW_LOCAL,
-    .shape = linear_shape, .forward = linear_forward, .backward = linear_backward, .backward_inputs = 3, .macs = linear_macs,
-    .pack_forward = 1 << 1, .pack_backward = 1 << 1, SV_SAMPLES_OF(linear_samples),
+    .name = "linear",
+    .formula = "x [R,K], weight [N,K], bias [N] or none -> y [R,N] = x weight^T + bias",
+    .source = "torch.nn.functional.linear",
+    .inputs_least = 2,
+    .inputs_most = 3,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_ROW_LOCAL,
+    .shape = linear_shape,
+    .forward = linear_forward,
+    .backward = linear_backward,
+    .backward_inputs = 3,
+    .macs = linear_macs,
+    .pack_forward = 1 << 1,
+    .pack_backward = 1 << 1,
+    SV_SAMPLES_OF(linear_samples),
 };
 
 sv_tensor *sv_tape_linear(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias)
@@ -81,7 +107,8 @@ static sv_status linear_add_shape(sv_node *node, sv_error *err)
     sv_status status = linear_shape(node, err);
     if (!status) status = sv_want_width(addend, "addend", SV_REAL, node->out[0]->width, err);
     if (!status) status = sv_want_rows(addend, "addend", node->in[0], "x", err);
-    if (!status && !sv_rows_equal(addend->live, node->in[0]->live)) status = sv_fail(err, SV_USAGE, "addend and x must have the same live rows");
+    if (!status && !sv_rows_equal(addend->live, node->in[0]->live))
+        status = sv_fail(err, SV_USAGE, "addend and x must have the same live rows");
     return status;
 }
 
@@ -103,21 +130,42 @@ static void linear_add_backward(const sv_call *call)
 }
 
 static const sv_sample linear_add_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 5, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 5) } },
-    { .name = "odd widths", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 19, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19), SV_IMAGE_OF(SV_FILL_NORMAL, 5, 19) } },
-    { .name = "whole panels", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 13, 16), SV_PARAMETER_OF(SV_FILL_NORMAL, 32, 16), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32), SV_IMAGE_OF(SV_FILL_NORMAL, 13, 32) } },
-    { .name = "no bias", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 33, 6), SV_NO_INPUT, SV_IMAGE_OF(SV_FILL_NORMAL, 3, 33) } },
-    { .name = "large addend", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 9), SV_PARAMETER_OF(SV_FILL_NORMAL, 3, 9), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3), SV_IMAGE_OF(SV_FILL_LARGE, 4, 3) } },
-    { .name = "constant addend", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 3, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 3) } },
-    { .name = "constant x", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 3, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 3), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3) } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 5, 7), WEIGHT(NORMAL, 0, 5), IMAGE(NORMAL, 1, 5) } },
+    { .name = "odd widths",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 17), WEIGHT(NORMAL, 19, 17), WEIGHT(NORMAL, 0, 19), IMAGE(NORMAL, 5, 19) } },
+    { .name = "whole panels",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 13, 16), WEIGHT(NORMAL, 32, 16), WEIGHT(NORMAL, 0, 32), IMAGE(NORMAL, 13, 32) } },
+    { .name = "no bias", .images = 2, .in = { IMAGE(NORMAL, 3, 6), WEIGHT(NORMAL, 33, 6), ABSENT, IMAGE(NORMAL, 3, 33) } },
+    { .name = "large addend", .images = 2, .in = { IMAGE(NORMAL, 4, 9), WEIGHT(NORMAL, 3, 9), WEIGHT(NORMAL, 0, 3), IMAGE(LARGE, 4, 3) } },
+    { .name = "constant addend",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 5), WEIGHT(NORMAL, 3, 5), WEIGHT(NORMAL, 0, 3), CONSTANT(NORMAL, 4, 3) } },
+    { .name = "constant x",
+      .images = 2,
+      .in = { CONSTANT(NORMAL, 4, 5), WEIGHT(NORMAL, 3, 5), WEIGHT(NORMAL, 0, 3), IMAGE(NORMAL, 4, 3) } },
 };
 
 const sv_op sv_op_linear_add = {
-    .name = "linear_add", .formula = "x [R,K], weight [N,K], bias [N] or none, addend [R,N] -> y [R,N] = x weight^T + bias + addend",
-    .source = "torch.nn.functional.linear, then +", .equals = "linear, add",
-    .inputs_least = 4, .inputs_most = 4, .outputs = 1, .optional = 1 << 2, .locality = SV_ROW_LOCAL,
-    .shape = linear_add_shape, .forward = linear_add_forward, .backward = linear_add_backward, .backward_inputs = 3,
-    .passes_gradient = 1 + 3, .macs = linear_macs, .pack_forward = 1 << 1, .pack_backward = 1 << 1, SV_SAMPLES_OF(linear_add_samples),
+    .name = "linear_add",
+    .formula = "x [R,K], weight [N,K], bias [N] or none, addend [R,N] -> y [R,N] = x weight^T + bias + addend",
+    .source = "torch.nn.functional.linear, then +",
+    .equals = "linear, add",
+    .inputs_least = 4,
+    .inputs_most = 4,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_ROW_LOCAL,
+    .shape = linear_add_shape,
+    .forward = linear_add_forward,
+    .backward = linear_add_backward,
+    .backward_inputs = 3,
+    .passes_gradient = 1 + 3,
+    .macs = linear_macs,
+    .pack_forward = 1 << 1,
+    .pack_backward = 1 << 1,
+    SV_SAMPLES_OF(linear_add_samples),
 };
 
 sv_tensor *sv_tape_linear_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, sv_tensor *addend)
@@ -154,12 +202,26 @@ static size_t linear_gelu_saved(const sv_node *node) { return (size_t)node->out[
 static size_t linear_gelu_scratch(const sv_node *node) { return linear_gelu_saved(node) * sizeof(sv_real); }
 
 const sv_op sv_op_linear_gelu = {
-    .name = "linear_gelu", .formula = "x [R,K], weight [N,K], bias [N] or none -> y [R,N] = gelu(x weight^T + bias)",
-    .source = "torch.nn.functional.linear, then gelu", .equals = "linear, gelu",
-    .inputs_least = 2, .inputs_most = 3, .outputs = 1, .optional = 1 << 2, .locality = SV_ROW_LOCAL,
-    .shape = linear_shape, .forward = linear_gelu_forward, .backward = linear_gelu_backward, .backward_inputs = 3,
-    .rebuild = linear_gelu_rebuild, .saved = linear_gelu_saved, .scratch = linear_gelu_scratch, .macs = linear_macs,
-    .pack_forward = 1 << 1, .pack_backward = 1 << 1, SV_SAMPLES_OF(linear_samples),
+    .name = "linear_gelu",
+    .formula = "x [R,K], weight [N,K], bias [N] or none -> y [R,N] = gelu(x weight^T + bias)",
+    .source = "torch.nn.functional.linear, then gelu",
+    .equals = "linear, gelu",
+    .inputs_least = 2,
+    .inputs_most = 3,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_ROW_LOCAL,
+    .shape = linear_shape,
+    .forward = linear_gelu_forward,
+    .backward = linear_gelu_backward,
+    .backward_inputs = 3,
+    .rebuild = linear_gelu_rebuild,
+    .saved = linear_gelu_saved,
+    .scratch = linear_gelu_scratch,
+    .macs = linear_macs,
+    .pack_forward = 1 << 1,
+    .pack_backward = 1 << 1,
+    SV_SAMPLES_OF(linear_samples),
 };
 
 sv_tensor *sv_tape_linear_gelu(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias)
@@ -170,7 +232,10 @@ sv_tensor *sv_tape_linear_gelu(sv_tape *tape, sv_tensor *x, sv_tensor *weight, s
 /* ---- product of two tensors -------------------------------------------------------------------------------------- */
 
 /* y = A B, A = a or a^T, B = b or b^T:  dA = dy B^T, dB = A^T dy, each read as it stands in a or b. Plain loops: for what is not hot. */
-typedef struct product_view { bool a_transposed, b_transposed; size_t m, n, k; } product_view;
+typedef struct product_view {
+    bool a_transposed, b_transposed;
+    size_t m, n, k;
+} product_view;
 
 static product_view product_view_of(const sv_call *call)
 {
@@ -189,7 +254,8 @@ static sv_status product_shape(sv_node *node, sv_error *err)
     if (status) return status;
     sv_rows inner_a = a_transposed ? a->rows : sv_rows_fixed(a->width), inner_b = b_transposed ? sv_rows_fixed(b->width) : b->rows;
     if (!sv_rows_equal(inner_a, inner_b))
-        return sv_fail(err, SV_USAGE, "the inner dimensions must be equal in every image (at most %u against %u)", inner_a.most, inner_b.most);
+        return sv_fail(err, SV_USAGE, "the inner dimensions must be equal in every image (at most %u against %u)", inner_a.most,
+                       inner_b.most);
     sv_make_image(node->out[0], a_transposed ? sv_rows_fixed(a->width) : a->rows, b_transposed ? b->rows.most : b->width);
     return SV_OK;
 }
@@ -225,19 +291,29 @@ static uint64_t product_macs(const sv_call *call)
 }
 
 static const sv_sample product_samples[] = {
-    { .name = "plain", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5), SV_IMAGE_OF(SV_FILL_NORMAL, 5, 4) } },
-    { .name = "a transposed", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 3), SV_IMAGE_OF(SV_FILL_NORMAL, 5, 4) }, .attributes.i = { 1, 0 } },
-    { .name = "b transposed", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 5) }, .attributes.i = { 0, 1 } },
-    { .name = "both transposed", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 3), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 5) }, .attributes.i = { 1, 1 } },
-    { .name = "one number", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 7, 17), SV_IMAGE_OF(SV_FILL_LARGE, 17, 1) } },
-    { .name = "constant b", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 2) } },
+    { .name = "plain", .images = 2, .in = { IMAGE(NORMAL, 3, 5), IMAGE(NORMAL, 5, 4) } },
+    { .name = "a transposed", .images = 2, .in = { IMAGE(NORMAL, 5, 3), IMAGE(NORMAL, 5, 4) }, .attributes.i = { 1, 0 } },
+    { .name = "b transposed", .images = 2, .in = { IMAGE(NORMAL, 3, 5), IMAGE(NORMAL, 4, 5) }, .attributes.i = { 0, 1 } },
+    { .name = "both transposed", .images = 2, .in = { IMAGE(NORMAL, 5, 3), IMAGE(NORMAL, 4, 5) }, .attributes.i = { 1, 1 } },
+    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1), IMAGE(NORMAL, 1, 1) } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 7, 17), IMAGE(LARGE, 17, 1) } },
+    { .name = "constant b", .images = 1, .in = { IMAGE(NORMAL, 2, 3), CONSTANT(NORMAL, 3, 2) } },
 };
 
 const sv_op sv_op_product = {
-    .name = "product", .formula = "a [R,M], b [S,N] -> y = A B, A = a or a^T, B = b or b^T", .source = "torch.matmul",
-    .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = product_shape,
-    .forward = product_forward, .backward = product_backward, .backward_inputs = 3, .backward_dead = 3, .macs = product_macs,
+    .name = "product",
+    .formula = "a [R,M], b [S,N] -> y = A B, A = a or a^T, B = b or b^T",
+    .source = "torch.matmul",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = product_shape,
+    .forward = product_forward,
+    .backward = product_backward,
+    .backward_inputs = 3,
+    .backward_dead = 3,
+    .macs = product_macs,
     SV_SAMPLES_OF(product_samples),
 };
 

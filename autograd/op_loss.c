@@ -40,20 +40,29 @@ static void cross_entropy_backward(const sv_call *call)
 }
 
 static const sv_sample cross_entropy_samples[] = {
-    { .name = "two classes", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 2) } },
-    { .name = "one class", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_CONSTANT_OF(SV_FILL_ONE, 1, 1) } },
-    { .name = "odd number of classes", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 19), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 19) } },
-    { .name = "sure logits", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 10), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 10) } },
-    { .name = "all logits equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 10), SV_CONSTANT_OF(SV_FILL_SOFTMAX, 1, 10) } },
-    { .name = "no target", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 5), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 5) } },
-    { .name = "several labels", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 32), SV_CONSTANT_OF(SV_FILL_BINARY, 1, 32) } },
+    { .name = "two classes", .images = 1, .in = { IMAGE(NORMAL, 1, 2), CONSTANT(SOFTMAX, 1, 2) } },
+    { .name = "one class", .images = 2, .in = { IMAGE(NORMAL, 1, 1), CONSTANT(ONE, 1, 1) } },
+    { .name = "odd number of classes", .images = 3, .in = { IMAGE(NORMAL, 1, 19), CONSTANT(SOFTMAX, 1, 19) } },
+    { .name = "sure logits", .images = 2, .in = { IMAGE(LARGE, 1, 10), CONSTANT(SOFTMAX, 1, 10) } },
+    { .name = "all logits equal", .images = 1, .in = { IMAGE(ZERO, 1, 10), CONSTANT(SOFTMAX, 1, 10) } },
+    { .name = "no target", .images = 1, .in = { IMAGE(NORMAL, 1, 5), CONSTANT(ZERO, 1, 5) } },
+    { .name = "several labels", .images = 2, .in = { IMAGE(NORMAL, 1, 32), CONSTANT(BINARY, 1, 32) } },
 };
 
 const sv_op sv_op_cross_entropy = {
-    .name = "cross_entropy", .formula = "logits z [1,K], target [1,K] -> y [1,1] = -sum_k target_k log_softmax(z)_k",
-    .source = "torch.nn.functional.cross_entropy with soft targets", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_WHOLE,
-    .shape = cross_entropy_shape, .forward = cross_entropy_forward, .backward = cross_entropy_backward, .backward_inputs = 3,
-    .scratch = two_rows_scratch, SV_SAMPLES_OF(cross_entropy_samples),
+    .name = "cross_entropy",
+    .formula = "logits z [1,K], target [1,K] -> y [1,1] = -sum_k target_k log_softmax(z)_k",
+    .source = "torch.nn.functional.cross_entropy with soft targets",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = cross_entropy_shape,
+    .forward = cross_entropy_forward,
+    .backward = cross_entropy_backward,
+    .backward_inputs = 3,
+    .scratch = two_rows_scratch,
+    SV_SAMPLES_OF(cross_entropy_samples),
 };
 
 sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target)
@@ -86,18 +95,27 @@ static void kl_backward(const sv_call *call)
 }
 
 static const sv_sample kl_samples[] = {
-    { .name = "two classes", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 2) } },
-    { .name = "one class", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "odd number of classes", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 19), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 19) } },
-    { .name = "both sure", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 10), SV_CONSTANT_OF(SV_FILL_LARGE, 1, 10) } },
-    { .name = "student equals teacher", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 1, 10), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 10) } },
-    { .name = "undecided teacher", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 1, 32), SV_CONSTANT_OF(SV_FILL_ZERO, 1, 32) } },
+    { .name = "two classes", .images = 1, .in = { IMAGE(NORMAL, 1, 2), CONSTANT(NORMAL, 1, 2) } },
+    { .name = "one class", .images = 2, .in = { IMAGE(NORMAL, 1, 1), CONSTANT(NORMAL, 1, 1) } },
+    { .name = "odd number of classes", .images = 3, .in = { IMAGE(NORMAL, 1, 19), CONSTANT(NORMAL, 1, 19) } },
+    { .name = "both sure", .images = 2, .in = { IMAGE(LARGE, 1, 10), CONSTANT(LARGE, 1, 10) } },
+    { .name = "student equals teacher", .images = 1, .in = { IMAGE(ZERO, 1, 10), CONSTANT(ZERO, 1, 10) } },
+    { .name = "undecided teacher", .images = 2, .in = { IMAGE(LARGE, 1, 32), CONSTANT(ZERO, 1, 32) } },
 };
 
 const sv_op sv_op_kl = {
-    .name = "kl", .formula = "logits z, teacher logits [1,K] -> y [1,1] = sum_k t_k (log t_k - log s_k), t = softmax(teacher), s = softmax(z)",
-    .source = "Hinton et al. 2015, temperature 1; torch.nn.functional.kl_div", .inputs_least = 2, .inputs_most = 2, .outputs = 1,
-    .locality = SV_IMAGE_WHOLE, .shape = kl_shape, .forward = kl_forward, .backward = kl_backward, .backward_inputs = 3, .scratch = two_rows_scratch,
+    .name = "kl",
+    .formula = "logits z, teacher logits [1,K] -> y [1,1] = sum_k t_k (log t_k - log s_k), t = softmax(teacher), s = softmax(z)",
+    .source = "Hinton et al. 2015, temperature 1; torch.nn.functional.kl_div",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = kl_shape,
+    .forward = kl_forward,
+    .backward = kl_backward,
+    .backward_inputs = 3,
+    .scratch = two_rows_scratch,
     SV_SAMPLES_OF(kl_samples),
 };
 
@@ -159,19 +177,47 @@ static void masked_square_backward(const sv_call *call)
 static size_t masked_square_scratch(const sv_node *node) { return node->in[0]->width * sizeof(sv_real); }
 
 static const sv_sample masked_square_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1) }, .attributes.i = { 0 } },
-    { .name = "behind the class token", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_CONSTANT_OF(SV_FILL_NORMAL, 6, 17), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 1 } },
-    { .name = "some rows left", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 6, 3), SV_CONSTANT_OF(SV_FILL_INDEX, 2, 1) }, .attributes.i = { 2 } },
-    { .name = "rows the teacher does not have", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes.i = { 0 } },
-    { .name = "a package token behind", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3), SV_CONSTANT_OF(SV_FILL_NORMAL, 5, 3), SV_CONSTANT_OF(SV_FILL_ORIGIN, 4, 1) }, .attributes.i = { 1 } },
-    { .name = "equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 3, 32), SV_CONSTANT_OF(SV_FILL_ONE, 3, 32), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 3, 1) }, .attributes.i = { 0 } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 5), SV_CONSTANT_OF(SV_FILL_LARGE, 3, 5), SV_CONSTANT_OF(SV_FILL_INDEX, 3, 1) }, .attributes.i = { 0 } },
+    { .name = "one row",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 7), CONSTANT(NORMAL, 1, 7), CONSTANT(COUNT_UP, 1, 1) },
+      .attributes.i = { 0 } },
+    { .name = "behind the class token",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 17), CONSTANT(NORMAL, 6, 17), CONSTANT(INDEX, 5, 1) },
+      .attributes.i = { 1 } },
+    { .name = "some rows left",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 2, 3), CONSTANT(NORMAL, 6, 3), CONSTANT(INDEX, 2, 1) },
+      .attributes.i = { 2 } },
+    { .name = "rows the teacher does not have",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 3), CONSTANT(NORMAL, 2, 3), CONSTANT(INDEX, 4, 1) },
+      .attributes.i = { 0 } },
+    { .name = "a package token behind",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 3), CONSTANT(NORMAL, 5, 3), CONSTANT(ORIGIN, 4, 1) },
+      .attributes.i = { 1 } },
+    { .name = "equal", .images = 1, .in = { IMAGE(ONE, 3, 32), CONSTANT(ONE, 3, 32), CONSTANT(COUNT_UP, 3, 1) }, .attributes.i = { 0 } },
+    { .name = "large numbers",
+      .images = 2,
+      .in = { IMAGE(LARGE, 3, 5), CONSTANT(LARGE, 3, 5), CONSTANT(INDEX, 3, 1) },
+      .attributes.i = { 0 } },
 };
 
 const sv_op sv_op_masked_square = {
-    .name = "masked_square", .formula = "x [R,D], teacher [T,D], origin index [R,1] -> y [1,2] = (sum over live patches of (x[r] - teacher[origin[r] + offset])^2, count D)",
-    .source = "SPViT code, token distillation", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = masked_square_shape,
-    .forward = masked_square_forward, .backward = masked_square_backward, .backward_inputs = 7, .scratch = masked_square_scratch,
+    .name = "masked_square",
+    .formula = "x [R,D], teacher [T,D], origin index [R,1] -> y [1,2] = (sum over live patches of (x[r] - teacher[origin[r] + offset])^2, "
+               "count D)",
+    .source = "SPViT code, token distillation",
+    .inputs_least = 3,
+    .inputs_most = 3,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = masked_square_shape,
+    .forward = masked_square_forward,
+    .backward = masked_square_backward,
+    .backward_inputs = 7,
+    .scratch = masked_square_scratch,
     SV_SAMPLES_OF(masked_square_samples),
 };
 
@@ -208,19 +254,28 @@ static void kept_share_backward(const sv_call *call)
 }
 
 static const sv_sample kept_share_samples[] = {
-    { .name = "one patch", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 1, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 1, 1) }, .attributes.i = { 1 } },
-    { .name = "kept and dropped", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_BINARY, 7, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 7, 1) }, .attributes.i = { 7 } },
-    { .name = "everything dropped", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 5, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 5 } },
-    { .name = "a package token behind", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 4, 1), SV_CONSTANT_OF(SV_FILL_ORIGIN, 4, 1) }, .attributes.i = { 3 } },
-    { .name = "soft", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_UNIT, 33, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 33, 1) }, .attributes.i = { 33 } },
-    { .name = "rows of many patches", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_BINARY, 4, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes.i = { 196 } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 4, 1) }, .attributes.i = { 4 } },
+    { .name = "one patch", .images = 1, .in = { IMAGE(ONE, 1, 1), CONSTANT(COUNT_UP, 1, 1) }, .attributes.i = { 1 } },
+    { .name = "kept and dropped", .images = 3, .in = { IMAGE(BINARY, 7, 1), CONSTANT(INDEX, 7, 1) }, .attributes.i = { 7 } },
+    { .name = "everything dropped", .images = 2, .in = { IMAGE(ZERO, 5, 1), CONSTANT(INDEX, 5, 1) }, .attributes.i = { 5 } },
+    { .name = "a package token behind", .images = 2, .in = { IMAGE(UNIT, 4, 1), CONSTANT(ORIGIN, 4, 1) }, .attributes.i = { 3 } },
+    { .name = "soft", .images = 2, .in = { IMAGE(UNIT, 33, 1), CONSTANT(INDEX, 33, 1) }, .attributes.i = { 33 } },
+    { .name = "rows of many patches", .images = 2, .in = { IMAGE(BINARY, 4, 1), CONSTANT(INDEX, 4, 1) }, .attributes.i = { 196 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 4, 1), CONSTANT(COUNT_UP, 4, 1) }, .attributes.i = { 4 } },
 };
 
 const sv_op sv_op_kept_share = {
-    .name = "kept_share", .formula = "keep [R,1], origin index [R,1] -> y [1,1] = sum of keep over rows that are patches / patches", .source = "SPViT code, ratio loss",
-    .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_WHOLE, .shape = kept_share_shape, .forward = kept_share_forward,
-    .backward = kept_share_backward, .backward_inputs = 1 << 1, SV_SAMPLES_OF(kept_share_samples),
+    .name = "kept_share",
+    .formula = "keep [R,1], origin index [R,1] -> y [1,1] = sum of keep over rows that are patches / patches",
+    .source = "SPViT code, ratio loss",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = kept_share_shape,
+    .forward = kept_share_forward,
+    .backward = kept_share_backward,
+    .backward_inputs = 1 << 1,
+    SV_SAMPLES_OF(kept_share_samples),
 };
 
 sv_tensor *sv_tape_kept_share(sv_tape *tape, sv_tensor *keep, sv_tensor *origin, size_t patches)

@@ -43,29 +43,59 @@ static void layer_norm_backward(const sv_call *call)
         d_bias = sum_place(bias, unwanted + 2 * width, width);
     }
     /* dx not wanted: every row goes over the same unwanted one */
-    sv_layer_norm_backward(x->gradient ? x->gradient : unwanted, x->gradient ? width : 0, d_gain, d_bias, call->out[0].gradient, width, x->data, width,
-                           call->saved, gain->data, call->out[0].live, width, x->gradient && x->accumulate, true);
+    sv_layer_norm_backward(x->gradient ? x->gradient : unwanted, x->gradient ? width : 0, d_gain, d_bias, call->out[0].gradient, width,
+                           x->data, width, call->saved, gain->data, call->out[0].live, width, x->gradient && x->accumulate, true);
 }
 
 static size_t layer_norm_saved(const sv_node *node) { return 2 * (size_t)node->in[0]->rows.most; }
 static size_t layer_norm_scratch(const sv_node *node) { return 3 * node->in[0]->width * sizeof(sv_real); }
 
 static const sv_sample layer_norm_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 7), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 7) }, .attributes.r = { 1e-6 } },
-    { .name = "width 1", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 1), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 1) }, .attributes.r = { 1e-1 } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 19), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 19) }, .attributes.r = { 1e-6 } },
-    { .name = "two registers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 32), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 32) }, .attributes.r = { 1e-5 } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 17), SV_PARAMETER_OF(SV_FILL_LARGE, 0, 17), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 17) }, .attributes.r = { 1e-6 } },
-    { .name = "all numbers equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 2, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 6), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 6) }, .attributes.r = { 1 } },
-    { .name = "constant x", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5), SV_PARAMETER_OF(SV_FILL_NORMAL, 0, 5) }, .attributes.r = { 1e-6 } },
-    { .name = "gain of zeros", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 0, 5), SV_PARAMETER_OF(SV_FILL_ZERO, 0, 5) }, .attributes.r = { 1e-6 } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 0, 7), WEIGHT(NORMAL, 0, 7) }, .attributes.r = { 1e-6 } },
+    { .name = "width 1", .images = 2, .in = { IMAGE(NORMAL, 3, 1), WEIGHT(NORMAL, 0, 1), WEIGHT(NORMAL, 0, 1) }, .attributes.r = { 1e-1 } },
+    { .name = "odd width",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 19), WEIGHT(NORMAL, 0, 19), WEIGHT(NORMAL, 0, 19) },
+      .attributes.r = { 1e-6 } },
+    { .name = "two registers",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 4, 32), WEIGHT(NORMAL, 0, 32), WEIGHT(NORMAL, 0, 32) },
+      .attributes.r = { 1e-5 } },
+    { .name = "large numbers",
+      .images = 2,
+      .in = { IMAGE(LARGE, 3, 17), WEIGHT(LARGE, 0, 17), WEIGHT(NORMAL, 0, 17) },
+      .attributes.r = { 1e-6 } },
+    { .name = "all numbers equal",
+      .images = 1,
+      .in = { IMAGE(ONE, 2, 6), WEIGHT(NORMAL, 0, 6), WEIGHT(NORMAL, 0, 6) },
+      .attributes.r = { 1 } },
+    { .name = "constant x",
+      .images = 3,
+      .in = { CONSTANT(NORMAL, 4, 5), WEIGHT(NORMAL, 0, 5), WEIGHT(NORMAL, 0, 5) },
+      .attributes.r = { 1e-6 } },
+    { .name = "gain of zeros",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 3, 5), WEIGHT(ZERO, 0, 5), WEIGHT(ZERO, 0, 5) },
+      .attributes.r = { 1e-6 } },
 };
 
 const sv_op sv_op_layer_norm = {
-    .name = "layer_norm", .formula = "x [R,D], gain [D], bias [D] -> y [R,D] = gain (x - mean) / sqrt(variance + eps) + bias, of each row",
-    .source = "Ba et al. 2016, eq. 4; torch.nn.functional.layer_norm", .inputs_least = 3, .inputs_most = 3, .outputs = 1, .locality = SV_ROW_LOCAL,
-    .shape = layer_norm_shape, .forward = layer_norm_forward, .backward = layer_norm_backward, .backward_inputs = 1, .rebuild = layer_norm_rebuild,
-    .rebuild_inputs = 1, .saved = layer_norm_saved, .scratch = layer_norm_scratch, SV_SAMPLES_OF(layer_norm_samples),
+    .name = "layer_norm",
+    .formula = "x [R,D], gain [D], bias [D] -> y [R,D] = gain (x - mean) / sqrt(variance + eps) + bias, of each row",
+    .source = "Ba et al. 2016, eq. 4; torch.nn.functional.layer_norm",
+    .inputs_least = 3,
+    .inputs_most = 3,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = layer_norm_shape,
+    .forward = layer_norm_forward,
+    .backward = layer_norm_backward,
+    .backward_inputs = 1,
+    .rebuild = layer_norm_rebuild,
+    .rebuild_inputs = 1,
+    .saved = layer_norm_saved,
+    .scratch = layer_norm_scratch,
+    SV_SAMPLES_OF(layer_norm_samples),
 };
 
 sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps)

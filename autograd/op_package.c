@@ -1,8 +1,10 @@
-/* The package token: what is dropped at a stage, as one row (spec SPViT 2.7). With drop = before - after (1 for rows dropped now, else 0) and
- * weight_j = drop_j score_j (wavg, sum) or drop_j (mean):
- *   num = sum_j weight_j u_j;  den = max(sum_j weight_j, 1e-6) (wavg, mean), 1 (sum, and where nothing was dropped);  package = num / den.
+/* The package token: what is dropped at a stage, as one row (spec SPViT 2.7).
+ * With drop = before - after (1 for rows dropped now, else 0) and weight_j = drop_j score_j (wavg, sum) or drop_j (mean):
+ *   num = sum_j weight_j u_j;  den = max(sum_j weight_j, 1e-6) (wavg, mean) or 1 (sum, and where nothing was dropped);
+ *   package = num / den.
  * With g = dpackage and q_j = g.(u_j - package) / den, without package where den does not depend on the weights:
- *   du_j = weight_j g / den;  dbefore_j = score_j q_j (wavg, sum) or q_j (mean);  dafter_j = -dbefore_j;  dscore_j = drop_j q_j (wavg, sum).
+ *   du_j = weight_j g / den;  dbefore_j = score_j q_j (wavg, sum) or q_j (mean);  dafter_j = -dbefore_j;
+ *   dscore_j = drop_j q_j (wavg, sum).
  * dbefore and dafter reach rows that were dropped at earlier stages too, so u and score of such rows are read. */
 #include "autograd/op_shape.h"
 #include "kernels/kernels.h"
@@ -19,13 +21,17 @@ static sv_status package_shape(sv_node *node, sv_error *err)
         if (!status) status = sv_want_rows(node->in[i], names[i], u, "u", err);
     }
     if (status) return status;
-    if (node->attributes.i[0] < SV_PACKAGE_WAVG || node->attributes.i[0] > SV_PACKAGE_MEAN) return sv_fail(err, SV_USAGE, "there is no package form %lld", (long long)node->attributes.i[0]);
+    if (node->attributes.i[0] < SV_PACKAGE_WAVG || node->attributes.i[0] > SV_PACKAGE_MEAN)
+        return sv_fail(err, SV_USAGE, "there is no package form %lld", (long long)node->attributes.i[0]);
     sv_make_image(node->out[0], sv_rows_fixed(1), u->width);
     sv_make_image(node->out[1], sv_rows_fixed(1), 1);
     return SV_OK;
 }
 
-typedef struct packing { sv_real factor; bool some, through; } packing; /* 1 / den; something dropped; den depends on the weights */
+typedef struct packing {
+    sv_real factor;
+    bool some, through;
+} packing; /* 1 / den; something dropped; den depends on the weights */
 
 static sv_real drop_of(const sv_call *call, size_t r) { return call->in[1].data[r] - call->in[2].data[r]; }
 static sv_real score_of(const sv_call *call, size_t r) { return call->attributes->i[0] == SV_PACKAGE_MEAN ? 1 : call->in[3].data[r]; }
@@ -75,26 +81,58 @@ static void package_backward(const sv_call *call)
     }
 }
 
-#define PACKAGE_OF(u_fill, before_fill, after_fill, score_fill, r, w) \
-    { SV_IMAGE_OF(u_fill, r, w), SV_IMAGE_OF(before_fill, r, 1), SV_IMAGE_OF(after_fill, r, 1), SV_IMAGE_OF(score_fill, r, 1) }
+#define PACKAGE_OF(u_fill, before_fill, after_fill, score_fill, r, w)                                                                      \
+    {                                                                                                                                      \
+        IMAGE(u_fill, r, w), IMAGE(before_fill, r, 1), IMAGE(after_fill, r, 1), IMAGE(score_fill, r, 1)                                    \
+    }
 static const sv_sample package_samples[] = {
-    { .name = "one row dropped", .images = 1, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_ZERO, SV_FILL_UNIT, 1, 7), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
-    { .name = "wavg", .images = 3, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_BINARY, SV_FILL_UNIT, 9, 17), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
-    { .name = "sum", .images = 3, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_BINARY, SV_FILL_UNIT, 9, 5), .attributes.i = { SV_PACKAGE_SUM, SV_EMPTY_KEEP_ZERO } },
-    { .name = "mean", .images = 3, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_BINARY, SV_FILL_UNIT, 9, 5), .attributes.i = { SV_PACKAGE_MEAN, SV_EMPTY_MASK } },
-    { .name = "nothing dropped, wavg", .images = 2, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_ONE, SV_FILL_UNIT, 4, 3), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
-    { .name = "nothing dropped, kept as zeros", .images = 2, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_ONE, SV_FILL_UNIT, 4, 3), .attributes.i = { SV_PACKAGE_MEAN, SV_EMPTY_KEEP_ZERO } },
-    { .name = "everything dropped", .images = 2, .in = PACKAGE_OF(SV_FILL_LARGE, SV_FILL_ONE, SV_FILL_ZERO, SV_FILL_UNIT, 5, 32), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
-    { .name = "one token stays", .images = 2, .in = PACKAGE_OF(SV_FILL_NORMAL, SV_FILL_ONE, SV_FILL_PREFIX, SV_FILL_UNIT, 3, 4), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
-    { .name = "scores of zero", .images = 1, .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK },
-      .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 4), SV_IMAGE_OF(SV_FILL_ONE, 3, 1), SV_IMAGE_OF(SV_FILL_ZERO, 3, 1), SV_CONSTANT_OF(SV_FILL_ZERO, 3, 1) } },
+    { .name = "one row dropped",
+      .images = 1,
+      .in = PACKAGE_OF(NORMAL, ONE, ZERO, UNIT, 1, 7),
+      .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
+    { .name = "wavg", .images = 3, .in = PACKAGE_OF(NORMAL, ONE, BINARY, UNIT, 9, 17), .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
+    { .name = "sum",
+      .images = 3,
+      .in = PACKAGE_OF(NORMAL, ONE, BINARY, UNIT, 9, 5),
+      .attributes.i = { SV_PACKAGE_SUM, SV_EMPTY_KEEP_ZERO } },
+    { .name = "mean", .images = 3, .in = PACKAGE_OF(NORMAL, ONE, BINARY, UNIT, 9, 5), .attributes.i = { SV_PACKAGE_MEAN, SV_EMPTY_MASK } },
+    { .name = "nothing dropped, wavg",
+      .images = 2,
+      .in = PACKAGE_OF(NORMAL, ONE, ONE, UNIT, 4, 3),
+      .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
+    { .name = "nothing dropped, kept as zeros",
+      .images = 2,
+      .in = PACKAGE_OF(NORMAL, ONE, ONE, UNIT, 4, 3),
+      .attributes.i = { SV_PACKAGE_MEAN, SV_EMPTY_KEEP_ZERO } },
+    { .name = "everything dropped",
+      .images = 2,
+      .in = PACKAGE_OF(LARGE, ONE, ZERO, UNIT, 5, 32),
+      .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
+    { .name = "one token stays",
+      .images = 2,
+      .in = PACKAGE_OF(NORMAL, ONE, PREFIX, UNIT, 3, 4),
+      .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK } },
+    { .name = "scores of zero",
+      .images = 1,
+      .attributes.i = { SV_PACKAGE_WAVG, SV_EMPTY_MASK },
+      .in = { IMAGE(NORMAL, 3, 4), IMAGE(ONE, 3, 1), IMAGE(ZERO, 3, 1), CONSTANT(ZERO, 3, 1) } },
 };
 
 const sv_op sv_op_package = {
     .name = "package",
-    .formula = "u [R,D], before, after, score [R,1] -> package [1,D] = sum_j weight_j u_j / den, policy [1,1]; drop = before - after, weight = drop score (wavg, sum), drop (mean)",
-    .source = "SPViT (Kong et al. 2022), package token", .inputs_least = 4, .inputs_most = 4, .outputs = 2, .locality = SV_IMAGE_WHOLE,
-    .shape = package_shape, .forward = package_forward, .backward = package_backward, .backward_inputs = 15, .backward_outputs = 1, .backward_dead = 15,
+    .formula = "u [R,D], before, after, score [R,1] -> package [1,D] = sum_j weight_j u_j / den, policy [1,1]; drop = before - after, "
+               "weight = drop score (wavg, sum), drop (mean)",
+    .source = "SPViT (Kong et al. 2022), package token",
+    .inputs_least = 4,
+    .inputs_most = 4,
+    .outputs = 2,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = package_shape,
+    .forward = package_forward,
+    .backward = package_backward,
+    .backward_inputs = 15,
+    .backward_outputs = 1,
+    .backward_dead = 15,
     SV_SAMPLES_OF(package_samples),
 };
 

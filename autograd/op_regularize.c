@@ -10,7 +10,8 @@ static sv_status share_shape(sv_node *node, sv_error *err)
     sv_status status = sv_want_image(node->in[0], "x", SV_REAL, err);
     if (status) return status;
     if (!(share >= 0 && share < 1)) return sv_fail(err, SV_USAGE, "the share dropped must be at least 0 and below 1, but is %g", share);
-    if (node->attributes.i[0] < 0 || node->attributes.i[0] >= 1 << 24) return sv_fail(err, SV_USAGE, "there is no position %lld", (long long)node->attributes.i[0]);
+    if (node->attributes.i[0] < 0 || node->attributes.i[0] >= 1 << 24)
+        return sv_fail(err, SV_USAGE, "there is no position %lld", (long long)node->attributes.i[0]);
     return SV_OK;
 }
 
@@ -53,21 +54,32 @@ static void dropout_backward(const sv_call *call)
 }
 
 static const sv_sample share_samples[] = {
-    { .name = "one number", .images = 4, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) }, .attributes = { .i = { 0 }, .r = { 0.5 } } },
-    { .name = "one row", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7) }, .attributes = { .i = { 1 }, .r = { 0.1 } } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes = { .i = { 2 }, .r = { 0.3 } } },
-    { .name = "nearly all", .images = 4, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 32) }, .attributes = { .i = { 3 }, .r = { 0.99 } } },
-    { .name = "nothing", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 5) }, .attributes = { .i = { 4 }, .r = { 0 } } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 5) }, .attributes = { .i = { (1 << 24) - 1 }, .r = { 0.5 } } },
+    { .name = "one number", .images = 4, .in = { IMAGE(NORMAL, 1, 1) }, .attributes = { .i = { 0 }, .r = { 0.5 } } },
+    { .name = "one row", .images = 3, .in = { IMAGE(NORMAL, 1, 7) }, .attributes = { .i = { 1 }, .r = { 0.1 } } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 5, 17) }, .attributes = { .i = { 2 }, .r = { 0.3 } } },
+    { .name = "nearly all", .images = 4, .in = { IMAGE(NORMAL, 4, 32) }, .attributes = { .i = { 3 }, .r = { 0.99 } } },
+    { .name = "nothing", .images = 2, .in = { IMAGE(NORMAL, 2, 5) }, .attributes = { .i = { 4 }, .r = { 0 } } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 2, 5) }, .attributes = { .i = { (1 << 24) - 1 }, .r = { 0.5 } } },
 };
 
 const sv_op sv_op_dropout = {
-    .name = "dropout", .formula = "x [R,D] -> y = x m / (1 - share), m = 0 with probability share, else 1, for each number",
-    .source = "Srivastava et al. 2014; torch.nn.functional.dropout", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_WHOLE,
-    .shape = share_shape, .forward = dropout_forward, .backward = dropout_backward, SV_SAMPLES_OF(share_samples),
+    .name = "dropout",
+    .formula = "x [R,D] -> y = x m / (1 - share), m = 0 with probability share, else 1, for each number",
+    .source = "Srivastava et al. 2014; torch.nn.functional.dropout",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_WHOLE,
+    .shape = share_shape,
+    .forward = dropout_forward,
+    .backward = dropout_backward,
+    SV_SAMPLES_OF(share_samples),
 };
 
-sv_tensor *sv_tape_dropout(sv_tape *tape, sv_tensor *x, double share, size_t position) { return record(tape, &sv_op_dropout, x, share, position); }
+sv_tensor *sv_tape_dropout(sv_tape *tape, sv_tensor *x, double share, size_t position)
+{
+    return record(tape, &sv_op_dropout, x, share, position);
+}
 
 /* ---- drop_path ---------------------------------------------------------------------------------------------------- */
 
@@ -91,9 +103,20 @@ static void drop_path_backward(const sv_call *call)
 }
 
 const sv_op sv_op_drop_path = {
-    .name = "drop_path", .formula = "x [R,D] -> y = x m / (1 - share), m = 0 with probability share, else 1, for each image",
-    .source = "Huang et al. 2016 (stochastic depth); timm DropPath", .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL,
-    .shape = share_shape, .forward = drop_path_forward, .backward = drop_path_backward, SV_SAMPLES_OF(share_samples),
+    .name = "drop_path",
+    .formula = "x [R,D] -> y = x m / (1 - share), m = 0 with probability share, else 1, for each image",
+    .source = "Huang et al. 2016 (stochastic depth); timm DropPath",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = share_shape,
+    .forward = drop_path_forward,
+    .backward = drop_path_backward,
+    SV_SAMPLES_OF(share_samples),
 };
 
-sv_tensor *sv_tape_drop_path(sv_tape *tape, sv_tensor *branch, double share, size_t position) { return record(tape, &sv_op_drop_path, branch, share, position); }
+sv_tensor *sv_tape_drop_path(sv_tape *tape, sv_tensor *branch, double share, size_t position)
+{
+    return record(tape, &sv_op_drop_path, branch, share, position);
+}

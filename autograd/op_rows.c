@@ -4,12 +4,6 @@
 
 #include <string.h>
 
-/* Real numbers or indices: any per-image tensor whose rows are moved as they are. */
-static sv_status want_rows_of_any(const sv_tensor *x, const char *what, sv_error *err)
-{
-    return sv_want_image(x, what, x->dtype == SV_INDEX ? SV_INDEX : SV_REAL, err);
-}
-
 static size_t number_bytes(const sv_call *call) { return call->node->out[0]->dtype == SV_INDEX ? sizeof(int32_t) : sizeof(sv_real); }
 
 /* out rows at.. = `count` rows of `from` from row `row` on. */
@@ -46,23 +40,25 @@ static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* ---- slice_rows --------------------------------------------------------------------------------------------------- */
 
-/* y[r] = x[begin + r]:  dx[begin + r] = dy[r], zero elsewhere. Rows that an image does not have are zeros. All rows from `begin` on: every
- * image must have `begin` live rows at least. */
+/* y[r] = x[begin + r]:  dx[begin + r] = dy[r], zero elsewhere. Rows that an image does not have are zeros. All rows from
+ * `begin` on: every image must have `begin` live rows at least. */
 static sv_status slice_rows_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *x = node->in[0];
     sv_tensor *y = node->out[0];
     const int64_t begin = node->attributes.i[0], count = node->attributes.i[1];
-    sv_status status = want_rows_of_any(x, "x", err);
+    sv_status status = sv_want_any(x, "x", err);
     if (status) return status;
     y->dtype = x->dtype;
     if (begin < 0 || count < 0 || begin + (count ? count : 1) > (int64_t)x->rows.most)
-        return sv_fail(err, SV_USAGE, "x has at most %u rows, so %lld rows from row %lld on are not in it", x->rows.most, (long long)count, (long long)begin);
+        return sv_fail(err, SV_USAGE, "x has at most %u rows, so %lld rows from row %lld on are not in it", x->rows.most, (long long)count,
+                       (long long)begin);
     if (count) {
         y->rows = y->live = sv_rows_fixed((size_t)count);
         return SV_OK;
     }
-    if (!can_shift(x->rows) || !can_shift(x->live)) return sv_fail(err, SV_USAGE, "x must not have several rows a token where their number varies");
+    if (!can_shift(x->rows) || !can_shift(x->live))
+        return sv_fail(err, SV_USAGE, "x must not have several rows a token where their number varies");
     y->rows = sv_rows_plus(x->rows, -(int32_t)begin);
     y->live = (int64_t)x->live.most > begin ? sv_rows_plus(x->live, -(int32_t)begin) : sv_rows_fixed(0);
     return SV_OK;
@@ -87,19 +83,27 @@ static void slice_rows_backward(const sv_call *call)
 }
 
 static const sv_sample slice_rows_samples[] = {
-    { .name = "first row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 0, 1 } },
-    { .name = "one row of one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 5) }, .attributes.i = { 0, 1 } },
-    { .name = "last row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 3, 1 } },
-    { .name = "middle", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 17) }, .attributes.i = { 2, 3 } },
-    { .name = "all but the first", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 5, 3) }, .attributes.i = { 1, 0 } },
-    { .name = "all", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 32) }, .attributes.i = { 0, 0 } },
-    { .name = "indices", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_COUNT_UP, 5, 1) }, .attributes.i = { 1, 0 } },
+    { .name = "first row", .images = 2, .in = { IMAGE(NORMAL, 4, 7) }, .attributes.i = { 0, 1 } },
+    { .name = "one row of one", .images = 1, .in = { IMAGE(NORMAL, 1, 5) }, .attributes.i = { 0, 1 } },
+    { .name = "last row", .images = 2, .in = { IMAGE(NORMAL, 4, 7) }, .attributes.i = { 3, 1 } },
+    { .name = "middle", .images = 3, .in = { IMAGE(NORMAL, 6, 17) }, .attributes.i = { 2, 3 } },
+    { .name = "all but the first", .images = 2, .in = { IMAGE(LARGE, 5, 3) }, .attributes.i = { 1, 0 } },
+    { .name = "all", .images = 1, .in = { IMAGE(NORMAL, 3, 32) }, .attributes.i = { 0, 0 } },
+    { .name = "indices", .images = 2, .in = { CONSTANT(COUNT_UP, 5, 1) }, .attributes.i = { 1, 0 } },
 };
 
 const sv_op sv_op_slice_rows = {
-    .name = "slice_rows", .formula = "x [R,D] -> y [count,D] = x[begin + r]; count 0: all rows from begin on", .source = "x[:, begin:begin + count]",
-    .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = slice_rows_shape, .forward = slice_rows_forward,
-    .backward = slice_rows_backward, SV_SAMPLES_OF(slice_rows_samples),
+    .name = "slice_rows",
+    .formula = "x [R,D] -> y [count,D] = x[begin + r]; count 0: all rows from begin on",
+    .source = "x[:, begin:begin + count]",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = slice_rows_shape,
+    .forward = slice_rows_forward,
+    .backward = slice_rows_backward,
+    SV_SAMPLES_OF(slice_rows_samples),
 };
 
 sv_tensor *sv_tape_slice_rows(sv_tape *tape, sv_tensor *x, size_t begin, size_t count)
@@ -114,7 +118,7 @@ sv_tensor *sv_tape_slice_rows(sv_tape *tape, sv_tensor *x, size_t begin, size_t 
 static sv_status concat_rows_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *a = node->in[0], *b = node->in[1];
-    sv_status status = want_rows_of_any(a, "a", err);
+    sv_status status = sv_want_any(a, "a", err);
     if (!status) status = sv_want_width(b, "b", a->dtype, a->width, err);
     if (!status && a->rows.source >= 0) status = sv_want_fixed_rows(b, "b", 0, err);
     if (status) return status;
@@ -144,18 +148,26 @@ static void concat_rows_backward(const sv_call *call)
 }
 
 static const sv_sample concat_rows_samples[] = {
-    { .name = "one and one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7) } },
-    { .name = "four and one", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 17), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 17) } },
-    { .name = "one and four", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 1) } },
-    { .name = "constant a", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 5), SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5) } },
-    { .name = "constant b", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 5), SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 5) } },
-    { .name = "indices", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_COUNT_UP, 3, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 2, 1) } },
+    { .name = "one and one", .images = 1, .in = { IMAGE(NORMAL, 1, 7), IMAGE(NORMAL, 1, 7) } },
+    { .name = "four and one", .images = 3, .in = { IMAGE(NORMAL, 4, 17), IMAGE(NORMAL, 1, 17) } },
+    { .name = "one and four", .images = 2, .in = { IMAGE(NORMAL, 1, 1), IMAGE(NORMAL, 4, 1) } },
+    { .name = "constant a", .images = 2, .in = { CONSTANT(NORMAL, 2, 5), IMAGE(NORMAL, 3, 5) } },
+    { .name = "constant b", .images = 2, .in = { IMAGE(LARGE, 2, 5), CONSTANT(NORMAL, 3, 5) } },
+    { .name = "indices", .images = 2, .in = { CONSTANT(COUNT_UP, 3, 1), CONSTANT(INDEX, 2, 1) } },
 };
 
 const sv_op sv_op_concat_rows = {
-    .name = "concat_rows", .formula = "a [R,D], b [S,D] -> y [R+S,D]: rows of a, then of b", .source = "torch.cat([a, b], 1)", .inputs_least = 2,
-    .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = concat_rows_shape, .forward = concat_rows_forward,
-    .backward = concat_rows_backward, SV_SAMPLES_OF(concat_rows_samples),
+    .name = "concat_rows",
+    .formula = "a [R,D], b [S,D] -> y [R+S,D]: rows of a, then of b",
+    .source = "torch.cat([a, b], 1)",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = concat_rows_shape,
+    .forward = concat_rows_forward,
+    .backward = concat_rows_backward,
+    SV_SAMPLES_OF(concat_rows_samples),
 };
 
 sv_tensor *sv_tape_concat_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b)
@@ -172,7 +184,8 @@ static sv_status slice_columns_shape(sv_node *node, sv_error *err)
     sv_status status = sv_want_image(node->in[0], "x", SV_REAL, err);
     if (status) return status;
     if (begin < 0 || count < 1 || begin + count > (int64_t)node->in[0]->width)
-        return sv_fail(err, SV_USAGE, "x is %zu wide, so %lld columns from %lld on are not in it", node->in[0]->width, (long long)count, (long long)begin);
+        return sv_fail(err, SV_USAGE, "x is %zu wide, so %lld columns from %lld on are not in it", node->in[0]->width, (long long)count,
+                       (long long)begin);
     node->out[0]->width = (size_t)count;
     return SV_OK;
 }
@@ -188,22 +201,31 @@ static void slice_columns_backward(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *y = &call->out[0];
     sv_begin_gradient(x);
-    for (size_t r = 0; r < x->live; r++) sv_scale(x->gradient + r * x->width + call->attributes->i[0], y->gradient + r * y->width, 1, y->width, true);
+    for (size_t r = 0; r < x->live; r++)
+        sv_scale(x->gradient + r * x->width + call->attributes->i[0], y->gradient + r * y->width, 1, y->width, true);
 }
 
 static const sv_sample slice_columns_samples[] = {
-    { .name = "first column", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 0, 1 } },
-    { .name = "one number of one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) }, .attributes.i = { 0, 1 } },
-    { .name = "last column", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 17) }, .attributes.i = { 16, 1 } },
-    { .name = "half", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 32) }, .attributes.i = { 16, 16 } },
-    { .name = "middle", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 9) }, .attributes.i = { 2, 5 } },
-    { .name = "all", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5) }, .attributes.i = { 0, 5 } },
+    { .name = "first column", .images = 2, .in = { IMAGE(NORMAL, 4, 7) }, .attributes.i = { 0, 1 } },
+    { .name = "one number of one", .images = 1, .in = { IMAGE(NORMAL, 1, 1) }, .attributes.i = { 0, 1 } },
+    { .name = "last column", .images = 2, .in = { IMAGE(NORMAL, 1, 17) }, .attributes.i = { 16, 1 } },
+    { .name = "half", .images = 3, .in = { IMAGE(NORMAL, 5, 32) }, .attributes.i = { 16, 16 } },
+    { .name = "middle", .images = 2, .in = { IMAGE(LARGE, 3, 9) }, .attributes.i = { 2, 5 } },
+    { .name = "all", .images = 1, .in = { IMAGE(NORMAL, 3, 5) }, .attributes.i = { 0, 5 } },
 };
 
 const sv_op sv_op_slice_columns = {
-    .name = "slice_columns", .formula = "x [R,D] -> y [R,count] = columns begin .. begin+count-1 of x", .source = "x[..., begin:begin + count]",
-    .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = slice_columns_shape, .forward = slice_columns_forward,
-    .backward = slice_columns_backward, SV_SAMPLES_OF(slice_columns_samples),
+    .name = "slice_columns",
+    .formula = "x [R,D] -> y [R,count] = columns begin .. begin+count-1 of x",
+    .source = "x[..., begin:begin + count]",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = slice_columns_shape,
+    .forward = slice_columns_forward,
+    .backward = slice_columns_backward,
+    SV_SAMPLES_OF(slice_columns_samples),
 };
 
 sv_tensor *sv_tape_slice_columns(sv_tape *tape, sv_tensor *x, size_t begin, size_t count)
@@ -242,23 +264,32 @@ static void concat_columns_backward(const sv_call *call)
     const sv_real *dy = y->gradient;
     for (size_t k = 0; k < 2; dy += call->in[k++].width) {
         const sv_span *in = &call->in[k];
-        for (size_t r = 0; in->gradient && r < in->live; r++) sv_scale(in->gradient + r * in->width, dy + r * y->width, 1, in->width, in->accumulate);
+        for (size_t r = 0; in->gradient && r < in->live; r++)
+            sv_scale(in->gradient + r * in->width, dy + r * y->width, 1, in->width, in->accumulate);
     }
 }
 
 static const sv_sample concat_columns_samples[] = {
-    { .name = "one and one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "odd widths", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 17), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 5) } },
-    { .name = "halves", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 16), SV_IMAGE_OF(SV_FILL_NORMAL, 5, 16) } },
-    { .name = "constant a", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 5), SV_IMAGE_OF(SV_FILL_NORMAL, 2, 3) } },
-    { .name = "constant b", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 5), SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 3) } },
-    { .name = "one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 3), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 30) } },
+    { .name = "one and one", .images = 1, .in = { IMAGE(NORMAL, 1, 1), IMAGE(NORMAL, 1, 1) } },
+    { .name = "odd widths", .images = 3, .in = { IMAGE(NORMAL, 4, 17), IMAGE(NORMAL, 4, 5) } },
+    { .name = "halves", .images = 2, .in = { IMAGE(NORMAL, 5, 16), IMAGE(NORMAL, 5, 16) } },
+    { .name = "constant a", .images = 2, .in = { CONSTANT(NORMAL, 2, 5), IMAGE(NORMAL, 2, 3) } },
+    { .name = "constant b", .images = 2, .in = { IMAGE(LARGE, 2, 5), CONSTANT(NORMAL, 2, 3) } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 3), IMAGE(NORMAL, 1, 30) } },
 };
 
 const sv_op sv_op_concat_columns = {
-    .name = "concat_columns", .formula = "a [R,D], b [R,E] -> y [R,D+E]: columns of a, then of b", .source = "torch.cat([a, b], -1)", .inputs_least = 2,
-    .inputs_most = 2, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = concat_columns_shape, .forward = concat_columns_forward,
-    .backward = concat_columns_backward, SV_SAMPLES_OF(concat_columns_samples),
+    .name = "concat_columns",
+    .formula = "a [R,D], b [R,E] -> y [R,D+E]: columns of a, then of b",
+    .source = "torch.cat([a, b], -1)",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = concat_columns_shape,
+    .forward = concat_columns_forward,
+    .backward = concat_columns_backward,
+    SV_SAMPLES_OF(concat_columns_samples),
 };
 
 sv_tensor *sv_tape_concat_columns(sv_tape *tape, sv_tensor *a, sv_tensor *b)
@@ -274,7 +305,7 @@ static sv_status gather_rows_shape(sv_node *node, sv_error *err)
     const sv_tensor *x = node->in[0], *order = node->in[1];
     sv_tensor *y = node->out[0];
     const int64_t take = node->attributes.i[0];
-    sv_status status = want_rows_of_any(x, "x", err);
+    sv_status status = sv_want_any(x, "x", err);
     if (!status) status = sv_want_width(order, "order", SV_INDEX, 1, err);
     if (status) return status;
     if (take < SV_TAKE_ALL || take > SV_TAKE_ALL_LIVE) return sv_fail(err, SV_USAGE, "there is no way %lld to take rows", (long long)take);
@@ -288,8 +319,10 @@ static void gather_rows_forward(const sv_call *call)
 {
     const int32_t *order = call->in[1].ints;
     for (size_t r = call->row_begin; r < call->row_end; r++) {
-        if (order[r] >= 0 && (size_t)order[r] < call->in[0].rows) copy_rows(call, r, &call->in[0], (size_t)order[r], 1);
-        else clear_rows(call, r, 1);
+        if (order[r] >= 0 && (size_t)order[r] < call->in[0].rows)
+            copy_rows(call, r, &call->in[0], (size_t)order[r], 1);
+        else
+            clear_rows(call, r, 1);
     }
 }
 
@@ -299,23 +332,39 @@ static void gather_rows_backward(const sv_call *call)
     const int32_t *order = call->in[1].ints;
     sv_begin_gradient(x);
     for (size_t r = 0; r < y->live; r++)
-        if (order[r] >= 0 && (size_t)order[r] < x->live) sv_scale(x->gradient + (size_t)order[r] * x->width, y->gradient + r * y->width, 1, y->width, true);
+        if (order[r] >= 0 && (size_t)order[r] < x->live)
+            sv_scale(x->gradient + (size_t)order[r] * x->width, y->gradient + r * y->width, 1, y->width, true);
 }
 
 static const sv_sample gather_rows_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_INDEX, 1, 1) }, .attributes.i = { SV_TAKE_ALL } },
-    { .name = "a permutation", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 17), SV_CONSTANT_OF(SV_FILL_INDEX, 6, 1) }, .attributes.i = { SV_TAKE_ALL } },
-    { .name = "some rows", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 5), SV_CONSTANT_OF(SV_FILL_INDEX, 3, 1) }, .attributes.i = { SV_TAKE_LIVE } },
-    { .name = "one row twice", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 4), SV_CONSTANT_OF(SV_FILL_INDEX_ZERO, 5, 1) }, .attributes.i = { SV_TAKE_ALL_LIVE } },
-    { .name = "rows that are not there", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 2, 3), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { SV_TAKE_ALL_LIVE } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 32), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 4, 1) }, .attributes.i = { SV_TAKE_ALL } },
-    { .name = "indices", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { SV_TAKE_ALL } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), CONSTANT(INDEX, 1, 1) }, .attributes.i = { SV_TAKE_ALL } },
+    { .name = "a permutation", .images = 3, .in = { IMAGE(NORMAL, 6, 17), CONSTANT(INDEX, 6, 1) }, .attributes.i = { SV_TAKE_ALL } },
+    { .name = "some rows", .images = 3, .in = { IMAGE(NORMAL, 6, 5), CONSTANT(INDEX, 3, 1) }, .attributes.i = { SV_TAKE_LIVE } },
+    { .name = "one row twice",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 3, 4), CONSTANT(INDEX_ZERO, 5, 1) },
+      .attributes.i = { SV_TAKE_ALL_LIVE } },
+    { .name = "rows that are not there",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 2, 3), CONSTANT(INDEX, 5, 1) },
+      .attributes.i = { SV_TAKE_ALL_LIVE } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 4, 32), CONSTANT(COUNT_UP, 4, 1) }, .attributes.i = { SV_TAKE_ALL } },
+    { .name = "indices", .images = 2, .in = { CONSTANT(INDEX, 5, 1), CONSTANT(INDEX, 5, 1) }, .attributes.i = { SV_TAKE_ALL } },
 };
 
 const sv_op sv_op_gather_rows = {
-    .name = "gather_rows", .formula = "x [R,D], order index [S,1] -> y [S,D] = x[order[r]], zero where there is no such row", .source = "torch.gather of rows",
-    .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = gather_rows_shape, .forward = gather_rows_forward,
-    .backward = gather_rows_backward, .backward_inputs = 1 << 1, SV_SAMPLES_OF(gather_rows_samples),
+    .name = "gather_rows",
+    .formula = "x [R,D], order index [S,1] -> y [S,D] = x[order[r]], zero where there is no such row",
+    .source = "torch.gather of rows",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = gather_rows_shape,
+    .forward = gather_rows_forward,
+    .backward = gather_rows_backward,
+    .backward_inputs = 1 << 1,
+    SV_SAMPLES_OF(gather_rows_samples),
 };
 
 sv_tensor *sv_tape_gather_rows(sv_tape *tape, sv_tensor *x, sv_tensor *order, sv_take take)
@@ -356,26 +405,38 @@ static void scatter_rows_backward(const sv_call *call)
     for (size_t r = 0; r < x->rows; r++)
         if (index[r] >= 0 && (size_t)index[r] < y->rows) last[index[r]] = r;
     for (size_t r = 0; r < x->live; r++) {
-        if (index[r] >= 0 && (size_t)index[r] < y->rows && last[index[r]] == r) rows_back(call, x, r, (size_t)index[r], 1);
-        else no_rows_back(x, r, r + 1);
+        if (index[r] >= 0 && (size_t)index[r] < y->rows && last[index[r]] == r)
+            rows_back(call, x, r, (size_t)index[r], 1);
+        else
+            no_rows_back(x, r, r + 1);
     }
 }
 
 static size_t scatter_rows_scratch(const sv_node *node) { return (size_t)node->attributes.i[0] * sizeof(size_t); }
 
 static const sv_sample scatter_rows_samples[] = {
-    { .name = "one row of one", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_CONSTANT_OF(SV_FILL_INDEX, 1, 1) }, .attributes.i = { 1 } },
-    { .name = "a permutation", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 5 } },
-    { .name = "into more rows", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 4), SV_CONSTANT_OF(SV_FILL_INDEX, 3, 1) }, .attributes.i = { 6 } },
-    { .name = "beyond the rows", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 4), SV_CONSTANT_OF(SV_FILL_INDEX, 5, 1) }, .attributes.i = { 2 } },
-    { .name = "all to one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 3), SV_CONSTANT_OF(SV_FILL_INDEX_ZERO, 4, 1) }, .attributes.i = { 2 } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 3, 1), SV_CONSTANT_OF(SV_FILL_COUNT_UP, 3, 1) }, .attributes.i = { 4 } },
+    { .name = "one row of one", .images = 1, .in = { IMAGE(NORMAL, 1, 7), CONSTANT(INDEX, 1, 1) }, .attributes.i = { 1 } },
+    { .name = "a permutation", .images = 3, .in = { IMAGE(NORMAL, 5, 17), CONSTANT(INDEX, 5, 1) }, .attributes.i = { 5 } },
+    { .name = "into more rows", .images = 2, .in = { IMAGE(NORMAL, 3, 4), CONSTANT(INDEX, 3, 1) }, .attributes.i = { 6 } },
+    { .name = "beyond the rows", .images = 2, .in = { IMAGE(NORMAL, 5, 4), CONSTANT(INDEX, 5, 1) }, .attributes.i = { 2 } },
+    { .name = "all to one row", .images = 2, .in = { IMAGE(NORMAL, 4, 3), CONSTANT(INDEX_ZERO, 4, 1) }, .attributes.i = { 2 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 3, 1), CONSTANT(COUNT_UP, 3, 1) }, .attributes.i = { 4 } },
 };
 
 const sv_op sv_op_scatter_rows = {
-    .name = "scatter_rows", .formula = "x [R,D], index [R,1] -> y [rows,D], y[index[r]] = x[r], zero elsewhere", .source = "torch.scatter of rows",
-    .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = scatter_rows_shape, .forward = scatter_rows_forward,
-    .backward = scatter_rows_backward, .backward_inputs = 1 << 1, .backward_dead = 1 << 1, .scratch = scatter_rows_scratch,
+    .name = "scatter_rows",
+    .formula = "x [R,D], index [R,1] -> y [rows,D], y[index[r]] = x[r], zero elsewhere",
+    .source = "torch.scatter of rows",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = scatter_rows_shape,
+    .forward = scatter_rows_forward,
+    .backward = scatter_rows_backward,
+    .backward_inputs = 1 << 1,
+    .backward_dead = 1 << 1,
+    .scratch = scatter_rows_scratch,
     SV_SAMPLES_OF(scatter_rows_samples),
 };
 
@@ -394,14 +455,18 @@ static sv_status split_heads_shape(sv_node *node, sv_error *err)
     const int64_t heads = node->attributes.i[0];
     sv_status status = sv_want_image(x, "x", SV_REAL, err);
     if (status) return status;
-    if (heads < 1 || x->width % (size_t)heads) return sv_fail(err, SV_USAGE, "a width of %zu cannot be cut into %lld heads", x->width, (long long)heads);
+    if (heads < 1 || x->width % (size_t)heads)
+        return sv_fail(err, SV_USAGE, "a width of %zu cannot be cut into %lld heads", x->width, (long long)heads);
     node->out[0]->rows = sv_rows_times(x->rows, (uint32_t)heads);
     node->out[0]->live = sv_rows_times(x->live, (uint32_t)heads);
     node->out[0]->width = x->width / (size_t)heads;
     return SV_OK;
 }
 
-static void split_heads_forward(const sv_call *call) { copy_rows(call, call->row_begin, &call->in[0], call->row_begin, call->row_end - call->row_begin); }
+static void split_heads_forward(const sv_call *call)
+{
+    copy_rows(call, call->row_begin, &call->in[0], call->row_begin, call->row_end - call->row_begin);
+}
 
 static void split_heads_backward(const sv_call *call)
 {
@@ -409,109 +474,30 @@ static void split_heads_backward(const sv_call *call)
 }
 
 static const sv_sample split_heads_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 6) }, .attributes.i = { 3 } },
-    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 1 } },
-    { .name = "one number a head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5) }, .attributes.i = { 5 } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 34) }, .attributes.i = { 2 } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 32) }, .attributes.i = { 2 } },
-    { .name = "zeros", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 2, 4) }, .attributes.i = { 2 } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 6) }, .attributes.i = { 3 } },
+    { .name = "one head", .images = 2, .in = { IMAGE(NORMAL, 4, 7) }, .attributes.i = { 1 } },
+    { .name = "one number a head", .images = 2, .in = { IMAGE(NORMAL, 3, 5) }, .attributes.i = { 5 } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 5, 34) }, .attributes.i = { 2 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 2, 32) }, .attributes.i = { 2 } },
+    { .name = "zeros", .images = 1, .in = { IMAGE(ZERO, 2, 4) }, .attributes.i = { 2 } },
 };
 
 const sv_op sv_op_split_heads = {
-    .name = "split_heads", .formula = "x [R,D] -> y [R*H,d], row r*H+h = head h of row r", .source = "x.reshape(B, R * H, d)", .inputs_least = 1,
-    .inputs_most = 1, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = split_heads_shape, .forward = split_heads_forward,
-    .backward = split_heads_backward, SV_SAMPLES_OF(split_heads_samples),
+    .name = "split_heads",
+    .formula = "x [R,D] -> y [R*H,d], row r*H+h = head h of row r",
+    .source = "x.reshape(B, R * H, d)",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = split_heads_shape,
+    .forward = split_heads_forward,
+    .backward = split_heads_backward,
+    SV_SAMPLES_OF(split_heads_samples),
 };
 
 sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads)
 {
     sv_attributes attributes = { .i = { (int64_t)heads } };
     return sv_tape_record(tape, &sv_op_split_heads, &x, 1, &attributes, NULL);
-}
-
-/* ---- constants of an image's size --------------------------------------------------------------------------------- */
-
-static sv_status count_up_shape(sv_node *node, sv_error *err)
-{
-    node->out[0]->dtype = SV_INDEX;
-    node->out[0]->width = 1;
-    return want_rows_of_any(node->in[0], "like", err);
-}
-
-static void count_up_forward(const sv_call *call)
-{
-    for (size_t r = call->row_begin; r < call->row_end; r++) call->out[0].ints[r] = (int32_t)(call->attributes->i[0] + (int64_t)r);
-}
-
-static sv_status fill_shape_of(sv_node *node, sv_dtype dtype, sv_error *err)
-{
-    const int64_t rows = node->attributes.i[0];
-    if (rows < 0 || rows > INT32_MAX) return sv_fail(err, SV_USAGE, "%lld rows cannot be filled", (long long)rows);
-    node->out[0]->dtype = dtype;
-    sv_make_image(node->out[0], rows ? sv_rows_fixed((size_t)rows) : node->in[0]->rows, 1);
-    return want_rows_of_any(node->in[0], "the tensor whose images it is for", err);
-}
-
-static sv_status fill_shape(sv_node *node, sv_error *err) { return fill_shape_of(node, SV_REAL, err); }
-static sv_status fill_index_shape(sv_node *node, sv_error *err) { return fill_shape_of(node, SV_INDEX, err); }
-
-static void fill_forward(const sv_call *call)
-{
-    for (size_t r = call->row_begin; r < call->row_end; r++) call->out[0].data[r] = (sv_real)call->attributes->r[0];
-}
-
-static void fill_index_forward(const sv_call *call)
-{
-    for (size_t r = call->row_begin; r < call->row_end; r++) call->out[0].ints[r] = (int32_t)call->attributes->i[1];
-}
-
-static const sv_sample count_up_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 3) }, .attributes.i = { 0 } },
-    { .name = "five rows", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 1) }, .attributes.i = { 0 } },
-    { .name = "from one", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes.i = { 1 } },
-    { .name = "from minus one", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes.i = { -1 } },
-    { .name = "like a constant", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 2) }, .attributes.i = { 0 } },
-    { .name = "like indices", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes.i = { 7 } },
-};
-
-static const sv_sample fill_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 3) }, .attributes = { .i = { 0, 1 }, .r = { 1 } } },
-    { .name = "as many rows", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes = { .i = { 0, -1 }, .r = { -1 } } },
-    { .name = "fewer rows", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes = { .i = { 2, 0 }, .r = { 0 } } },
-    { .name = "more rows", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) }, .attributes = { .i = { 9, 3 }, .r = { 0.5 } } },
-    { .name = "of a constant", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 2) }, .attributes = { .i = { 0, 7 }, .r = { 1e30 } } },
-    { .name = "of indices", .images = 3, .in = { SV_CONSTANT_OF(SV_FILL_INDEX, 4, 1) }, .attributes = { .i = { 0, 7 }, .r = { 1e-30 } } },
-};
-
-const sv_op sv_op_count_up = {
-    .name = "count_up", .formula = "like [R,*] -> index [R,1] = first + r", .source = "torch.arange", .inputs_least = 1, .inputs_most = 1, .outputs = 1,
-    .locality = SV_ROW_LOCAL, .shape = count_up_shape, .forward = count_up_forward, .stops_gradient = true, SV_SAMPLES_OF(count_up_samples),
-};
-
-const sv_op sv_op_fill = {
-    .name = "fill", .formula = "of [R,*] -> y [rows,1] = value; rows 0: R", .source = "torch.full", .inputs_least = 1, .inputs_most = 1, .outputs = 1,
-    .locality = SV_IMAGE_ROWS, .shape = fill_shape, .forward = fill_forward, .stops_gradient = true, SV_SAMPLES_OF(fill_samples),
-};
-
-const sv_op sv_op_fill_index = {
-    .name = "fill_index", .formula = "of [R,*] -> index [rows,1] = value; rows 0: R", .source = "torch.full", .inputs_least = 1, .inputs_most = 1,
-    .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = fill_index_shape, .forward = fill_index_forward, .stops_gradient = true, SV_SAMPLES_OF(fill_samples),
-};
-
-sv_tensor *sv_tape_count_up(sv_tape *tape, sv_tensor *like, int64_t first)
-{
-    sv_attributes attributes = { .i = { first } };
-    return sv_tape_record(tape, &sv_op_count_up, &like, 1, &attributes, NULL);
-}
-
-sv_tensor *sv_tape_fill(sv_tape *tape, sv_tensor *of, size_t rows, double value)
-{
-    sv_attributes attributes = { .i = { (int64_t)rows }, .r = { value } };
-    return sv_tape_record(tape, &sv_op_fill, &of, 1, &attributes, NULL);
-}
-
-sv_tensor *sv_tape_fill_index(sv_tape *tape, sv_tensor *of, size_t rows, int64_t value)
-{
-    sv_attributes attributes = { .i = { (int64_t)rows, value } };
-    return sv_tape_record(tape, &sv_op_fill_index, &of, 1, &attributes, NULL);
 }

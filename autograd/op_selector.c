@@ -19,7 +19,8 @@ static sv_status head_mean_shape(sv_node *node, sv_error *err)
     const size_t heads = (size_t)node->attributes.i[0];
     sv_status status = sv_want_image(node->in[0], "x", SV_REAL, err);
     if (status) return status;
-    if (!heads || node->in[0]->width % heads) return sv_fail(err, SV_USAGE, "a width of %zu cannot be cut into %zu heads", node->in[0]->width, heads);
+    if (!heads || node->in[0]->width % heads)
+        return sv_fail(err, SV_USAGE, "a width of %zu cannot be cut into %zu heads", node->in[0]->width, heads);
     node->out[0]->width = heads;
     return SV_OK;
 }
@@ -45,17 +46,25 @@ static void head_mean_backward(const sv_call *call)
 }
 
 static const sv_sample head_mean_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 6) }, .attributes.i = { 2 } },
-    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 7) }, .attributes.i = { 1 } },
-    { .name = "one number a head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 5) }, .attributes.i = { 5 } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 51) }, .attributes.i = { 3 } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 2, 32) }, .attributes.i = { 2 } },
-    { .name = "all equal", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_ONE, 2, 9) }, .attributes.i = { 3 } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 6) }, .attributes.i = { 2 } },
+    { .name = "one head", .images = 2, .in = { IMAGE(NORMAL, 4, 7) }, .attributes.i = { 1 } },
+    { .name = "one number a head", .images = 2, .in = { IMAGE(NORMAL, 3, 5) }, .attributes.i = { 5 } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 5, 51) }, .attributes.i = { 3 } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 2, 32) }, .attributes.i = { 2 } },
+    { .name = "all equal", .images = 1, .in = { IMAGE(ONE, 2, 9) }, .attributes.i = { 3 } },
 };
 
 const sv_op sv_op_head_mean = {
-    .name = "head_mean", .formula = "x [R,D] -> y [R,H], mean of the d = D/H numbers of each head", .source = "SPViT code, importance of heads", .inputs_least = 1,
-    .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = head_mean_shape, .forward = head_mean_forward, .backward = head_mean_backward,
+    .name = "head_mean",
+    .formula = "x [R,D] -> y [R,H], mean of the d = D/H numbers of each head",
+    .source = "SPViT code, importance of heads",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = head_mean_shape,
+    .forward = head_mean_forward,
+    .backward = head_mean_backward,
     SV_SAMPLES_OF(head_mean_samples),
 };
 
@@ -80,12 +89,17 @@ static sv_status weighted_mean_shape(sv_node *node, sv_error *err)
     if (!status) status = want_groups(x, "x", groups, err);
     if (!status && weight) status = sv_want_width(weight, "weight", SV_REAL, 1, err);
     if (!status && weight && !sv_rows_equal(sv_rows_times(weight->rows, (uint32_t)groups), x->rows))
-        status = sv_fail(err, SV_USAGE, "x must have %zu rows for each row of weight (at most %u against %u)", groups, x->rows.most, weight->rows.most);
+        status = sv_fail(err, SV_USAGE, "x must have %zu rows for each row of weight (at most %u against %u)", groups, x->rows.most,
+                         weight->rows.most);
     if (!status) sv_make_image(node->out[0], sv_rows_fixed(groups), x->width);
     return status;
 }
 
-typedef struct mean_view { size_t groups, tokens, width; const sv_real *weight; sv_real total; } mean_view; /* total: the sum before its floor */
+typedef struct mean_view {
+    size_t groups, tokens, width;
+    const sv_real *weight;
+    sv_real total;
+} mean_view; /* total: the sum before its floor */
 
 static mean_view mean_view_of(const sv_call *call)
 {
@@ -105,7 +119,8 @@ static void weighted_mean_forward(const sv_call *call)
     for (size_t g = call->row_begin; g < call->row_end; g++) {
         sv_real *y = call->out[0].data + g * v.width;
         memset(y, 0, v.width * sizeof *y);
-        for (size_t r = 0; r < v.tokens; r++) sv_scale(y, call->in[0].data + (r * v.groups + g) * v.width, v.weight ? v.weight[r] : 1, v.width, true);
+        for (size_t r = 0; r < v.tokens; r++)
+            sv_scale(y, call->in[0].data + (r * v.groups + g) * v.width, v.weight ? v.weight[r] : 1, v.width, true);
         sv_scale(y, y, factor, v.width, false);
     }
 }
@@ -117,7 +132,8 @@ static void weighted_mean_backward(const sv_call *call)
     const sv_real factor = 1 / floored(&v);
     sv_real through = 0;
     for (size_t i = 0; x->gradient && i < x->live; i++)
-        sv_scale(x->gradient + i * v.width, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor, v.width, x->accumulate);
+        sv_scale(x->gradient + i * v.width, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor,
+                 v.width, x->accumulate);
     for (size_t g = 0; weight->gradient && v.total > least_weight && g < v.groups; g++)
         through += sv_dot(y->gradient + g * v.width, y->data + g * v.width, v.width);
     for (size_t r = 0; weight->gradient && r < weight->live; r++)
@@ -125,21 +141,32 @@ static void weighted_mean_backward(const sv_call *call)
 }
 
 static const sv_sample weighted_mean_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1) }, .attributes.i = { 1 } },
-    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 17), SV_IMAGE_OF(SV_FILL_UNIT, 5, 1) }, .attributes.i = { 3 } },
-    { .name = "kept and dropped", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 14, 8), SV_IMAGE_OF(SV_FILL_BINARY, 7, 1) }, .attributes.i = { 2 } },
-    { .name = "one token left", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4), SV_IMAGE_OF(SV_FILL_PREFIX, 3, 1) }, .attributes.i = { 2 } },
-    { .name = "everything dropped", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4), SV_CONSTANT_OF(SV_FILL_ZERO, 3, 1) }, .attributes.i = { 2 } },
-    { .name = "no weight", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 4) }, .attributes.i = { 2 } },
-    { .name = "large numbers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 32), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes.i = { 1 } },
-    { .name = "constant x", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 3), SV_IMAGE_OF(SV_FILL_UNIT, 4, 1) }, .attributes.i = { 1 } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), IMAGE(UNIT, 1, 1) }, .attributes.i = { 1 } },
+    { .name = "three heads", .images = 3, .in = { IMAGE(NORMAL, 15, 17), IMAGE(UNIT, 5, 1) }, .attributes.i = { 3 } },
+    { .name = "kept and dropped", .images = 3, .in = { IMAGE(NORMAL, 14, 8), IMAGE(BINARY, 7, 1) }, .attributes.i = { 2 } },
+    { .name = "one token left", .images = 2, .in = { IMAGE(NORMAL, 6, 4), IMAGE(PREFIX, 3, 1) }, .attributes.i = { 2 } },
+    { .name = "everything dropped", .images = 2, .in = { IMAGE(NORMAL, 6, 4), CONSTANT(ZERO, 3, 1) }, .attributes.i = { 2 } },
+    { .name = "no weight", .images = 2, .in = { IMAGE(NORMAL, 6, 4) }, .attributes.i = { 2 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 4, 32), IMAGE(UNIT, 4, 1) }, .attributes.i = { 1 } },
+    { .name = "constant x", .images = 2, .in = { CONSTANT(NORMAL, 4, 3), IMAGE(UNIT, 4, 1) }, .attributes.i = { 1 } },
 };
 
 const sv_op sv_op_weighted_mean = {
-    .name = "weighted_mean", .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, 1e-6)",
-    .source = "SPViT code, global feature of the kept tokens", .inputs_least = 1, .inputs_most = 2, .outputs = 1, .optional = 1 << 1, .locality = SV_IMAGE_ROWS,
-    .shape = weighted_mean_shape, .forward = weighted_mean_forward, .backward = weighted_mean_backward, .backward_inputs = 3, .backward_outputs = 1,
-    .backward_dead = 3, SV_SAMPLES_OF(weighted_mean_samples),
+    .name = "weighted_mean",
+    .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, 1e-6)",
+    .source = "SPViT code, global feature of the kept tokens",
+    .inputs_least = 1,
+    .inputs_most = 2,
+    .outputs = 1,
+    .optional = 1 << 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = weighted_mean_shape,
+    .forward = weighted_mean_forward,
+    .backward = weighted_mean_backward,
+    .backward_inputs = 3,
+    .backward_outputs = 1,
+    .backward_dead = 3,
+    SV_SAMPLES_OF(weighted_mean_samples),
 };
 
 sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups)
@@ -150,7 +177,8 @@ sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight,
 
 /* ---- local_global ------------------------------------------------------------------------------------------------- */
 
-/* Row r*G+g of y = first half of local's row, then global[g]:  dlocal = first half of dy, then zeros;  dglobal[g] = sum_r second half of dy. */
+/* Row r*G+g of y = first half of local's row, then global[g]:  dlocal = first half of dy, then zeros;
+ * dglobal[g] = sum_r second half of dy. */
 static sv_status local_global_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *local = node->in[0], *global = node->in[1];
@@ -185,18 +213,26 @@ static void local_global_backward(const sv_call *call)
 }
 
 static const sv_sample local_global_samples[] = {
-    { .name = "one row", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 6), SV_IMAGE_OF(SV_FILL_NORMAL, 3, 3) } },
-    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 34), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 17) } },
-    { .name = "one token", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 8), SV_IMAGE_OF(SV_FILL_NORMAL, 4, 4) } },
-    { .name = "constant local", .images = 2, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 4, 8), SV_IMAGE_OF(SV_FILL_NORMAL, 2, 4) } },
-    { .name = "constant global", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 8), SV_CONSTANT_OF(SV_FILL_NORMAL, 2, 4) } },
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 2), IMAGE(NORMAL, 1, 1) } },
+    { .name = "three heads", .images = 3, .in = { IMAGE(NORMAL, 15, 6), IMAGE(NORMAL, 3, 3) } },
+    { .name = "one head", .images = 2, .in = { IMAGE(NORMAL, 4, 34), IMAGE(NORMAL, 1, 17) } },
+    { .name = "one token", .images = 2, .in = { IMAGE(NORMAL, 4, 8), IMAGE(NORMAL, 4, 4) } },
+    { .name = "constant local", .images = 2, .in = { CONSTANT(NORMAL, 4, 8), IMAGE(NORMAL, 2, 4) } },
+    { .name = "constant global", .images = 2, .in = { IMAGE(LARGE, 4, 8), CONSTANT(NORMAL, 2, 4) } },
 };
 
 const sv_op sv_op_local_global = {
-    .name = "local_global", .formula = "local [R*G,d], global [G,d/2] -> y [R*G,d], row r*G+g = first d/2 columns of local | global[g]",
-    .source = "SPViT code, local and global feature", .inputs_least = 2, .inputs_most = 2, .outputs = 1, .locality = SV_IMAGE_ROWS, .shape = local_global_shape,
-    .forward = local_global_forward, .backward = local_global_backward, SV_SAMPLES_OF(local_global_samples),
+    .name = "local_global",
+    .formula = "local [R*G,d], global [G,d/2] -> y [R*G,d], row r*G+g = first d/2 columns of local | global[g]",
+    .source = "SPViT code, local and global feature",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = local_global_shape,
+    .forward = local_global_forward,
+    .backward = local_global_backward,
+    SV_SAMPLES_OF(local_global_samples),
 };
 
 sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *global)
@@ -206,9 +242,10 @@ sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *glob
 
 /* ---- combine_heads ------------------------------------------------------------------------------------------------ */
 
-/* With delta_h = z_h0 - z_h1, s_h = softmax(z_h)_0 = sigmoid(delta_h), W = max(sum_h w_h, 1e-12):  a = sum_h w_h delta_h / W, score = sum_h w_h s_h / W.
- *   da/dz_h0 = w_h / W = -da/dz_h1;  da/dw_h = (delta_h - a) / W;  dscore/ddelta_h = w_h s_h (1 - s_h) / W;  dscore/dw_h = (s_h - score) / W
- * (without a and score where the floor holds). */
+/* With delta_h = z_h0 - z_h1, s_h = softmax(z_h)_0 = sigmoid(delta_h), W = max(sum_h w_h, 1e-12):
+ *   a = sum_h w_h delta_h / W;  da/dz_h0 = w_h / W = -da/dz_h1;  da/dw_h = (delta_h - a) / W;
+ *   score = sum_h w_h s_h / W;  dscore/ddelta_h = w_h s_h (1 - s_h) / W;  dscore/dw_h = (s_h - score) / W
+ * (without a and score in the last of each where the floor holds). */
 static const sv_real least_importance = (sv_real)1e-12;
 
 static sv_status combine_heads_shape(sv_node *node, sv_error *err)
@@ -218,8 +255,8 @@ static sv_status combine_heads_shape(sv_node *node, sv_error *err)
     if (!status) status = sv_want_image(importance, "importance", SV_REAL, err);
     if (status) return status;
     if (!sv_rows_equal(sv_rows_times(importance->rows, (uint32_t)importance->width), z->rows))
-        return sv_fail(err, SV_USAGE, "z must have %zu rows, one a head, for each row of importance (at most %u against %u)", importance->width, z->rows.most,
-                       importance->rows.most);
+        return sv_fail(err, SV_USAGE, "z must have %zu rows, one a head, for each row of importance (at most %u against %u)",
+                       importance->width, z->rows.most, importance->rows.most);
     const bool alike = sv_rows_equal(sv_rows_times(importance->live, (uint32_t)importance->width), z->live);
     for (size_t o = 0; o < 2; o++) {
         sv_make_image(node->out[o], importance->rows, 1);
@@ -228,7 +265,9 @@ static sv_status combine_heads_shape(sv_node *node, sv_error *err)
     return SV_OK;
 }
 
-typedef struct combined { sv_real a, score, total; } combined; /* total: the sum before its floor */
+typedef struct combined {
+    sv_real a, score, total;
+} combined; /* total: the sum before its floor */
 
 static combined combine(const sv_real *z, const sv_real *w, size_t heads)
 {
@@ -277,19 +316,30 @@ static void combine_heads_backward(const sv_call *call)
 }
 
 static const sv_sample combine_heads_samples[] = {
-    { .name = "one head", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 2), SV_IMAGE_OF(SV_FILL_UNIT, 1, 1) } },
-    { .name = "three heads", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 15, 2), SV_IMAGE_OF(SV_FILL_UNIT, 5, 3) } },
-    { .name = "twelve heads, one token", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 12, 2), SV_IMAGE_OF(SV_FILL_UNIT, 1, 12) } },
-    { .name = "sure scores", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 8, 2), SV_IMAGE_OF(SV_FILL_UNIT, 4, 2) } },
-    { .name = "all scores equal", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 6, 2), SV_IMAGE_OF(SV_FILL_ONE, 2, 3) } },
-    { .name = "no importance", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 4, 2), SV_CONSTANT_OF(SV_FILL_ZERO, 2, 2) } },
-    { .name = "constant importance", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 6, 2), SV_CONSTANT_OF(SV_FILL_ONE, 2, 3) } },
+    { .name = "one head", .images = 2, .in = { IMAGE(NORMAL, 1, 2), IMAGE(UNIT, 1, 1) } },
+    { .name = "three heads", .images = 3, .in = { IMAGE(NORMAL, 15, 2), IMAGE(UNIT, 5, 3) } },
+    { .name = "twelve heads, one token", .images = 1, .in = { IMAGE(NORMAL, 12, 2), IMAGE(UNIT, 1, 12) } },
+    { .name = "sure scores", .images = 2, .in = { IMAGE(LARGE, 8, 2), IMAGE(UNIT, 4, 2) } },
+    { .name = "all scores equal", .images = 2, .in = { IMAGE(ZERO, 6, 2), IMAGE(ONE, 2, 3) } },
+    { .name = "no importance", .images = 1, .in = { IMAGE(NORMAL, 4, 2), CONSTANT(ZERO, 2, 2) } },
+    { .name = "constant importance", .images = 2, .in = { IMAGE(NORMAL, 6, 2), CONSTANT(ONE, 2, 3) } },
 };
 
 const sv_op sv_op_combine_heads = {
-    .name = "combine_heads", .formula = "z [R*H,2], importance w [R,H] -> a [R,1] = sum_h w_h (z_h0 - z_h1) / sum_h w_h, score [R,1] = sum_h w_h softmax(z_h)_0 / sum_h w_h",
-    .source = "SPViT code, scores weighted by importance", .inputs_least = 2, .inputs_most = 2, .outputs = 2, .locality = SV_IMAGE_ROWS, .shape = combine_heads_shape,
-    .forward = combine_heads_forward, .backward = combine_heads_backward, .backward_inputs = 3, .backward_dead = 3, SV_SAMPLES_OF(combine_heads_samples),
+    .name = "combine_heads",
+    .formula = "z [R*H,2], importance w [R,H] -> a [R,1] = sum_h w_h (z_h0 - z_h1) / sum_h w_h, score [R,1] = sum_h w_h softmax(z_h)_0 / "
+               "sum_h w_h",
+    .source = "SPViT code, scores weighted by importance",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 2,
+    .locality = SV_IMAGE_ROWS,
+    .shape = combine_heads_shape,
+    .forward = combine_heads_forward,
+    .backward = combine_heads_backward,
+    .backward_inputs = 3,
+    .backward_dead = 3,
+    SV_SAMPLES_OF(combine_heads_samples),
 };
 
 sv_tensor *sv_tape_combine_heads(sv_tape *tape, sv_tensor *z, sv_tensor *importance, sv_tensor **score)

@@ -5,9 +5,15 @@
 
 sv_status sv_want_image(const sv_tensor *tensor, const char *what, sv_dtype dtype, sv_error *err)
 {
-    if (tensor->extent != SV_PER_IMAGE) return sv_fail(err, SV_USAGE, "%s must be a tensor of each image, not a parameter or a number of the batch", what);
+    if (tensor->extent != SV_PER_IMAGE)
+        return sv_fail(err, SV_USAGE, "%s must be a tensor of each image, not a parameter or a number of the batch", what);
     if (tensor->dtype != dtype) return sv_fail(err, SV_USAGE, "%s must hold %s", what, dtype == SV_INDEX ? "indices" : "real numbers");
     return SV_OK;
+}
+
+sv_status sv_want_any(const sv_tensor *tensor, const char *what, sv_error *err)
+{
+    return sv_want_image(tensor, what, tensor->dtype == SV_INDEX ? SV_INDEX : SV_REAL, err);
 }
 
 sv_status sv_want_width(const sv_tensor *tensor, const char *what, sv_dtype dtype, size_t width, sv_error *err)
@@ -21,13 +27,15 @@ sv_status sv_want_width(const sv_tensor *tensor, const char *what, sv_dtype dtyp
 sv_status sv_want_rows(const sv_tensor *tensor, const char *what, const sv_tensor *like, const char *like_what, sv_error *err)
 {
     if (sv_rows_equal(tensor->rows, like->rows)) return SV_OK;
-    return sv_fail(err, SV_USAGE, "%s must have the rows of %s in every image (at most %u against %u)", what, like_what, tensor->rows.most, like->rows.most);
+    return sv_fail(err, SV_USAGE, "%s must have the rows of %s in every image (at most %u against %u)", what, like_what, tensor->rows.most,
+                   like->rows.most);
 }
 
 sv_status sv_want_fixed_rows(const sv_tensor *tensor, const char *what, size_t rows, sv_error *err)
 {
     if (tensor->rows.source >= 0) return sv_fail(err, SV_USAGE, "%s must have the same number of rows in every image", what);
-    if (rows && tensor->rows.most != rows) return sv_fail(err, SV_USAGE, "%s must have %zu rows, but has %u", what, rows, tensor->rows.most);
+    if (rows && tensor->rows.most != rows)
+        return sv_fail(err, SV_USAGE, "%s must have %zu rows, but has %u", what, rows, tensor->rows.most);
     return SV_OK;
 }
 
@@ -45,7 +53,8 @@ sv_status sv_want_parameter(const sv_tensor *tensor, const char *what, uint32_t 
 sv_status sv_want_batch(const sv_tensor *tensor, const char *what, size_t width, sv_error *err)
 {
     if (tensor->extent != SV_PER_BATCH) return sv_fail(err, SV_USAGE, "%s must be numbers of the batch", what);
-    if (width && tensor->width != width) return sv_fail(err, SV_USAGE, "%s must hold %zu numbers, but holds %zu", what, width, tensor->width);
+    if (width && tensor->width != width)
+        return sv_fail(err, SV_USAGE, "%s must hold %zu numbers, but holds %zu", what, width, tensor->width);
     return SV_OK;
 }
 

@@ -8,10 +8,13 @@
 
 /* Per image, of this dtype. */
 sv_status sv_want_image(const sv_tensor *tensor, const char *what, sv_dtype dtype, sv_error *err) SV_MUST_CHECK;
+/* Per image, real numbers or indices: for ops that move rows as they are. */
+sv_status sv_want_any(const sv_tensor *tensor, const char *what, sv_error *err) SV_MUST_CHECK;
 /* Per image, of this dtype and width. */
 sv_status sv_want_width(const sv_tensor *tensor, const char *what, sv_dtype dtype, size_t width, sv_error *err) SV_MUST_CHECK;
 /* As many rows as `like` in every image. */
-sv_status sv_want_rows(const sv_tensor *tensor, const char *what, const sv_tensor *like, const char *like_what, sv_error *err) SV_MUST_CHECK;
+sv_status sv_want_rows(const sv_tensor *tensor, const char *what, const sv_tensor *like, const char *like_what,
+                       sv_error *err) SV_MUST_CHECK;
 /* The same number of rows in every image; 0: any such number. */
 sv_status sv_want_fixed_rows(const sv_tensor *tensor, const char *what, size_t rows, sv_error *err) SV_MUST_CHECK;
 /* A parameter of `dims` dimensions; a 0 in shape: any length. */
@@ -26,17 +29,34 @@ void sv_make_image(sv_tensor *out, sv_rows rows, size_t width);
 void sv_make_batch(sv_tensor *out, size_t width);
 
 /* Gradients are overwritten or added to, as the span says. */
-static inline void sv_give(const sv_span *span, size_t i, sv_real value) { span->gradient[i] = span->accumulate ? span->gradient[i] + value : value; }
+static inline void sv_give(const sv_span *span, size_t i, sv_real value)
+{
+    span->gradient[i] = span->accumulate ? span->gradient[i] + value : value;
+}
 /* Before ops that add in several steps: zeros in live rows, unless the span is to be added to. */
 void sv_begin_gradient(const sv_span *span);
 size_t sv_span_numbers(const sv_span *span); /* live rows times width; of a parameter all of it */
 
-/* Samples. */
-#define SV_IMAGE_OF(f, r, w) { .kind = SV_SAMPLE_IMAGE, .fill = (f), .rows = (r), .width = (w) }
-#define SV_CONSTANT_OF(f, r, w) { .kind = SV_SAMPLE_CONSTANT, .fill = (f), .rows = (r), .width = (w) }
-#define SV_PARAMETER_OF(f, r, w) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .rows = (r), .width = (w) }
-#define SV_BATCH_NUMBERS(f, w) { .kind = SV_SAMPLE_BATCH, .fill = (f), .rows = 1, .width = (w) }
-#define SV_NO_INPUT { .fill = SV_FILL_NONE }
+/* Words of samples: an input is one of five kinds, filled with one of these. */
+/* clang-format off */
+#define IMAGE(f, r, w) { .kind = SV_SAMPLE_IMAGE, .fill = (f), .rows = (r), .width = (w) }
+#define CONSTANT(f, r, w) { .kind = SV_SAMPLE_CONSTANT, .fill = (f), .rows = (r), .width = (w) }
+#define WEIGHT(f, r, w) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .rows = (r), .width = (w) }
+#define NUMBERS(f, w) { .kind = SV_SAMPLE_BATCH, .fill = (f), .rows = 1, .width = (w) }
+#define ABSENT { .fill = SV_FILL_NONE }
+/* clang-format on */
+#define NORMAL SV_FILL_NORMAL
+#define LARGE SV_FILL_LARGE
+#define UNIT SV_FILL_UNIT
+#define ZERO SV_FILL_ZERO
+#define ONE SV_FILL_ONE
+#define BINARY SV_FILL_BINARY
+#define SOFTMAX SV_FILL_SOFTMAX
+#define PREFIX SV_FILL_PREFIX
+#define INDEX SV_FILL_INDEX
+#define COUNT_UP SV_FILL_COUNT_UP
+#define ORIGIN SV_FILL_ORIGIN
+#define INDEX_ZERO SV_FILL_INDEX_ZERO
 #define SV_SAMPLES_OF(array) .samples = (array), .sample_count = SV_COUNT(array)
 
 #endif

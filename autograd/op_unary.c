@@ -9,12 +9,12 @@ static sv_real *rows_of(const sv_call *call, const sv_span *span) { return span-
 static size_t numbers_of(const sv_call *call) { return (call->row_end - call->row_begin) * call->out[0].width; }
 
 static const sv_sample one_input_samples[] = {
-    { .name = "one number", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) }, .attributes.r = { 1 } },
-    { .name = "one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7) }, .attributes.r = { -0.5 } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) }, .attributes.r = { 3 } },
-    { .name = "whole registers", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 32) }, .attributes.r = { 1e-3 } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 9) }, .attributes.r = { 100 } },
-    { .name = "all equal", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_ZERO, 2, 5) }, .attributes.r = { 0 } },
+    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1) }, .attributes.r = { 1 } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 7) }, .attributes.r = { -0.5 } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 5, 17) }, .attributes.r = { 3 } },
+    { .name = "whole registers", .images = 1, .in = { IMAGE(NORMAL, 3, 32) }, .attributes.r = { 1e-3 } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 9) }, .attributes.r = { 100 } },
+    { .name = "all equal", .images = 2, .in = { IMAGE(ZERO, 2, 5) }, .attributes.r = { 0 } },
 };
 
 /* ---- gelu --------------------------------------------------------------------------------------------------------- */
@@ -29,9 +29,20 @@ static void gelu_backward(const sv_call *call)
 }
 
 const sv_op sv_op_gelu = {
-    .name = "gelu", .formula = "x [R,D] -> y = x Phi(x), Phi of the normal distribution", .source = "Hendrycks & Gimpel 2016; torch.nn.functional.gelu, exact",
-    .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = same_shape, .forward = gelu_forward,
-    .backward = gelu_backward, .backward_inputs = 1, .rebuild = gelu_forward, .rebuild_inputs = 1, SV_SAMPLES_OF(one_input_samples),
+    .name = "gelu",
+    .formula = "x [R,D] -> y = x Phi(x), Phi of the normal distribution",
+    .source = "Hendrycks & Gimpel 2016; torch.nn.functional.gelu, exact",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = gelu_forward,
+    .backward = gelu_backward,
+    .backward_inputs = 1,
+    .rebuild = gelu_forward,
+    .rebuild_inputs = 1,
+    SV_SAMPLES_OF(one_input_samples),
 };
 
 sv_tensor *sv_tape_gelu(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_gelu, &x, 1, NULL, NULL); }
@@ -53,8 +64,17 @@ static void sigmoid_backward(const sv_call *call)
 }
 
 const sv_op sv_op_sigmoid = {
-    .name = "sigmoid", .formula = "x [R,D] -> y = 1 / (1 + exp(-x))", .source = "torch.sigmoid", .inputs_least = 1, .inputs_most = 1, .outputs = 1,
-    .locality = SV_ROW_LOCAL, .shape = same_shape, .forward = sigmoid_forward, .backward = sigmoid_backward, .backward_outputs = 1,
+    .name = "sigmoid",
+    .formula = "x [R,D] -> y = 1 / (1 + exp(-x))",
+    .source = "torch.sigmoid",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = sigmoid_forward,
+    .backward = sigmoid_backward,
+    .backward_outputs = 1,
     SV_SAMPLES_OF(one_input_samples),
 };
 
@@ -94,15 +114,33 @@ static void log_softmax_backward(const sv_call *call)
 }
 
 const sv_op sv_op_softmax = {
-    .name = "softmax", .formula = "x [R,D] -> y = exp(x - max) / sum, of each row", .source = "torch.softmax(x, -1)", .inputs_least = 1, .inputs_most = 1,
-    .outputs = 1, .locality = SV_ROW_LOCAL, .shape = same_shape, .forward = softmax_forward, .backward = softmax_backward, .backward_outputs = 1,
+    .name = "softmax",
+    .formula = "x [R,D] -> y = exp(x - max) / sum, of each row",
+    .source = "torch.softmax(x, -1)",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = softmax_forward,
+    .backward = softmax_backward,
+    .backward_outputs = 1,
     SV_SAMPLES_OF(one_input_samples),
 };
 
 const sv_op sv_op_log_softmax = {
-    .name = "log_softmax", .formula = "x [R,D] -> y = x - max - log(sum of exp(x - max)), of each row", .source = "torch.log_softmax(x, -1)",
-    .inputs_least = 1, .inputs_most = 1, .outputs = 1, .locality = SV_ROW_LOCAL, .shape = same_shape, .forward = log_softmax_forward,
-    .backward = log_softmax_backward, .backward_outputs = 1, SV_SAMPLES_OF(one_input_samples),
+    .name = "log_softmax",
+    .formula = "x [R,D] -> y = x - max - log(sum of exp(x - max)), of each row",
+    .source = "torch.log_softmax(x, -1)",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = log_softmax_forward,
+    .backward = log_softmax_backward,
+    .backward_outputs = 1,
+    SV_SAMPLES_OF(one_input_samples),
 };
 
 sv_tensor *sv_tape_softmax(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_softmax, &x, 1, NULL, NULL); }
@@ -138,17 +176,27 @@ static void add_backward(const sv_call *call)
 }
 
 static const sv_sample add_samples[] = {
-    { .name = "one number", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 1) } },
-    { .name = "one row", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7), SV_IMAGE_OF(SV_FILL_NORMAL, 1, 7) } },
-    { .name = "odd width", .images = 3, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17), SV_IMAGE_OF(SV_FILL_NORMAL, 5, 17) } },
-    { .name = "constant a", .images = 1, .in = { SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 32), SV_IMAGE_OF(SV_FILL_NORMAL, 3, 32) } },
-    { .name = "constant b", .images = 1, .in = { SV_IMAGE_OF(SV_FILL_NORMAL, 3, 4), SV_CONSTANT_OF(SV_FILL_NORMAL, 3, 4) } },
-    { .name = "large numbers", .images = 2, .in = { SV_IMAGE_OF(SV_FILL_LARGE, 4, 9), SV_IMAGE_OF(SV_FILL_LARGE, 4, 9) } },
+    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1), IMAGE(NORMAL, 1, 1) } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 7), IMAGE(NORMAL, 1, 7) } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 5, 17), IMAGE(NORMAL, 5, 17) } },
+    { .name = "constant a", .images = 1, .in = { CONSTANT(NORMAL, 3, 32), IMAGE(NORMAL, 3, 32) } },
+    { .name = "constant b", .images = 1, .in = { IMAGE(NORMAL, 3, 4), CONSTANT(NORMAL, 3, 4) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 9), IMAGE(LARGE, 4, 9) } },
 };
 
 const sv_op sv_op_add = {
-    .name = "add", .formula = "a [R,D], b [R,D] -> y = a + b", .source = "torch.add", .inputs_least = 2, .inputs_most = 2, .outputs = 1,
-    .locality = SV_ROW_LOCAL, .shape = add_shape, .forward = add_forward, .backward = add_backward, .passes_gradient = 1 + 0, SV_SAMPLES_OF(add_samples),
+    .name = "add",
+    .formula = "a [R,D], b [R,D] -> y = a + b",
+    .source = "torch.add",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = add_shape,
+    .forward = add_forward,
+    .backward = add_backward,
+    .passes_gradient = 1 + 0,
+    SV_SAMPLES_OF(add_samples),
 };
 
 sv_tensor *sv_tape_add(sv_tape *tape, sv_tensor *a, sv_tensor *b)
@@ -171,8 +219,17 @@ static void scale_backward(const sv_call *call)
 }
 
 const sv_op sv_op_scale = {
-    .name = "scale", .formula = "x [R,D] -> y = factor x", .source = "torch.mul", .inputs_least = 1, .inputs_most = 1, .outputs = 1,
-    .locality = SV_ROW_LOCAL, .shape = same_shape, .forward = scale_forward, .backward = scale_backward, SV_SAMPLES_OF(one_input_samples),
+    .name = "scale",
+    .formula = "x [R,D] -> y = factor x",
+    .source = "torch.mul",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = scale_forward,
+    .backward = scale_backward,
+    SV_SAMPLES_OF(one_input_samples),
 };
 
 sv_tensor *sv_tape_scale(sv_tape *tape, sv_tensor *x, double factor)

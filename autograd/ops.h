@@ -51,9 +51,10 @@ sv_tensor *sv_tape_gather_rows(sv_tape *tape, sv_tensor *x, sv_tensor *order, sv
 /* y has `rows` rows, zero but y[index[r]] = x[r]; an index below 0 or twice is left out / counts last. */
 sv_tensor *sv_tape_scatter_rows(sv_tape *tape, sv_tensor *x, sv_tensor *index, size_t rows);
 sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
+/* ---- constants of an image's size (op_fill.c) ---- */
 /* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
 sv_tensor *sv_tape_count_up(sv_tape *tape, sv_tensor *like, int64_t first);
-/* A real tensor [rows,1] filled with value (rows as `like`, or `rows` fixed rows where like is NULL but image-shaped from `of`). */
+/* For each image of `of` a tensor [rows,1] filled with value, all rows live. */
 sv_tensor *sv_tape_fill(sv_tape *tape, sv_tensor *of, size_t rows, double value);           /* rows 0: as many as `of` */
 sv_tensor *sv_tape_fill_index(sv_tape *tape, sv_tensor *of, size_t rows, int64_t value);    /* the same, SV_INDEX */
 

@@ -25,10 +25,14 @@ static const char *input_name(char room[64], const char *formula, uint32_t index
 static const char *sees(sv_locality locality)
 {
     switch (locality) {
-    case SV_ROW_LOCAL: return "its row";
-    case SV_IMAGE_ROWS: return "any rows of the image";
-    case SV_IMAGE_WHOLE: return "the whole image";
-    case SV_BATCH_OP: return "the batch";
+    case SV_ROW_LOCAL:
+        return "its row";
+    case SV_IMAGE_ROWS:
+        return "any rows of the image";
+    case SV_IMAGE_WHOLE:
+        return "the whole image";
+    case SV_BATCH_OP:
+        return "the batch";
     }
     return "";
 }
@@ -66,12 +70,15 @@ static void print_code(const char *text)
 
 int main(void)
 {
-    printf("# Ops\n\n"
-           "What a model is recorded with (`autograd/ops.h`). This page is printed from the descriptors in `autograd/op_*.c` by `make docs`; change those.\n\n"
-           "Letters: R rows of an image, D width, H heads, d = D/H, K classes, N0 patches, B images. *Sees*: what of its inputs a row of the output\n"
-           "is made from; ops that see the batch stand between segments, all others run image by image. *Keeps*: what stays in memory until\n"
-           "backward. A fused op *equals* plain ones, and the checks hold one against the other.\n\n"
-           "| op | computes | sees | keeps for backward | source |\n| --- | --- | --- | --- | --- |\n");
+    printf(
+        "# Ops\n\n"
+        "What a model is recorded with (`autograd/ops.h`). This page is printed from the descriptors in `autograd/op_*.c` by `make docs`; "
+        "change those.\n\n"
+        "Letters: R rows of an image, D width, H heads, d = D/H, K classes, N0 patches, B images. *Sees*: what of its inputs a row of the "
+        "output\n"
+        "is made from; ops that see the batch stand between segments, all others run image by image. *Keeps*: what stays in memory until\n"
+        "backward. A fused op *equals* plain ones, and the checks hold one against the other.\n\n"
+        "| op | computes | sees | keeps for backward | source |\n| --- | --- | --- | --- | --- |\n");
     for (size_t i = 0; i < sv_op_count; i++) {
         const sv_op *op = sv_ops[i];
         printf("| %s | ", op->name);
@@ -81,7 +88,8 @@ int main(void)
         print_kept(op);
         printf(" | %s |\n", op->source);
     }
-    printf("\nEvery op is checked on samples chosen to hurt (one row, odd widths, everything dropped, ties, large numbers), its gradient against\n"
+    printf("\nEvery op is checked on samples chosen to hurt (one row, odd widths, everything dropped, ties, large numbers), its gradient "
+           "against\n"
            "five-point differences to 1e-7 in double precision: `make f64`.\n");
     return ferror(stdout) || fflush(stdout) ? SV_FAULT : SV_OK;
 }

@@ -1,5 +1,5 @@
-/* Attention with kept rows in front, whose dropped rows cost no backward, against the plain masked form, in which every row has its gradient.
- * Two layers, so that the second one reads what the first made of dropped rows. */
+/* Attention with kept rows in front, whose dropped rows cost no backward, against the plain masked form,
+ * in which every row has its gradient. Two layers, so that the second one reads what the first made of dropped rows. */
 #include "test_ops.h"
 
 enum { ROWS = 11, WIDTH = 8, HEADS = 2, IMAGES = 5 };
@@ -50,14 +50,19 @@ static net net_create(net_form form, sv_mode mode, double clamp)
     }
     for (int layer = 0; layer < 2; layer++) {
         if (layer) x = sv_tape_linear(n.tape, x, sv_tape_parameter(n.tape, n.weight), NULL);
-        if (form == PLAIN) x = sv_tape_policy_attention(n.tape, x, policy, HEADS, 0, false, clamp);
-        else x = sv_tape_attention(n.tape, x, form == ORDERED ? policy : NULL, HEADS, clamp);
+        if (form == PLAIN)
+            x = sv_tape_policy_attention(n.tape, x, policy, HEADS, 0, false, clamp);
+        else
+            x = sv_tape_attention(n.tape, x, form == ORDERED ? policy : NULL, HEADS, clamp);
     }
     n.out = x;
     sv_tape_keep(n.tape, x);
     sv_tape_keep(n.tape, n.order);
     n.teacher = sv_tape_input(n.tape, "teacher", SV_REAL, ROWS, WIDTH, false);
-    sv_tensor *loss = mode == SV_TRAINING ? sv_tape_batch_mean(n.tape, sv_tape_slice_columns(n.tape, sv_tape_masked_square(n.tape, x, n.teacher, origin, 0), 0, 1)) : NULL;
+    sv_tensor *loss =
+        mode == SV_TRAINING
+            ? sv_tape_batch_mean(n.tape, sv_tape_slice_columns(n.tape, sv_tape_masked_square(n.tape, x, n.teacher, origin, 0), 0, 1))
+            : NULL;
     finish(n.tape, loss);
     return n;
 }
@@ -104,12 +109,14 @@ static void dropped_rows_in_ordered_form_give_the_masked_gradients(void **state)
             if (!kept(i, k / (3 * WIDTH))) assert_true(sv_tape_gradient(a.tape, a.qkv, i)[k] == 0);
         }
         for (size_t r = 0; r < ROWS; r++) {
-            assert_near((double)sv_tape_gradient(a.tape, a.policy, i)[r], (double)sv_tape_gradient(b.tape, b.policy, i)[r], CLOSE, "dpolicy", r);
+            assert_near((double)sv_tape_gradient(a.tape, a.policy, i)[r], (double)sv_tape_gradient(b.tape, b.policy, i)[r], CLOSE,
+                        "dpolicy", r);
             policy_reached += sv_tape_gradient(a.tape, a.policy, i)[r] != 0 && !kept(i, r);
         }
     }
     assert_true(policy_reached > IMAGES); /* dropped rows teach the policy */
-    for (size_t k = 0; k < a.weight->count; k++) assert_near((double)a.weight->gradient[k], (double)b.weight->gradient[k], CLOSE, "dweight", k);
+    for (size_t k = 0; k < a.weight->count; k++)
+        assert_near((double)a.weight->gradient[k], (double)b.weight->gradient[k], CLOSE, "dweight", k);
     net_destroy(&a);
     net_destroy(&b);
 }
@@ -161,7 +168,8 @@ static void the_clamp_is_the_plain_forms_clamp(void **state)
             cut = cut || fabs(got - uncut) > 1e-3 * fabs(uncut);
         }
     assert_true(cut);
-    for (size_t k = 0; k < a.weight->count; k++) assert_near((double)a.weight->gradient[k], (double)c.weight->gradient[k], 10 * CLOSE, "dweight", k);
+    for (size_t k = 0; k < a.weight->count; k++)
+        assert_near((double)a.weight->gradient[k], (double)c.weight->gradient[k], 10 * CLOSE, "dweight", k);
     net_destroy(&a);
     net_destroy(&b);
     net_destroy(&c);
@@ -185,9 +193,12 @@ static void macs_count_what_each_query_sees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention_equals_policy_attention_where_all_rows_live), cmocka_unit_test(dropped_rows_in_ordered_form_give_the_masked_gradients),
-        cmocka_unit_test(removed_rows_give_the_masked_values), cmocka_unit_test(scores_of_dropped_keys_far_above_the_kept_ones_stay_finite),
-        cmocka_unit_test(the_clamp_is_the_plain_forms_clamp), cmocka_unit_test(macs_count_what_each_query_sees),
+        cmocka_unit_test(attention_equals_policy_attention_where_all_rows_live),
+        cmocka_unit_test(dropped_rows_in_ordered_form_give_the_masked_gradients),
+        cmocka_unit_test(removed_rows_give_the_masked_values),
+        cmocka_unit_test(scores_of_dropped_keys_far_above_the_kept_ones_stay_finite),
+        cmocka_unit_test(the_clamp_is_the_plain_forms_clamp),
+        cmocka_unit_test(macs_count_what_each_query_sees),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

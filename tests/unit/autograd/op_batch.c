@@ -1,4 +1,5 @@
-/* Losses of the batch where a gradient check of one op cannot look: terms that are sums themselves, budgets that are met, corners of curves. */
+/* Losses of the batch where a gradient check of one op cannot look: terms that are sums themselves,
+ * budgets that are met, corners of curves. */
 #include "test_ops.h"
 
 enum { IMAGES = 3, PATCHES = 4 };
@@ -21,11 +22,15 @@ static void terms_get_their_weights(void **state)
     forward(tape, IMAGES, 1);
     assert_near((double)sv_tape_data(tape, sum, 0)[0], -2.5 * 36 + 168, CLOSE, "sum", 0);
     sv_tape_backward(tape, 2);
-    for (size_t t = 0; t < SV_MOST_INPUTS; t++) assert_near((double)sv_tape_gradient(tape, x[t], 1)[0], 2 * weights[t] / IMAGES, CLOSE, "dx", t);
+    for (size_t t = 0; t < SV_MOST_INPUTS; t++)
+        assert_near((double)sv_tape_gradient(tape, x[t], 1)[0], 2 * weights[t] / IMAGES, CLOSE, "dx", t);
     sv_tape_destroy(tape);
 }
 
-typedef struct latency { sv_tape *tape; sv_tensor *shares[2], *curve, *ms, *loss; } latency;
+typedef struct latency {
+    sv_tape *tape;
+    sv_tensor *shares[2], *curve, *ms, *loss;
+} latency;
 
 /* Two stages; ms after stage 0: 0 1 3 6 10 for 0..4 patches; after stage 1: 2 for each patch. fixed 5. */
 static latency latency_create(double budget, double share0, double share1)
@@ -102,8 +107,11 @@ static void the_ratio_of_sums_is_over_the_whole_batch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(terms_get_their_weights), cmocka_unit_test(over_budget_pulls_by_the_slope_of_the_curve),
-        cmocka_unit_test(within_budget_pulls_nothing), cmocka_unit_test(ends_of_the_curve_are_read), cmocka_unit_test(the_ratio_of_sums_is_over_the_whole_batch),
+        cmocka_unit_test(terms_get_their_weights),
+        cmocka_unit_test(over_budget_pulls_by_the_slope_of_the_curve),
+        cmocka_unit_test(within_budget_pulls_nothing),
+        cmocka_unit_test(ends_of_the_curve_are_read),
+        cmocka_unit_test(the_ratio_of_sums_is_over_the_whole_batch),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

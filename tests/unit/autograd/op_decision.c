@@ -3,9 +3,15 @@
 
 enum { ROWS = 9, PATCHES = 8, IMAGES = 4 }; /* the last row is a package token */
 
-typedef struct decision { sv_tape *tape; sv_tensor *a, *before, *origin, *noise, *value, *keep, *order; } decision;
+typedef struct decision {
+    sv_tape *tape;
+    sv_tensor *a, *before, *origin, *noise, *value, *keep, *order;
+} decision;
 
-static int32_t *indices(const sv_tape *tape, const sv_tensor *tensor, size_t image) { return (int32_t *)(void *)sv_tape_data(tape, tensor, image); }
+static int32_t *indices(const sv_tape *tape, const sv_tensor *tensor, size_t image)
+{
+    return (int32_t *)(void *)sv_tape_data(tape, tensor, image);
+}
 
 static decision inputs_of(sv_mode mode)
 {
@@ -52,8 +58,10 @@ static void hard_decisions_are_zero_or_one_with_the_soft_gradient(void **state)
         for (size_t r = 0; r < ROWS; r++) {
             sv_real keep = sv_tape_data(hard.tape, hard.keep, b)[r], smooth = sv_tape_data(soft.tape, soft.keep, b)[r];
             assert_true(keep == 0 || keep == 1);
-            if (r < PATCHES) assert_true(keep == (smooth >= (sv_real)0.5 ? 1 : 0));
-            else assert_true(keep == 1); /* the package token is passed on */
+            if (r < PATCHES)
+                assert_true(keep == (smooth >= (sv_real)0.5 ? 1 : 0));
+            else
+                assert_true(keep == 1); /* the package token is passed on */
             kept += keep == 1;
             dropped += keep == 0;
             assert_true(sv_tape_gradient(hard.tape, hard.a, b)[r] == sv_tape_gradient(soft.tape, soft.a, b)[r]);
@@ -94,7 +102,8 @@ static size_t differences(decision *x, uint64_t seed_x, decision *y, uint64_t se
     assert_int_equal(sv_tape_forward(x->tape, &step_x, NULL), SV_OK);
     assert_int_equal(sv_tape_forward(y->tape, &step_y, NULL), SV_OK);
     for (size_t b = 0; b < IMAGES; b++)
-        for (size_t r = 0; r < PATCHES; r++) count += sv_tape_data(x->tape, x->keep, b)[shifted ? (r + 3) % PATCHES : r] != sv_tape_data(y->tape, y->keep, b)[r];
+        for (size_t r = 0; r < PATCHES; r++)
+            count += sv_tape_data(x->tape, x->keep, b)[shifted ? (r + 3) % PATCHES : r] != sv_tape_data(y->tape, y->keep, b)[r];
     return count;
 }
 
@@ -139,7 +148,8 @@ static void threshold_keeps_scores_at_or_above_it(void **state)
     sv_tape_data(d.tape, d.a, 0)[2] = 0; /* exactly on the threshold */
     forward(d.tape, IMAGES, 1);
     for (size_t b = 0; b < 2; b++)
-        for (size_t r = 0; r < PATCHES; r++) assert_true(sv_tape_data(d.tape, d.keep, b)[r] == (sv_tape_data(d.tape, d.a, b)[r] >= 0 ? 1 : 0));
+        for (size_t r = 0; r < PATCHES; r++)
+            assert_true(sv_tape_data(d.tape, d.keep, b)[r] == (sv_tape_data(d.tape, d.a, b)[r] >= 0 ? 1 : 0));
     assert_true(sv_tape_data(d.tape, d.keep, 2)[3] == 0); /* dropped before */
     assert_int_equal(kept_of(&d, 3), 0);
     assert_true(sv_tape_data(d.tape, d.keep, 3)[PATCHES] == 1); /* the package token */
@@ -192,7 +202,8 @@ static void choosing_by_noise_decides_as_training_did(void **state)
     decision train = training(false, 1), infer = inference(SV_BY_NOISE, 0, 0);
     forward(train.tape, IMAGES, 7);
     forward(infer.tape, IMAGES, 7);
-    for (size_t b = 0; b < IMAGES; b++) assert_memory_equal(sv_tape_data(train.tape, train.keep, b), sv_tape_data(infer.tape, infer.keep, b), ROWS * sizeof(sv_real));
+    for (size_t b = 0; b < IMAGES; b++)
+        assert_memory_equal(sv_tape_data(train.tape, train.keep, b), sv_tape_data(infer.tape, infer.keep, b), ROWS * sizeof(sv_real));
     destroy(&train);
     destroy(&infer);
 }
@@ -221,10 +232,14 @@ static void order_puts_kept_rows_first_and_counts_them(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hard_decisions_are_zero_or_one_with_the_soft_gradient), cmocka_unit_test(dropped_before_stays_dropped_but_passes_its_gradient),
-        cmocka_unit_test(draws_belong_to_seed_epoch_stage_and_patch_not_to_the_row), cmocka_unit_test(threshold_keeps_scores_at_or_above_it),
-        cmocka_unit_test(top_k_keeps_the_best_ties_by_lower_row), cmocka_unit_test(top_k_of_more_than_there_are_keeps_all),
-        cmocka_unit_test(where_no_patch_passes_the_best_ones_stay), cmocka_unit_test(choosing_by_noise_decides_as_training_did),
+        cmocka_unit_test(hard_decisions_are_zero_or_one_with_the_soft_gradient),
+        cmocka_unit_test(dropped_before_stays_dropped_but_passes_its_gradient),
+        cmocka_unit_test(draws_belong_to_seed_epoch_stage_and_patch_not_to_the_row),
+        cmocka_unit_test(threshold_keeps_scores_at_or_above_it),
+        cmocka_unit_test(top_k_keeps_the_best_ties_by_lower_row),
+        cmocka_unit_test(top_k_of_more_than_there_are_keeps_all),
+        cmocka_unit_test(where_no_patch_passes_the_best_ones_stay),
+        cmocka_unit_test(choosing_by_noise_decides_as_training_did),
         cmocka_unit_test(order_puts_kept_rows_first_and_counts_them),
     };
     sv_kernels_init();

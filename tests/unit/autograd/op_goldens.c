@@ -9,7 +9,12 @@ static const double bound = 1e-12;
 static const double bound = 1e-4;
 #endif
 
-typedef struct golden { sv_tape *tape; sv_parameters *set; sv_tensor *terms[4]; size_t term_count; } golden;
+typedef struct golden {
+    sv_tape *tape;
+    sv_parameters *set;
+    sv_tensor *terms[4];
+    size_t term_count;
+} golden;
 
 static golden golden_create(void)
 {
@@ -78,7 +83,8 @@ static void layer_norm_is_torchs(void **state)
     sv_parameter *gain = parameter(&g, "gain", 1, 17, 0, 0, 0), *bias = parameter(&g, "bias", 1, 17, 0, 0, 0);
     assert_int_equal(sv_parameters_allocate(g.set, true, NULL), SV_OK);
     sv_tensor *x = sv_tape_input(g.tape, "x", SV_REAL, 3, 17, true);
-    sv_tensor *y = sv_tape_layer_norm(g.tape, x, sv_tape_parameter(g.tape, gain), sv_tape_parameter(g.tape, bias), 1e-6), *goal = square(&g, y);
+    sv_tensor *y = sv_tape_layer_norm(g.tape, x, sv_tape_parameter(g.tape, gain), sv_tape_parameter(g.tape, bias), 1e-6),
+              *goal = square(&g, y);
     golden_finish(&g);
     SET_PARAMETER(gain, norm_gain);
     SET_PARAMETER(bias, norm_bias);
@@ -113,7 +119,8 @@ static void patch_embed_is_torchs_convolution(void **state)
     sv_parameter *weight = parameter(&g, "weight", 4, 5, 3, 2, 2), *bias = parameter(&g, "bias", 1, 5, 0, 0, 0);
     assert_int_equal(sv_parameters_allocate(g.set, true, NULL), SV_OK);
     sv_tensor *picture = sv_tape_input(g.tape, "picture", SV_REAL, 1, 72, true);
-    sv_tensor *y = sv_tape_patch_embed(g.tape, picture, sv_tape_parameter(g.tape, weight), sv_tape_parameter(g.tape, bias), 4, 6), *goal = square(&g, y);
+    sv_tensor *y = sv_tape_patch_embed(g.tape, picture, sv_tape_parameter(g.tape, weight), sv_tape_parameter(g.tape, bias), 4, 6),
+              *goal = square(&g, y);
     golden_finish(&g);
     SET_PARAMETER(weight, patches_weight);
     SET_PARAMETER(bias, patches_bias);
@@ -127,13 +134,18 @@ static void patch_embed_is_torchs_convolution(void **state)
     golden_destroy(&g);
 }
 
-typedef struct attention_case { const double *qkv, *policy, *y, *goal, *d_qkv, *d_policy; double eps; bool top_all; } attention_case;
+typedef struct attention_case {
+    const double *qkv, *policy, *y, *goal, *d_qkv, *d_policy;
+    double eps;
+    bool top_all;
+} attention_case;
 
 static void check_plain(const attention_case *c, bool with_policy)
 {
     golden g = golden_create();
     sv_tensor *qkv = sv_tape_input(g.tape, "qkv", SV_REAL, 6, 24, true), *policy = sv_tape_input(g.tape, "policy", SV_REAL, 6, 1, true);
-    sv_tensor *y = with_policy ? sv_tape_policy_attention(g.tape, qkv, policy, 2, c->eps, c->top_all, 80) : sv_tape_attention(g.tape, qkv, NULL, 2, 80);
+    sv_tensor *y = with_policy ? sv_tape_policy_attention(g.tape, qkv, policy, 2, c->eps, c->top_all, 80)
+                               : sv_tape_attention(g.tape, qkv, NULL, 2, 80);
     sv_tensor *goal = square(&g, y);
     golden_finish(&g);
     set_input(&g, qkv, c->qkv);
@@ -149,14 +161,20 @@ static void check_plain(const attention_case *c, bool with_policy)
 static void attention_is_softmax_attention(void **state)
 {
     (void)state;
-    check_plain(&(attention_case){ golden_attention_qkv, golden_attention_policy, golden_attention_y, golden_attention_y_goal, golden_attention_d_qkv, NULL, 0, false }, false);
+    check_plain(&(attention_case){ golden_attention_qkv, golden_attention_policy, golden_attention_y, golden_attention_y_goal,
+                                   golden_attention_d_qkv, NULL, 0, false },
+                false);
 }
 
 static void policy_attention_is_the_formula_with_and_without_eps(void **state)
 {
     (void)state;
-    check_plain(&(attention_case){ golden_masked_qkv, golden_masked_policy, golden_masked_y, golden_masked_y_goal, golden_masked_d_qkv, golden_masked_d_policy, 0, false }, true);
-    check_plain(&(attention_case){ golden_reference_qkv, golden_reference_policy, golden_reference_y, golden_reference_y_goal, golden_reference_d_qkv, golden_reference_d_policy, 1e-6, true }, true);
+    check_plain(&(attention_case){ golden_masked_qkv, golden_masked_policy, golden_masked_y, golden_masked_y_goal, golden_masked_d_qkv,
+                                   golden_masked_d_policy, 0, false },
+                true);
+    check_plain(&(attention_case){ golden_reference_qkv, golden_reference_policy, golden_reference_y, golden_reference_y_goal,
+                                   golden_reference_d_qkv, golden_reference_d_policy, 1e-6, true },
+                true);
 }
 
 static void losses_of_logits_are_torchs(void **state)
@@ -164,7 +182,8 @@ static void losses_of_logits_are_torchs(void **state)
     (void)state;
     for (int kl = 0; kl < 2; kl++) {
         golden g = golden_create();
-        sv_tensor *logits = sv_tape_input(g.tape, "logits", SV_REAL, 1, 10, true), *other = sv_tape_input(g.tape, "other", SV_REAL, 1, 10, false);
+        sv_tensor *logits = sv_tape_input(g.tape, "logits", SV_REAL, 1, 10, true),
+                  *other = sv_tape_input(g.tape, "other", SV_REAL, 1, 10, false);
         sv_tensor *y = kl ? sv_tape_kl(g.tape, logits, other) : sv_tape_cross_entropy(g.tape, logits, other), *goal = square(&g, y);
         golden_finish(&g);
         set_input(&g, logits, kl ? golden_kl_logits : golden_entropy_logits);
@@ -179,17 +198,23 @@ static void losses_of_logits_are_torchs(void **state)
 
 enum { TOKENS = 7, PATCHES = 5, WIDTH = 24, HEADS = 3, HEAD = 8 };
 
-typedef struct layer { sv_parameter *weight, *bias; } layer;
+typedef struct layer {
+    sv_parameter *weight, *bias;
+} layer;
 
 static layer layer_of(golden *g, const char *name, size_t out, size_t in)
 {
     char weight[32], bias[32];
     snprintf(weight, sizeof weight, "%s.weight", name);
     snprintf(bias, sizeof bias, "%s.bias", name);
-    return (layer){ in ? parameter(g, weight, 2, out, in, 0, 0) : parameter(g, weight, 1, out, 0, 0, 0), parameter(g, bias, 1, out, 0, 0, 0) };
+    return (layer){ in ? parameter(g, weight, 2, out, in, 0, 0) : parameter(g, weight, 1, out, 0, 0, 0),
+                    parameter(g, bias, 1, out, 0, 0, 0) };
 }
 
-typedef struct selector { layer norm, fc_in, fc1, fc2, fc_out, head_fc1, head_fc2; sv_tensor *u, *before, *origin, *noise, *a, *score, *keep, *package; } selector;
+typedef struct selector {
+    layer norm, fc_in, fc1, fc2, fc_out, head_fc1, head_fc2;
+    sv_tensor *u, *before, *origin, *noise, *a, *score, *keep, *package;
+} selector;
 
 #define OF(layer) sv_tape_parameter(t, s->layer.weight), sv_tape_parameter(t, s->layer.bias)
 
@@ -211,16 +236,21 @@ static void selector_record(sv_tape *t, selector *s)
 }
 
 #define SET_LAYER(layer) (SET_PARAMETER(s.layer.weight, selector_##layer##_weight), SET_PARAMETER(s.layer.bias, selector_##layer##_bias))
-#define LAYER_GRADIENT(layer) (PARAMETER_GRADIENT(s.layer.weight, selector_d_##layer##_weight), PARAMETER_GRADIENT(s.layer.bias, selector_d_##layer##_bias))
+#define LAYER_GRADIENT(layer)                                                                                                              \
+    (PARAMETER_GRADIENT(s.layer.weight, selector_d_##layer##_weight), PARAMETER_GRADIENT(s.layer.bias, selector_d_##layer##_bias))
 
 /* The whole selector as the models record it, decision and package token behind it. */
 static void selector_decision_and_package_are_those_of_the_spec(void **state)
 {
     (void)state;
     golden g = golden_create();
-    selector s = { .norm = layer_of(&g, "norm", HEAD, 0), .fc_in = layer_of(&g, "fc_in", HEAD, HEAD), .fc1 = layer_of(&g, "fc1", HEAD / 2, HEAD),
-        .fc2 = layer_of(&g, "fc2", HEAD / 4, HEAD / 2), .fc_out = layer_of(&g, "fc_out", 2, HEAD / 4), .head_fc1 = layer_of(&g, "head_fc1", HEADS / 2, HEADS),
-        .head_fc2 = layer_of(&g, "head_fc2", HEADS, HEADS / 2) };
+    selector s = { .norm = layer_of(&g, "norm", HEAD, 0),
+                   .fc_in = layer_of(&g, "fc_in", HEAD, HEAD),
+                   .fc1 = layer_of(&g, "fc1", HEAD / 2, HEAD),
+                   .fc2 = layer_of(&g, "fc2", HEAD / 4, HEAD / 2),
+                   .fc_out = layer_of(&g, "fc_out", 2, HEAD / 4),
+                   .head_fc1 = layer_of(&g, "head_fc1", HEADS / 2, HEADS),
+                   .head_fc2 = layer_of(&g, "head_fc2", HEADS, HEADS / 2) };
     assert_int_equal(sv_parameters_allocate(g.set, true, NULL), SV_OK);
     selector_record(g.tape, &s);
     sv_tensor *goals[] = { square(&g, s.a), square(&g, s.score), square(&g, s.keep), square(&g, s.package) };
@@ -241,16 +271,21 @@ static void selector_decision_and_package_are_those_of_the_spec(void **state)
     VALUES(s.package, selector_package);
     GRADIENT(s.u, selector_d_u);
     GRADIENT(s.before, selector_d_before);
-    LAYER_GRADIENT(norm), LAYER_GRADIENT(fc_in), LAYER_GRADIENT(fc1), LAYER_GRADIENT(fc2), LAYER_GRADIENT(fc_out), LAYER_GRADIENT(head_fc1), LAYER_GRADIENT(head_fc2);
+    LAYER_GRADIENT(norm), LAYER_GRADIENT(fc_in), LAYER_GRADIENT(fc1), LAYER_GRADIENT(fc2), LAYER_GRADIENT(fc_out), LAYER_GRADIENT(head_fc1),
+        LAYER_GRADIENT(head_fc2);
     golden_destroy(&g);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layer_norm_is_torchs), cmocka_unit_test(gelu_is_torchs), cmocka_unit_test(patch_embed_is_torchs_convolution),
-        cmocka_unit_test(attention_is_softmax_attention), cmocka_unit_test(policy_attention_is_the_formula_with_and_without_eps),
-        cmocka_unit_test(losses_of_logits_are_torchs), cmocka_unit_test(selector_decision_and_package_are_those_of_the_spec),
+        cmocka_unit_test(layer_norm_is_torchs),
+        cmocka_unit_test(gelu_is_torchs),
+        cmocka_unit_test(patch_embed_is_torchs_convolution),
+        cmocka_unit_test(attention_is_softmax_attention),
+        cmocka_unit_test(policy_attention_is_the_formula_with_and_without_eps),
+        cmocka_unit_test(losses_of_logits_are_torchs),
+        cmocka_unit_test(selector_decision_and_package_are_those_of_the_spec),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

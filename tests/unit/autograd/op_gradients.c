@@ -35,13 +35,18 @@ static void gradient_equals_differences(void **state)
         for (uint64_t seed = 1; seed <= 3; seed++) {
             sv_error err = { 0 };
             double worst = 0;
-            if (sv_gradient_check(op, &op->samples[s], seed, &worst, &err)) fail_msg("%s, sample '%s': %s", op->name, op->samples[s].name, err.text);
+            if (sv_gradient_check(op, &op->samples[s], seed, &worst, &err))
+                fail_msg("%s, sample '%s': %s", op->name, op->samples[s].name, err.text);
             if (!is_checked(op, &op->samples[s])) continue;
-            if (!(worst <= bound)) fail_msg("%s, sample '%s', seed %llu: gradient off by %.3g, at most %.0e", op->name, op->samples[s].name, (unsigned long long)seed, worst, bound);
+            if (!(worst <= bound))
+                fail_msg("%s, sample '%s', seed %llu: gradient off by %.3g, at most %.0e", op->name, op->samples[s].name,
+                         (unsigned long long)seed, worst, bound);
             if (worst > most) most = worst;
         }
-    if (op->backward) print_message("%-20s worst %.1e over %zu samples\n", op->name, most, op->sample_count);
-    else print_message("%-20s no gradient; ran on %zu samples\n", op->name, op->sample_count);
+    if (op->backward)
+        print_message("%-20s worst %.1e over %zu samples\n", op->name, most, op->sample_count);
+    else
+        print_message("%-20s no gradient; ran on %zu samples\n", op->name, op->sample_count);
 }
 
 int main(void)
@@ -51,7 +56,9 @@ int main(void)
     if (!tests) return failed;
     sv_kernels_init();
     for (size_t i = 0; i < sv_op_count; i++)
-        tests[i] = (struct CMUnitTest){ .name = sv_ops[i]->name, .test_func = gradient_equals_differences, .initial_state = (void *)(uintptr_t)sv_ops[i] };
+        tests[i] = (struct CMUnitTest){ .name = sv_ops[i]->name,
+                                        .test_func = gradient_equals_differences,
+                                        .initial_state = (void *)(uintptr_t)sv_ops[i] };
     failed = _cmocka_run_group_tests("op_gradients", tests, sv_op_count, NULL, NULL);
     free(tests);
     return failed;

@@ -56,8 +56,11 @@ static sv_tensor *plain_residual(sv_tape *tape, sv_tensor *const *in, const sv_a
 static void residual_around_shared_weights_has_the_plain_gradient(void **state)
 {
     (void)state;
-    const sv_sample sample = { .name = "residual", .images = 3, .in = { { .fill = SV_FILL_NORMAL, .rows = 5, .width = 7 },
-        { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .rows = 7, .width = 7 }, { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .width = 7 } } };
+    const sv_sample sample = { .name = "residual",
+                               .images = 3,
+                               .in = { { .fill = SV_FILL_NORMAL, .rows = 5, .width = 7 },
+                                       { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .rows = 7, .width = 7 },
+                                       { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .width = 7 } } };
     numbers a = run_way(&sample, fused_residual), b = run_way(&sample, plain_residual);
     double most = 1;
     assert_int_equal(a.count, b.count);
@@ -76,15 +79,18 @@ static void same_tensor_twice_in_a_sum_has_twice_the_gradient(void **state)
     fill_normal(sv_tape_data(tape, x, 0), 6, 1, 1);
     forward(tape, 1, 1);
     sv_tape_backward(tape, 1);
-    for (size_t i = 0; i < 6; i++) assert_near((double)sv_tape_gradient(tape, x, 0)[i], 8 * (double)sv_tape_data(tape, x, 0)[i], CLOSE, "dx", i);
+    for (size_t i = 0; i < 6; i++)
+        assert_near((double)sv_tape_gradient(tape, x, 0)[i], 8 * (double)sv_tape_data(tape, x, 0)[i], CLOSE, "dx", i);
     sv_tape_destroy(tape);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear_add_equals_linear_then_add), cmocka_unit_test(linear_gelu_equals_linear_then_gelu),
-        cmocka_unit_test(residual_around_shared_weights_has_the_plain_gradient), cmocka_unit_test(same_tensor_twice_in_a_sum_has_twice_the_gradient),
+        cmocka_unit_test(linear_add_equals_linear_then_add),
+        cmocka_unit_test(linear_gelu_equals_linear_then_gelu),
+        cmocka_unit_test(residual_around_shared_weights_has_the_plain_gradient),
+        cmocka_unit_test(same_tensor_twice_in_a_sum_has_twice_the_gradient),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

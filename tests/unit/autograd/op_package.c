@@ -3,7 +3,10 @@
 
 enum { ROWS = 6, WIDTH = 5 };
 
-typedef struct pack { sv_tape *tape; sv_tensor *u, *before, *after, *score, *package, *policy; } pack;
+typedef struct pack {
+    sv_tape *tape;
+    sv_tensor *u, *before, *after, *score, *package, *policy;
+} pack;
 
 static pack pack_create(sv_package_form form, sv_package_empty empty)
 {
@@ -34,9 +37,12 @@ static void three_forms_are_the_three_formulas(void **state)
         data(&p, p.after)[1] = data(&p, p.after)[4] = 0;
         data(&p, p.before)[5] = data(&p, p.after)[5] = 0; /* dropped earlier: not in it */
         forward(p.tape, 1, 1);
-        const double weight[2] = { form == SV_PACKAGE_MEAN ? 1 : 0.2, form == SV_PACKAGE_MEAN ? 1 : 0.5 }, below = form == SV_PACKAGE_SUM ? 1 : weight[0] + weight[1];
+        const double weight[2] = { form == SV_PACKAGE_MEAN ? 1 : 0.2, form == SV_PACKAGE_MEAN ? 1 : 0.5 },
+                     below = form == SV_PACKAGE_SUM ? 1 : weight[0] + weight[1];
         for (size_t i = 0; i < WIDTH; i++)
-            assert_near((double)data(&p, p.package)[i], (weight[0] * (double)data(&p, p.u)[WIDTH + i] + weight[1] * (double)data(&p, p.u)[4 * WIDTH + i]) / below, CLOSE, "package", i);
+            assert_near((double)data(&p, p.package)[i],
+                        (weight[0] * (double)data(&p, p.u)[WIDTH + i] + weight[1] * (double)data(&p, p.u)[4 * WIDTH + i]) / below, CLOSE,
+                        "package", i);
         assert_true(data(&p, p.policy)[0] == 1);
         sv_tape_destroy(p.tape);
     }
@@ -92,8 +98,10 @@ static void rows_dropped_earlier_teach_their_decision_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(three_forms_are_the_three_formulas), cmocka_unit_test(nothing_dropped_is_a_zero_row_with_finite_gradients),
-        cmocka_unit_test(everything_dropped_for_sure_is_finite), cmocka_unit_test(rows_dropped_earlier_teach_their_decision_alone),
+        cmocka_unit_test(three_forms_are_the_three_formulas),
+        cmocka_unit_test(nothing_dropped_is_a_zero_row_with_finite_gradients),
+        cmocka_unit_test(everything_dropped_for_sure_is_finite),
+        cmocka_unit_test(rows_dropped_earlier_teach_their_decision_alone),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

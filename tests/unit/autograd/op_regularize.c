@@ -42,8 +42,10 @@ static void the_share_dropped_is_the_share_asked_for(void **state)
     for (size_t b = 0; b < IMAGES; b++)
         for (size_t i = 0; i < ROWS * WIDTH; i++) {
             const sv_real value = sv_tape_data(tape, y, b)[i];
-            if (value == 0) zeros++;
-            else assert_near((double)value, 1 / 0.7, CLOSE, "kept number", i);
+            if (value == 0)
+                zeros++;
+            else
+                assert_near((double)value, 1 / 0.7, CLOSE, "kept number", i);
         }
     assert_true(fabs(zeros / (IMAGES * ROWS * WIDTH) - 0.3) < 0.01); /* five standard deviations: 0.0103 */
     sv_tape_destroy(tape);
@@ -87,8 +89,10 @@ static void same_step_same_draws_other_position_other_draws(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_recorded_in_inference_or_with_share_zero), cmocka_unit_test(the_share_dropped_is_the_share_asked_for),
-        cmocka_unit_test(a_path_is_dropped_for_a_whole_image), cmocka_unit_test(same_step_same_draws_other_position_other_draws),
+        cmocka_unit_test(nothing_is_recorded_in_inference_or_with_share_zero),
+        cmocka_unit_test(the_share_dropped_is_the_share_asked_for),
+        cmocka_unit_test(a_path_is_dropped_for_a_whole_image),
+        cmocka_unit_test(same_step_same_draws_other_position_other_draws),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

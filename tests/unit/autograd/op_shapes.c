@@ -3,7 +3,11 @@
 
 enum { ROWS = 4, WIDTH = 12 };
 
-typedef struct bench { sv_tape *tape; sv_parameters *set; sv_tensor *x, *y, *short_x, *column, *index, *row, *number, *weight, *vector, *trained; } bench;
+typedef struct bench {
+    sv_tape *tape;
+    sv_parameters *set;
+    sv_tensor *x, *y, *short_x, *column, *index, *row, *number, *weight, *vector, *trained;
+} bench;
 
 static sv_tensor *parameter(bench *t, const char *name, uint32_t dims, const size_t *shape)
 {
@@ -31,7 +35,10 @@ static bench bench_create(void)
 
 /* A wrong use, and what the sentence must hold beside the name of the op. */
 typedef void misuse_of(bench *t);
-typedef struct misuse { misuse_of *use; const char *op, *says; } misuse;
+typedef struct misuse {
+    misuse_of *use;
+    const char *op, *says;
+} misuse;
 
 static void linear_width(bench *t) { sv_tape_linear(t->tape, t->x, t->weight, NULL); }
 static void linear_no_parameter(bench *t) { sv_tape_linear(t->tape, t->x, t->y, NULL); }
@@ -45,7 +52,10 @@ static void picture_size(bench *t) { sv_tape_patch_embed(t->tape, t->row, parame
 static void norm_gain(bench *t) { sv_tape_layer_norm(t->tape, t->x, t->vector, t->vector, 1e-6); }
 static void attention_heads(bench *t) { sv_tape_attention(t->tape, t->x, NULL, 5, 80); }
 static void attention_policy(bench *t) { sv_tape_attention(t->tape, t->short_x, t->column, 2, 80); }
-static void attention_live(bench *t) { sv_tape_attention(t->tape, sv_tape_gather_rows(t->tape, t->x, sv_tape_live_order(t->tape, t->column), SV_TAKE_ALL), NULL, 2, 80); }
+static void attention_live(bench *t)
+{
+    sv_tape_attention(t->tape, sv_tape_gather_rows(t->tape, t->x, sv_tape_live_order(t->tape, t->column), SV_TAKE_ALL), NULL, 2, 80);
+}
 static void attention_clamp(bench *t) { sv_tape_attention(t->tape, t->x, NULL, 2, 0); }
 static void add_rows(bench *t) { sv_tape_add(t->tape, t->x, t->short_x); }
 static void add_number(bench *t) { sv_tape_add(t->tape, t->x, t->number); }
@@ -57,34 +67,58 @@ static void dropout_share(bench *t) { sv_tape_dropout(t->tape, t->x, 1, 0); }
 static void mean_groups(bench *t) { sv_tape_weighted_mean(t->tape, t->x, t->column, 2); }
 static void decide_origin(bench *t) { sv_tape_decide(t->tape, t->column, t->column, t->column, NULL, 1, 0, false); }
 static void decide_stage(bench *t) { sv_tape_decide(t->tape, t->column, t->column, t->index, NULL, 1, 64, false); }
-static void choose_trained(bench *t) { sv_tape_choose(t->tape, sv_tape_slice_columns(t->tape, t->x, 0, 1), t->column, t->index, t->number, SV_BY_TOP_K, 0, 1); }
+static void choose_trained(bench *t)
+{
+    sv_tape_choose(t->tape, sv_tape_slice_columns(t->tape, t->x, 0, 1), t->column, t->index, t->number, SV_BY_TOP_K, 0, 1);
+}
 static void choose_stage(bench *t) { sv_tape_choose(t->tape, t->column, t->column, t->index, t->number, SV_BY_TOP_K, 1, 1); }
 static void package_score(bench *t) { sv_tape_package(t->tape, t->x, t->column, t->column, t->x, SV_PACKAGE_SUM, SV_EMPTY_MASK, NULL); }
 static void entropy_rows(bench *t) { sv_tape_cross_entropy(t->tape, t->x, t->x); }
 static void kl_teacher(bench *t) { sv_tape_kl(t->tape, t->row, t->trained); }
 static void ratio_goal(bench *t) { sv_tape_ratio_loss(t->tape, sv_tape_slice_columns(t->tape, t->trained, 0, 1), t->number, false); }
-static void latency_curve(bench *t) { sv_tape_latency_loss(t->tape, &(sv_tensor *){ sv_tape_slice_columns(t->tape, t->trained, 0, 1) }, 1, t->number, 4, NULL); }
+static void latency_curve(bench *t)
+{
+    sv_tape_latency_loss(t->tape, &(sv_tensor *){ sv_tape_slice_columns(t->tape, t->trained, 0, 1) }, 1, t->number, 4, NULL);
+}
 static void latency_stages(bench *t) { sv_tape_latency_loss(t->tape, &t->row, 7, t->number, 4, NULL); }
 static void sum_of_images(bench *t) { sv_tape_weighted_sum(t->tape, &t->row, 1, (double[]){ 1 }); }
 static void sum_of_nothing(bench *t) { sv_tape_weighted_sum(t->tape, &t->row, 0, NULL); }
 
 static const misuse misuses[] = {
-    { linear_width, "linear(x", "dimension 1 of weight must be 12, but is 13" }, { linear_no_parameter, "linear(x", "weight must be a parameter" },
-    { linear_bias, "linear(y", "dimension 0 of bias must be 5" }, { linear_of_indices, "linear(index", "x must hold real numbers" },
-    { linear_addend, "linear_add(y", "addend must be 5 wide" }, { linear_missing, "linear(x", "input 1 is missing" },
-    { product_inner, "product(", "inner dimensions" }, { picture_cut, "patch_embed(row", "3 x 2 cannot be cut" },
-    { picture_size, "patch_embed(row", "must hold 24 numbers (3 x 4 x 2), but holds 12" }, { norm_gain, "layer_norm(x", "dimension 0 of gain must be 12" },
-    { attention_heads, "attention(x", "5 heads" }, { attention_policy, "attention(short", "policy must have the rows of qkv" },
-    { attention_live, "attention(", "all rows must be live" }, { attention_clamp, "attention(x", "clamp" }, { add_rows, "add(x", "b must have the rows of a" },
-    { add_number, "add(x", "b must be a tensor of each image" }, { slice_beyond, "slice_rows(x", "at most 4 rows" },
-    { columns_beyond, "slice_columns(x", "12 wide" }, { gather_order, "gather_rows(x", "order must hold indices" },
-    { heads_split, "split_heads(x", "5 heads" }, { dropout_share, "dropout(x", "below 1" }, { mean_groups, "weighted_mean(x", "2 rows for each row of weight" },
-    { decide_origin, "decide(column", "origin must hold indices" }, { decide_stage, "decide(column", "stage must be 0 to 63" },
-    { choose_trained, "choose(", "has no gradient" }, { choose_stage, "choose(column", "value holds 1 stages" },
-    { package_score, "package(x", "score must be 1 wide" }, { entropy_rows, "cross_entropy(x", "logits must have 1 rows" },
-    { kl_teacher, "kl(row", "teacher logits must be constant" }, { ratio_goal, "ratio_loss(", "goal must hold 3 numbers" },
-    { latency_curve, "latency_loss(", "curve must hold 7 numbers" }, { latency_stages, "latency_loss", "1 to 6 stages" },
-    { sum_of_images, "weighted_sum(row", "numbers of the batch" }, { sum_of_nothing, "weighted_sum", "1 to 8 terms" },
+    { linear_width, "linear(x", "dimension 1 of weight must be 12, but is 13" },
+    { linear_no_parameter, "linear(x", "weight must be a parameter" },
+    { linear_bias, "linear(y", "dimension 0 of bias must be 5" },
+    { linear_of_indices, "linear(index", "x must hold real numbers" },
+    { linear_addend, "linear_add(y", "addend must be 5 wide" },
+    { linear_missing, "linear(x", "input 1 is missing" },
+    { product_inner, "product(", "inner dimensions" },
+    { picture_cut, "patch_embed(row", "3 x 2 cannot be cut" },
+    { picture_size, "patch_embed(row", "must hold 24 numbers (3 x 4 x 2), but holds 12" },
+    { norm_gain, "layer_norm(x", "dimension 0 of gain must be 12" },
+    { attention_heads, "attention(x", "5 heads" },
+    { attention_policy, "attention(short", "policy must have the rows of qkv" },
+    { attention_live, "attention(", "all rows must be live" },
+    { attention_clamp, "attention(x", "clamp" },
+    { add_rows, "add(x", "b must have the rows of a" },
+    { add_number, "add(x", "b must be a tensor of each image" },
+    { slice_beyond, "slice_rows(x", "at most 4 rows" },
+    { columns_beyond, "slice_columns(x", "12 wide" },
+    { gather_order, "gather_rows(x", "order must hold indices" },
+    { heads_split, "split_heads(x", "5 heads" },
+    { dropout_share, "dropout(x", "below 1" },
+    { mean_groups, "weighted_mean(x", "2 rows for each row of weight" },
+    { decide_origin, "decide(column", "origin must hold indices" },
+    { decide_stage, "decide(column", "stage must be 0 to 63" },
+    { choose_trained, "choose(", "has no gradient" },
+    { choose_stage, "choose(column", "value holds 1 stages" },
+    { package_score, "package(x", "score must be 1 wide" },
+    { entropy_rows, "cross_entropy(x", "logits must have 1 rows" },
+    { kl_teacher, "kl(row", "teacher logits must be constant" },
+    { ratio_goal, "ratio_loss(", "goal must hold 3 numbers" },
+    { latency_curve, "latency_loss(", "curve must hold 7 numbers" },
+    { latency_stages, "latency_loss", "1 to 6 stages" },
+    { sum_of_images, "weighted_sum(row", "numbers of the batch" },
+    { sum_of_nothing, "weighted_sum", "1 to 8 terms" },
 };
 
 static void wrong_shapes_are_refused_in_one_sentence(void **state)
@@ -140,7 +174,8 @@ static void every_op_says_what_it_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_shapes_are_refused_in_one_sentence), cmocka_unit_test(after_an_error_every_op_returns_nothing),
+        cmocka_unit_test(wrong_shapes_are_refused_in_one_sentence),
+        cmocka_unit_test(after_an_error_every_op_returns_nothing),
         cmocka_unit_test(every_op_says_what_it_is),
     };
     sv_kernels_init();

@@ -72,7 +72,8 @@ static inline sv_tensor *square_loss(sv_tape *tape, sv_tensor *y)
 
 static inline void assert_near(double got, double expected, double bound, const char *what, size_t place)
 {
-    if (!(fabs(got - expected) <= bound * fmax(1, fabs(expected)))) fail_msg("%s, number %zu: got %.17g, expected %.17g", what, place, got, expected);
+    if (!(fabs(got - expected) <= bound * fmax(1, fabs(expected))))
+        fail_msg("%s, number %zu: got %.17g, expected %.17g", what, place, got, expected);
 }
 
 /* ---- the same sample recorded in two ways ------------------------------------------------------------------------- */
@@ -80,7 +81,10 @@ static inline void assert_near(double got, double expected, double bound, const 
 typedef sv_tensor *record_way(sv_tape *tape, sv_tensor *const *in, const sv_attributes *attributes);
 
 /* Values of the output, then all gradients, in order. */
-typedef struct numbers { double *items; size_t count; } numbers;
+typedef struct numbers {
+    double *items;
+    size_t count;
+} numbers;
 
 static inline void keep_number(numbers *n, double value)
 {
@@ -102,14 +106,17 @@ static inline numbers run_way(const sv_sample *sample, record_way *way)
         const sv_sample_input *s = &sample->in[i];
         const char name[] = { 'p', (char)('0' + i), 0 };
         size_t shape[2] = { s->rows ? s->rows : s->width, s->width };
-        if (s->fill != SV_FILL_NONE && s->kind == SV_SAMPLE_PARAMETER) assert_int_equal(sv_parameters_add(set, &parameters[i], name, s->rows ? 2 : 1, shape, NULL), SV_OK);
+        if (s->fill != SV_FILL_NONE && s->kind == SV_SAMPLE_PARAMETER)
+            assert_int_equal(sv_parameters_add(set, &parameters[i], name, s->rows ? 2 : 1, shape, NULL), SV_OK);
     }
     assert_int_equal(sv_parameters_allocate(set, true, NULL), SV_OK);
     for (size_t i = 0; i < SV_MOST_INPUTS; i++) {
         const sv_sample_input *s = &sample->in[i];
         if (s->fill == SV_FILL_NONE) continue;
-        if (s->kind == SV_SAMPLE_PARAMETER) in[i] = sv_tape_parameter(tape, parameters[i]);
-        else in[i] = sv_tape_input(tape, "x", SV_REAL, s->rows, s->width, s->kind == SV_SAMPLE_IMAGE);
+        if (s->kind == SV_SAMPLE_PARAMETER)
+            in[i] = sv_tape_parameter(tape, parameters[i]);
+        else
+            in[i] = sv_tape_input(tape, "x", SV_REAL, s->rows, s->width, s->kind == SV_SAMPLE_IMAGE);
     }
     sv_tensor *y = way(tape, in, &sample->attributes);
     sv_tape_keep(tape, y);
@@ -118,7 +125,8 @@ static inline numbers run_way(const sv_sample *sample, record_way *way)
     sv_parameters_changed(set);
     for (size_t i = 0; i < SV_MOST_INPUTS; i++)
         for (size_t b = 0; in[i] && !parameters[i] && b < images; b++)
-            fill_normal(sv_tape_data(tape, in[i], b), sample->in[i].rows * sample->in[i].width, 100 * i + b, sample->in[i].fill == SV_FILL_LARGE ? 10 : 1);
+            fill_normal(sv_tape_data(tape, in[i], b), sample->in[i].rows * sample->in[i].width, 100 * i + b,
+                        sample->in[i].fill == SV_FILL_LARGE ? 10 : 1);
     forward(tape, images, 1);
     for (size_t b = 0; b < images; b++)
         for (size_t k = 0; k < sv_tape_rows(tape, y, b) * sv_tensor_width(y); k++) keep_number(&out, (double)sv_tape_data(tape, y, b)[k]);
