@@ -1,5 +1,6 @@
 /* train: fine-tunes a model, dense or with token selectors, to a latency budget. */
 #include "base/json.h"
+#include "base/program.h"
 #include "kernels/kernels.h"
 #include "train/train.h"
 
@@ -21,6 +22,7 @@ static const char usage[] =
     "Options\n"
     "  --config FILE          the run's config (INI); may be given more than once, later ones win\n"
     "  --resume auto|never|FILE   auto (default): go on where run.dir holds a checkpoint; never: begin anew\n"
+    "  --verify-resume N      make N steps twice from the same state, once through a checkpoint, and compare the bytes\n"
     "  --dry-run              say the plan and stop\n"
     "  --profile              time the ops by kind\n"
     "  --json                 the result as one JSON object on standard output\n"
@@ -31,43 +33,6 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault (memory, disk), 2 usage or config, 3 data, 4 model file, 5 not finite, 6 budget not met,\n"
     "75 interrupted (resume to go on)\n";
-
-typedef struct arguments { sv_train_request request; bool json, done; sv_level level; } arguments;
-
-static sv_status set_key(sv_config *config, const char *key, int argc, char **argv, int *at, sv_error *err)
-{
-    if (*at + 1 >= argc) return sv_fail(err, SV_USAGE, "%s needs a value", argv[*at]);
-    return sv_config_set(config, key, argv[++*at], "command line", err);
-}
-
-static sv_status read_argument(sv_config *config, arguments *a, int argc, char **argv, int *at, sv_error *err)
-{
-    const char *word = argv[*at];
-    int used = 0;
-    if (strcmp(word, "--dry-run") == 0) return a->request.dry_run = true, SV_OK;
-    if (strcmp(word, "--profile") == 0) return a->request.profile = true, SV_OK;
-    if (strcmp(word, "--json") == 0) return a->json = true, SV_OK;
-    if (strcmp(word, "--quiet") == 0) return a->level = SV_WARNING, SV_OK;
-    if (strcmp(word, "--verbose") == 0) return a->level = SV_VERBOSE, SV_OK;
-    if (strcmp(word, "--threads") == 0) return set_key(config, "run.threads", argc, argv, at, err);
-    if (strcmp(word, "--seed") == 0) return set_key(config, "run.seed", argc, argv, at, err);
-    if (strcmp(word, "--config") == 0) {
-        if (*at + 1 >= argc) return sv_fail(err, SV_USAGE, "--config needs the name of a file");
-        return sv_config_read(config, argv[++*at], err);
-    }
-    if (strcmp(word, "--resume") == 0) {
-        if (*at + 1 >= argc) return sv_fail(err, SV_USAGE, "--resume needs auto, never or the name of a checkpoint");
-        const char *value = argv[++*at];
-        a->request.resume = strcmp(value, "auto") == 0 ? SV_RESUME_AUTO : strcmp(value, "never") == 0 ? SV_RESUME_NEVER : SV_RESUME_FILE;
-        a->request.resume_file = value;
-        return SV_OK;
-    }
-    sv_status status = sv_config_argument(config, argc, argv, *at, &used, err);
-    if (status) return status;
-    if (!used) return sv_fail(err, SV_USAGE, "'%s' is not understood; `train --help` lists the options, `train --keys` the config keys", word);
-    *at += used - 1;
-    return SV_OK;
-}
 
 static void print_result(const sv_train_result *r)
 {
@@ -99,48 +64,30 @@ static void print_result(const sv_train_result *r)
     sv_text_clear(&text);
 }
 
-static int run(sv_config *config, arguments *a, int argc, char **argv, sv_error *err)
+static bool dry_run, profile;
+static const char *resume = "auto", *verify;
+static const sv_flag flags[] = { { "--dry-run", &dry_run, NULL }, { "--profile", &profile, NULL }, { "--resume", NULL, &resume }, { "--verify-resume", NULL, &verify } };
+
+static sv_status run(const sv_program_call *call, sv_error *err)
 {
+    sv_train_request request = { .dry_run = dry_run, .profile = profile, .resume_file = resume };
     sv_train_result result;
-    sv_status status = SV_OK;
-    for (int at = 1; !status && at < argc; at++) status = read_argument(config, a, argc, argv, &at, err);
-    if (status) return status;
-    sv_log_set(NULL, NULL, a->level);
-    status = sv_isa_check(err);
-    if (status) return status;
-    sv_interrupt_install();
+    int64_t steps = 0;
+    if (call->word_count) return sv_fail(err, SV_USAGE, "'%s' is not understood; a config is given as --config %s", call->words[0], call->words[0]);
+    if (verify && (!sv_parse_int(verify, &steps) || steps < 1)) return sv_fail(err, SV_USAGE, "--verify-resume %s; expected a number of steps, 1 or more", verify);
+    request.verify_resume = (size_t)steps;
+    request.resume = strcmp(resume, "auto") == 0 ? SV_RESUME_AUTO : strcmp(resume, "never") == 0 ? SV_RESUME_NEVER : SV_RESUME_FILE;
     sv_kernels_init();
-    status = sv_train(config, &a->request, &result, err);
-    if ((!status || status == SV_BUDGET) && a->json && !a->request.dry_run) print_result(&result);
-    if (!status && !a->request.dry_run) sv_log(SV_INFO, "done: %s", result.checkpoint);
+    sv_status status = sv_train(call->config, &request, &result, err);
+    if ((!status || status == SV_BUDGET) && call->json && !dry_run) print_result(&result);
+    if (!status && !dry_run) sv_log(SV_INFO, "done: %s", result.checkpoint);
     return status;
 }
 
 int main(int argc, char **argv)
 {
     sv_config_group groups[SV_TRAIN_GROUPS_MOST];
-    size_t count = sv_train_config_groups(groups);
-    arguments a = { .level = SV_INFO };
-    sv_config *config = NULL;
-    sv_error err = { 0 };
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) return fputs(usage, stdout) < 0;
-        if (strcmp(argv[i], "--version") == 0) return puts("train (Sieve) " SV_VERSION) < 0;
-        if (strcmp(argv[i], "--keys") == 0) {
-            sv_text text = { 0 };
-            sv_config_print_help(groups, count, &text);
-            fputs(text.data ? text.data : "", stdout);
-            sv_text_clear(&text);
-            return 0;
-        }
-    }
-    if (argc == 1) {
-        fputs(usage, stderr);
-        return SV_USAGE;
-    }
-    int status = sv_config_create(&config, groups, count, &err);
-    if (!status) status = run(config, &a, argc, argv, &err);
-    if (status) fprintf(stderr, "train: %s\n", err.text);
-    sv_config_destroy(config);
-    return status;
+    sv_program program = { .name = "train", .usage = usage, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags),
+                           .needs_arguments = true, .run = run };
+    return sv_program_main(&program, argc, argv);
 }
