@@ -1,5 +1,5 @@
 /* Ops against PyTorch: values and all gradients of tests/golden/ops.h. Every loss is a sum of squares against constants. */
-#include "test_ops.h"
+#include "test_selector.h"
 #include "tests/golden/ops.h"
 
 /* Numbers of size 1 to 30; in float a dozen roundings of sums of some twenty terms. */
@@ -198,43 +198,6 @@ static void losses_of_logits_are_torchs(void **state)
 
 enum { TOKENS = 7, PATCHES = 5, WIDTH = 24, HEADS = 3, HEAD = 8 };
 
-typedef struct layer {
-    sv_parameter *weight, *bias;
-} layer;
-
-static layer layer_of(golden *g, const char *name, size_t out, size_t in)
-{
-    char weight[32], bias[32];
-    snprintf(weight, sizeof weight, "%s.weight", name);
-    snprintf(bias, sizeof bias, "%s.bias", name);
-    return (layer){ in ? parameter(g, weight, 2, out, in, 0, 0) : parameter(g, weight, 1, out, 0, 0, 0),
-                    parameter(g, bias, 1, out, 0, 0, 0) };
-}
-
-typedef struct selector {
-    layer norm, fc_in, fc1, fc2, fc_out, head_fc1, head_fc2;
-    sv_tensor *u, *before, *origin, *noise, *a, *score, *keep, *package;
-} selector;
-
-#define OF(layer) sv_tape_parameter(t, s->layer.weight), sv_tape_parameter(t, s->layer.bias)
-
-static void selector_record(sv_tape *t, selector *s)
-{
-    s->u = sv_tape_input(t, "u", SV_REAL, TOKENS, WIDTH, true);
-    s->before = sv_tape_input(t, "before", SV_REAL, TOKENS, 1, true);
-    s->origin = sv_tape_input(t, "origin", SV_INDEX, TOKENS, 1, false);
-    s->noise = sv_tape_input(t, "noise", SV_REAL, PATCHES, 1, false);
-    sv_tensor *v = sv_tape_linear_gelu(t, sv_tape_layer_norm(t, sv_tape_split_heads(t, s->u, HEADS), OF(norm), 1e-5), OF(fc_in));
-    sv_tensor *global = sv_tape_weighted_mean(t, sv_tape_slice_columns(t, v, HEAD / 2, HEAD / 2), s->before, HEADS);
-    sv_tensor *x = sv_tape_linear_gelu(t, sv_tape_local_global(t, v, global), OF(fc1));
-    sv_tensor *z = sv_tape_linear(t, sv_tape_linear_gelu(t, x, OF(fc2)), OF(fc_out));
-    sv_tensor *w = sv_tape_linear_gelu(t, sv_tape_head_mean(t, s->u, HEADS), OF(head_fc1));
-    w = sv_tape_sigmoid(t, sv_tape_linear(t, w, OF(head_fc2)));
-    s->a = sv_tape_combine_heads(t, z, w, &s->score);
-    s->keep = sv_tape_decide(t, s->a, s->before, s->origin, s->noise, 1, 0, false);
-    s->package = sv_tape_package(t, s->u, s->before, s->keep, s->score, SV_PACKAGE_WAVG, SV_EMPTY_MASK, NULL);
-}
-
 #define SET_LAYER(layer) (SET_PARAMETER(s.layer.weight, selector_##layer##_weight), SET_PARAMETER(s.layer.bias, selector_##layer##_bias))
 #define LAYER_GRADIENT(layer)                                                                                                              \
     (PARAMETER_GRADIENT(s.layer.weight, selector_d_##layer##_weight), PARAMETER_GRADIENT(s.layer.bias, selector_d_##layer##_bias))
@@ -244,33 +207,33 @@ static void selector_decision_and_package_are_those_of_the_spec(void **state)
 {
     (void)state;
     golden g = golden_create();
-    selector s = { .norm = layer_of(&g, "norm", HEAD, 0),
-                   .fc_in = layer_of(&g, "fc_in", HEAD, HEAD),
-                   .fc1 = layer_of(&g, "fc1", HEAD / 2, HEAD),
-                   .fc2 = layer_of(&g, "fc2", HEAD / 4, HEAD / 2),
-                   .fc_out = layer_of(&g, "fc_out", 2, HEAD / 4),
-                   .head_fc1 = layer_of(&g, "head_fc1", HEADS / 2, HEADS),
-                   .head_fc2 = layer_of(&g, "head_fc2", HEADS, HEADS / 2) };
+    selector s = selector_of(g.set, 0, HEADS, HEAD);
     assert_int_equal(sv_parameters_allocate(g.set, true, NULL), SV_OK);
-    selector_record(g.tape, &s);
-    sv_tensor *goals[] = { square(&g, s.a), square(&g, s.score), square(&g, s.keep), square(&g, s.package) };
+    sv_tensor *u = sv_tape_input(g.tape, "u", SV_REAL, TOKENS, WIDTH, true),
+              *before = sv_tape_input(g.tape, "before", SV_REAL, TOKENS, 1, true);
+    sv_tensor *origin = sv_tape_input(g.tape, "origin", SV_INDEX, TOKENS, 1, false), *score = NULL;
+    sv_tensor *noise = sv_tape_input(g.tape, "noise", SV_REAL, PATCHES, 1, false);
+    sv_tensor *a = selector_record(g.tape, &s, u, before, HEADS, HEAD, &score);
+    sv_tensor *keep = sv_tape_decide(g.tape, a, before, origin, noise, 1, 0, false);
+    sv_tensor *package = sv_tape_package(g.tape, u, before, keep, score, SV_PACKAGE_WAVG, SV_EMPTY_MASK, NULL);
+    sv_tensor *goals[] = { square(&g, a), square(&g, score), square(&g, keep), square(&g, package) };
     golden_finish(&g);
     SET_LAYER(norm), SET_LAYER(fc_in), SET_LAYER(fc1), SET_LAYER(fc2), SET_LAYER(fc_out), SET_LAYER(head_fc1), SET_LAYER(head_fc2);
-    set_input(&g, s.u, golden_selector_u);
-    set_input(&g, s.before, golden_selector_before);
-    set_input(&g, s.noise, golden_selector_noise);
-    for (int32_t r = 0; r < TOKENS; r++) ((int32_t *)(void *)sv_tape_data(g.tape, s.origin, 0))[r] = r < PATCHES ? r : -1;
+    set_input(&g, u, golden_selector_u);
+    set_input(&g, before, golden_selector_before);
+    set_input(&g, noise, golden_selector_noise);
+    for (int32_t r = 0; r < TOKENS; r++) ((int32_t *)(void *)sv_tape_data(g.tape, origin, 0))[r] = r < PATCHES ? r : -1;
     set_input(&g, goals[0], golden_selector_a_goal);
     set_input(&g, goals[1], golden_selector_score_goal);
     set_input(&g, goals[2], golden_selector_keep_goal);
     set_input(&g, goals[3], golden_selector_package_goal);
     run(&g);
-    VALUES(s.a, selector_a);
-    VALUES(s.score, selector_score);
-    VALUES(s.keep, selector_keep);
-    VALUES(s.package, selector_package);
-    GRADIENT(s.u, selector_d_u);
-    GRADIENT(s.before, selector_d_before);
+    VALUES(a, selector_a);
+    VALUES(score, selector_score);
+    VALUES(keep, selector_keep);
+    VALUES(package, selector_package);
+    GRADIENT(u, selector_d_u);
+    GRADIENT(before, selector_d_before);
     LAYER_GRADIENT(norm), LAYER_GRADIENT(fc_in), LAYER_GRADIENT(fc1), LAYER_GRADIENT(fc2), LAYER_GRADIENT(fc_out), LAYER_GRADIENT(head_fc1),
         LAYER_GRADIENT(head_fc2);
     golden_destroy(&g);
