@@ -81,10 +81,13 @@ static void within_budget_pulls_nothing(void **state)
 static void ends_of_the_curve_are_read(void **state)
 {
     (void)state;
-    latency all = latency_create(1, 1, 1), none = latency_create(1, 0, 0);
+    latency all = latency_create(1, 1, 1), none = latency_create(1, 0, 0), beyond = latency_create(1, 1.5, -0.5);
     assert_near(value(&all, all.ms), 5 + 10 + 8, CLOSE, "ms", 0);
     assert_near(value(&none, none.ms), 5, CLOSE, "ms", 0);
     assert_near(pull(&none, 1), 2 * 4.0 * 2 * PATCHES / IMAGES, CLOSE, "dshare", 1);
+    assert_near(value(&beyond, beyond.ms), 5 + 10 + 0, CLOSE, "ms", 0);
+    assert_true(pull(&beyond, 0) == 0 && pull(&beyond, 1) == 0);
+    sv_tape_destroy(beyond.tape);
     sv_tape_destroy(all.tape);
     sv_tape_destroy(none.tape);
 }

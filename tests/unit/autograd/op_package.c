@@ -48,6 +48,18 @@ static void three_forms_are_the_three_formulas(void **state)
     }
 }
 
+static void one_token_dropped_is_that_token(void **state)
+{
+    (void)state;
+    pack p = pack_create(SV_PACKAGE_WAVG, SV_EMPTY_MASK);
+    data(&p, p.after)[3] = 0;
+    forward(p.tape, 1, 1);
+    assert_true(data(&p, p.policy)[0] == 1);
+    for (size_t i = 0; i < WIDTH; i++)
+        assert_near((double)data(&p, p.package)[i], (double)data(&p, p.u)[3 * WIDTH + i], CLOSE, "package", i);
+    sv_tape_destroy(p.tape);
+}
+
 static void nothing_dropped_is_a_zero_row_with_finite_gradients(void **state)
 {
     (void)state;
@@ -99,6 +111,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(three_forms_are_the_three_formulas),
+        cmocka_unit_test(one_token_dropped_is_that_token),
         cmocka_unit_test(nothing_dropped_is_a_zero_row_with_finite_gradients),
         cmocka_unit_test(everything_dropped_for_sure_is_finite),
         cmocka_unit_test(rows_dropped_earlier_teach_their_decision_alone),
