@@ -46,7 +46,8 @@ typedef struct sv_family {
     const char *const *head_names;  /* parameters that depend on the class count, ends with NULL */
 } sv_family;
 
-struct sv_backbone { const char *name; const sv_family *family; sv_model_options options; const char *help; };
+/* init: standard deviation of linear weights made from scratch; 0: 0.02. */
+struct sv_backbone { const char *name; const sv_family *family; sv_model_options options; const char *help; double init; };
 extern const sv_backbone sv_backbones[];
 extern const size_t sv_backbone_count;
 /* NULL where there is none of that name. */

@@ -8,19 +8,19 @@
 #define VIT(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
 #define DISTILLED(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6, .distilled = true }
 const sv_backbone sv_backbones[] = {
-    { "deit_t", &sv_family_vit, VIT(192, 3), "DeiT-T, also ViT-Ti/16: 5.7 M parameters, 1.25 GMAC" },
-    { "deit_s", &sv_family_vit, VIT(384, 6), "DeiT-S, also ViT-S/16: 22.1 M parameters, 4.6 GMAC" },
-    { "deit_b", &sv_family_vit, VIT(768, 12), "DeiT-B, also ViT-B/16: 86.6 M parameters, 17.6 GMAC" },
-    { "deit_t_distilled", &sv_family_vit, DISTILLED(192, 3), "DeiT-T with a distillation token" },
-    { "deit_s_distilled", &sv_family_vit, DISTILLED(384, 6), "DeiT-S with a distillation token" },
-    { "deit_b_distilled", &sv_family_vit, DISTILLED(768, 12), "DeiT-B with a distillation token" },
-    { "vit_t", &sv_family_vit, VIT(192, 3), "ViT-Ti/16 (timm vit_tiny_patch16_224)" },
-    { "vit_s", &sv_family_vit, VIT(384, 6), "ViT-S/16 (timm vit_small_patch16_224)" },
-    { "vit_b", &sv_family_vit, VIT(768, 12), "ViT-B/16 (timm vit_base_patch16_224)" },
+    { "deit_t", &sv_family_vit, VIT(192, 3), "DeiT-T, also ViT-Ti/16: 5.7 M parameters, 1.25 GMAC", 0 },
+    { "deit_s", &sv_family_vit, VIT(384, 6), "DeiT-S, also ViT-S/16: 22.1 M parameters, 4.6 GMAC", 0 },
+    { "deit_b", &sv_family_vit, VIT(768, 12), "DeiT-B, also ViT-B/16: 86.6 M parameters, 17.6 GMAC", 0 },
+    { "deit_t_distilled", &sv_family_vit, DISTILLED(192, 3), "DeiT-T with a distillation token", 0 },
+    { "deit_s_distilled", &sv_family_vit, DISTILLED(384, 6), "DeiT-S with a distillation token", 0 },
+    { "deit_b_distilled", &sv_family_vit, DISTILLED(768, 12), "DeiT-B with a distillation token", 0 },
+    { "vit_t", &sv_family_vit, VIT(192, 3), "ViT-Ti/16 (timm vit_tiny_patch16_224)", 0 },
+    { "vit_s", &sv_family_vit, VIT(384, 6), "ViT-S/16 (timm vit_small_patch16_224)", 0 },
+    { "vit_b", &sv_family_vit, VIT(768, 12), "ViT-B/16 (timm vit_base_patch16_224)", 0 },
     { "vit_nano", &sv_family_vit, { .image = 64, .patch = 8, .width = 96, .depth = 6, .heads = 3, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
-      "a small ViT that learns the built-in pictures in minutes" },
+      "a small ViT that learns the built-in pictures in minutes", 0.08 },
     { "vit_test", &sv_family_vit, { .image = 16, .patch = 4, .width = 32, .depth = 4, .heads = 2, .mlp_ratio = 2, .classes = 5, .norm_eps = 1e-6 },
-      "a very small ViT for the checks" },
+      "a very small ViT for the checks", 0 },
 };
 const size_t sv_backbone_count = SV_COUNT(sv_backbones);
 

@@ -84,9 +84,10 @@ static void vit_initialise(sv_model *model, uint64_t seed)
         sv_parameter *p = model->parameters->items[i];
         sv_random random = sv_random_at(seed, SV_FOR_INIT, 0, i, 0);
         bool patch = p == slots->patch || p == slots->patch_bias;
+        double spread = p->dims == 2 && model->backbone->init > 0 ? model->backbone->init : 0.02;
         bool norm = p->dims == 1 && ends_with(p->name, ".weight"), zero = p->dims == 1 && !patch && !norm;
         for (size_t k = 0; k < p->count; k++)
-            p->value[k] = (sv_real)(norm ? 1 : zero ? 0 : patch ? bound * (2 * sv_random_uniform(&random) - 1) : 0.02 * sv_random_normal(&random));
+            p->value[k] = (sv_real)(norm ? 1 : zero ? 0 : patch ? bound * (2 * sv_random_uniform(&random) - 1) : spread * sv_random_normal(&random));
     }
 }
 
