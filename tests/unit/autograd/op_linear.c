@@ -84,11 +84,49 @@ static void same_tensor_twice_in_a_sum_has_twice_the_gradient(void **state)
     sv_tape_destroy(tape);
 }
 
+/* Gelu, then a norm, then a layer: two tensors made again in backward, the second from the first. Kept ones give the same bits. */
+static sv_tensor *chain(sv_tape *tape, sv_tensor *const *in, bool kept)
+{
+    sv_tensor *inner = sv_tape_gelu(tape, in[0]), *normed = sv_tape_layer_norm(tape, inner, in[1], in[2], 1e-6);
+    if (kept) sv_tape_keep(tape, inner);
+    if (kept) sv_tape_keep(tape, normed);
+    return sv_tape_linear(tape, normed, in[3], NULL);
+}
+
+static sv_tensor *chain_made_again(sv_tape *tape, sv_tensor *const *in, const sv_attributes *attributes)
+{
+    (void)attributes;
+    return chain(tape, in, false);
+}
+
+static sv_tensor *chain_kept(sv_tape *tape, sv_tensor *const *in, const sv_attributes *attributes)
+{
+    (void)attributes;
+    return chain(tape, in, true);
+}
+
+static void tensors_made_again_give_the_gradients_of_kept_ones(void **state)
+{
+    (void)state;
+    const sv_sample sample = { .name = "chain",
+                               .images = 3,
+                               .in = { { .fill = SV_FILL_NORMAL, .rows = 4, .width = 7 },
+                                       { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .width = 7 },
+                                       { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .width = 7 },
+                                       { .kind = SV_SAMPLE_PARAMETER, .fill = SV_FILL_NORMAL, .rows = 5, .width = 7 } } };
+    numbers a = run_way(&sample, chain_made_again), b = run_way(&sample, chain_kept);
+    assert_int_equal(a.count, b.count);
+    assert_memory_equal(a.items, b.items, a.count * sizeof *a.items);
+    free(a.items);
+    free(b.items);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_add_equals_linear_then_add),
         cmocka_unit_test(linear_gelu_equals_linear_then_gelu),
+        cmocka_unit_test(tensors_made_again_give_the_gradients_of_kept_ones),
         cmocka_unit_test(residual_around_shared_weights_has_the_plain_gradient),
         cmocka_unit_test(same_tensor_twice_in_a_sum_has_twice_the_gradient),
     };
