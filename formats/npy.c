@@ -78,6 +78,8 @@ static bool descr_parse(cursor *in, sv_weights_item *item)
 }
 
 /* NULL, or what is wrong. */
+static const char not_plain[] = "its descr is no plain number such as '<f4' (objects and structures are not read)";
+
 static const char *header_parse(const char *text, sv_weights_item *item, bool *fortran)
 {
     enum { DESCR = 1, ORDER = 2, SHAPE = 4, ALL = 7 };
@@ -94,7 +96,7 @@ static const char *header_parse(const char *text, sv_weights_item *item, bool *f
         if (!now || (seen & now)) return "the header is no dict of descr, fortran_order and shape";
         seen |= now;
         if (now == DESCR && !descr_parse(&in, item))
-            return "its descr is no plain number such as '<f4' (objects and structures are not read)";
+            return not_plain;
         if (now == ORDER) {
             *fortran = word(&in, "True");
             if (!*fortran && !word(&in, "False")) return "its fortran_order is neither True nor False";
@@ -172,6 +174,10 @@ static sv_status array_read(const array *in)
         problem = "its shape has more elements than any file";
     if (!problem && bytes != store_of(in)->bytes - begin - length)
         problem = "its shape and dtype need another number of bytes than it has; is the file cut off?";
+    if (problem == not_plain && strcmp(in->weights->format, "npz") == 0) { /* texts beside numbers, such as names of photos */
+        status = sv_weights_skip(in->weights, in->name, "an array of texts, structures or objects", in->err);
+        goto done;
+    }
     if (problem) {
         status = array_wrong(in->weights, in->name, problem, in->err);
         goto done;

@@ -1,0 +1,220 @@
+/* One SPViT training step on DeiT-T, decision noise given, against PyTorch in double: scores, masks, package tokens, loss terms, logits, all
+ * gradients; and the same photos with tokens really removed. Photo 0 drops nothing at stage 0, photo 1 everything at stage 2. */
+#include "test_golden.h"
+
+enum { STAGES = 3, IMAGES = 3, PATCHES = 196, WIDTH = 192, CLASSES = 1000 };
+
+#ifdef SIEVE_F64
+static const double bound = 1e-9, gradient_bound = 1e-9;
+#else
+static const double bound = 1e-4, gradient_bound = 2e-3; /* float: sums over 600 rows and twelve blocks */
+#endif
+
+static sv_pruning_options spvit_options(sv_package_choice form)
+{
+    return (sv_pruning_options){ .plan = { .stages = STAGES, .at = { 3, 6, 9 }, .keep = { 0.7, 0.49, 0.343 }, .package = form, .empty = SV_EMPTY_MASK, .rule = SV_RULE_GUMBEL },
+                                 .mask_clamp = 30, .tau = 1, .ratio_form = SV_RATIO_PENALTY, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5 };
+}
+
+typedef struct world { sv_model *student, *teacher; sv_pruning *pruning; sv_training_tape t; sv_weights *file; } world;
+
+static void fill_selectors(sv_model *model)
+{
+    char room[512];
+    sv_weights *file = NULL;
+    sv_error err = { 0 };
+    if (sv_weights_open(&file, data_path(room, "golden/selectors.safetensors"), &err)) fail_msg("%s", err.text);
+    for (size_t i = 0; i < sv_weights_count(file); i++) {
+        const sv_weights_entry *entry = sv_weights_at(file, i);
+        sv_parameter *p = sv_parameters_find(model->parameters, entry->name);
+        assert_non_null(p);
+        assert_int_equal(p->count, entry->count);
+        assert_int_equal(sv_weights_read(file, entry, p->value, NULL), SV_OK);
+    }
+    sv_parameters_changed(model->parameters);
+    sv_weights_close(file);
+}
+
+static void fill_pictures(world *w)
+{
+    char room[512], classes[512];
+    sv_source *source = NULL;
+    sv_error err = { 0 };
+    if (sv_source_open_folder(&source, data_path(room, "imagenet-sample/val"), data_path(classes, "imagenet_classes.txt"), &err)) fail_msg("%s", err.text);
+    size_t all = sv_source_count(source), samples[IMAGES] = { 0, all / 2, all - 1 };
+    for (size_t b = 0; b < IMAGES; b++) {
+        char *path = NULL;
+        assert_int_equal(sv_source_path(source, samples[b], &path, &err), SV_OK);
+        photo(path, sv_tape_data(w->t.tape, w->t.picture, b));
+        sv_free(path);
+        sv_real *target = sv_tape_data(w->t.tape, w->t.target, b);
+        for (size_t k = 0; k < CLASSES; k++) target[k] = (sv_real)(0.1 / CLASSES + (k == sv_source_label(source, samples[b]) ? 0.9 : 0));
+    }
+    sv_source_close(source);
+}
+
+static world world_open(sv_package_choice form, const char *golden_name, bool given_noise)
+{
+    world w = { 0 };
+    char room[512];
+    sv_error err = { 0 };
+    sv_pruning_options options = spvit_options(form);
+    sv_load_options load = { .optional_selectors = true };
+    sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = given_noise, .details = true };
+    data_path(room, "weights/deit_tiny_patch16_224.pth");
+    sv_plan_set_keep(&options.plan, options.plan.keep, PATCHES);
+    if (sv_model_create(&w.student, "deit_t", NULL, &err) || sv_pruning_create(&w.pruning, w.student, &options, &err) || sv_model_allocate(w.student, true, &err) ||
+        sv_model_load(w.student, room, &load, 0, NULL, &err) || sv_model_create(&w.teacher, "deit_t", NULL, &err) || sv_model_allocate(w.teacher, false, &err) ||
+        sv_model_load(w.teacher, room, &load, 0, NULL, &err)) fail_msg("%s", err.text);
+    fill_selectors(w.student);
+    if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
+    sv_training_set_goals(&w.t, &options, options.plan.keep, NULL);
+    fill_pictures(&w);
+    if (golden_name && sv_weights_open(&w.file, data_path(room, golden_name), &err)) fail_msg("%s", err.text);
+    return w;
+}
+
+static void world_close(world *w)
+{
+    sv_weights_close(w->file);
+    sv_training_clear(&w->t);
+    sv_pruning_destroy(w->pruning);
+    sv_model_destroy(w->student);
+    sv_model_destroy(w->teacher);
+}
+
+static void fill_noise(world *w)
+{
+    size_t count = 0;
+    double *noise = golden(w->file, "noise", &count);
+    for (size_t t = 0; t < STAGES; t++)
+        for (size_t b = 0; b < IMAGES; b++)
+            for (size_t j = 0; j < PATCHES; j++) sv_tape_data(w->t.tape, w->t.noise[t], b)[j] = (sv_real)noise[(t * IMAGES + b) * PATCHES + j];
+    sv_free(noise);
+}
+
+/* Rows of a stage stand in the order of what was alive; the golden numbers in the order of patches. Scores of patches dropped earlier have no meaning. */
+static void hold_stage(world *w, size_t t, worst *scores, worst *packages)
+{
+    char name[32];
+    size_t count = 0;
+    double *a, *sp, *keep, *package, *policy, *before = NULL;
+    snprintf(name, sizeof name, "a%zu", t), a = golden(w->file, name, &count);
+    snprintf(name, sizeof name, "sp%zu", t), sp = golden(w->file, name, &count);
+    snprintf(name, sizeof name, "keep%zu", t), keep = golden(w->file, name, &count);
+    snprintf(name, sizeof name, "package%zu", t), package = golden(w->file, name, &count);
+    snprintf(name, sizeof name, "package_policy%zu", t), policy = golden(w->file, name, &count);
+    if (t) snprintf(name, sizeof name, "keep%zu", t - 1), before = golden(w->file, name, &count);
+    for (size_t b = 0; b < IMAGES; b++) {
+        const sv_tape *tape = w->t.tape;
+        const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(tape, w->t.origin[t], b);
+        size_t rows = sv_tape_rows(tape, w->t.a[t], b), seen = 0;
+        for (size_t r = 0; r < rows; r++) {
+            size_t at = b * PATCHES + (size_t)origin[r];
+            if (origin[r] < 0) continue;
+            seen++;
+            assert_true((double)sv_tape_data(tape, w->t.keep[t], b)[r] == keep[at]);
+            if (before && before[at] < 0.5) continue;
+            hold(scores, "a", (double)sv_tape_data(tape, w->t.a[t], b)[r], a[at], 1);
+            hold(scores, "score", (double)sv_tape_data(tape, w->t.score[t], b)[r], sp[at], 1);
+        }
+        assert_int_equal(seen, PATCHES);
+        assert_true((double)sv_tape_data(tape, w->t.package_policy[t], b)[0] == policy[b]);
+        for (size_t c = 0; c < WIDTH; c++) {
+            double size = 1;
+            for (size_t k = 0; k < WIDTH; k++) size = fmax(size, fabs(package[b * WIDTH + k]));
+            hold(packages, "package", (double)sv_tape_data(tape, w->t.package[t], b)[c], package[b * WIDTH + c], size);
+        }
+    }
+    sv_free(a), sv_free(sp), sv_free(keep), sv_free(package), sv_free(policy), sv_free(before);
+}
+
+static void hold_number(world *w, worst *x, const char *name, double got)
+{
+    size_t count = 0;
+    double *want = golden(w->file, name, &count);
+    hold(x, name, got, want[0], fmax(1, fabs(want[0])));
+    sv_free(want);
+}
+
+static void hold_rows(world *w, worst *x, const char *name, const sv_tensor *tensor)
+{
+    size_t count = 0;
+    double *want = golden(w->file, name, &count);
+    for (size_t k = 0; k < count; k++) hold(x, name, (double)sv_tape_data(w->t.tape, tensor, k / CLASSES)[k % CLASSES], want[k], 10);
+    sv_free(want);
+}
+
+static void step_equals(sv_package_choice form, const char *golden_name)
+{
+    if (!have_data()) skip();
+    world w = world_open(form, golden_name, true);
+    worst scores = { 0 }, packages = { 0 }, logits = { 0 }, losses = { 0 }, gradients = { 0 };
+    sv_step step = { .images = IMAGES };
+    sv_error err = { 0 };
+    double ratio = 0;
+    fill_noise(&w);
+    if (sv_tape_forward(w.t.tape, &step, &err)) fail_msg("%s", err.text);
+    sv_tape_backward(w.t.tape, 1);
+    for (size_t t = 0; t < STAGES; t++) {
+        double share = 0;
+        hold_stage(&w, t, &scores, &packages);
+        for (size_t b = 0; b < IMAGES; b++) share += (double)sv_tape_data(w.t.tape, w.t.share[t], b)[0] / IMAGES;
+        share -= sv_pruning_plan_of(w.pruning)->keep[t];
+        ratio += share * share;
+    }
+    hold_rows(&w, &logits, "logits", w.t.logits);
+    hold_rows(&w, &logits, "teacher_logits", w.t.teacher_logits);
+    hold_rows(&w, &logits, "removed_logits", w.t.logits); /* masked and removed are the same function */
+    hold_number(&w, &losses, "loss_cls", (double)sv_tape_data(w.t.tape, w.t.cls, 0)[0]);
+    hold_number(&w, &losses, "loss_kl", (double)sv_tape_data(w.t.tape, w.t.kl, 0)[0]);
+    hold_number(&w, &losses, "loss_token", (double)sv_tape_data(w.t.tape, w.t.token, 0)[0]);
+    hold_number(&w, &losses, "loss_ratio", ratio);
+    hold_number(&w, &losses, "loss_total", (double)sv_tape_data(w.t.tape, w.t.loss, 0)[0]);
+    hold_gradients(&gradients, w.file, w.student->parameters, "grad/");
+    print_message("scores %.1e (%s), packages %.1e, logits %.1e (%s), losses %.1e (%s), gradients %.1e (%s)\n", scores.off, scores.where, packages.off, logits.off, logits.where, losses.off,
+                  losses.where, gradients.off, gradients.where);
+    assert_true(scores.off <= bound);
+    assert_true(packages.off <= bound);
+    assert_true(logits.off <= bound);
+    assert_true(losses.off <= bound);
+    assert_true(gradients.off <= gradient_bound);
+    world_close(&w);
+}
+
+static void step_with_weighted_average_package(void **state) { (void)state; step_equals(SV_CHOICE_WAVG, "golden/spvit_wavg.npz"); }
+static void step_with_summed_package(void **state) { (void)state; step_equals(SV_CHOICE_SUM, "golden/spvit_sum.npz"); }
+static void step_with_mean_package(void **state) { (void)state; step_equals(SV_CHOICE_MEAN, "golden/spvit_mean.npz"); }
+
+/* The same draws decide in the masked form and where tokens really leave. */
+static void removed_equals_masked_with_the_same_draws(void **state)
+{
+    (void)state;
+    if (!have_data()) skip();
+    world w = world_open(SV_CHOICE_WAVG, NULL, false);
+    sv_removal_tape removal;
+    sv_step step = { .images = IMAGES, .seed = 5, .epoch = 2 };
+    sv_error err = { 0 };
+    worst off = { 0 };
+    if (sv_removal_record(&removal, w.pruning, sv_pruning_plan_of(w.pruning), IMAGES, &err)) fail_msg("%s", err.text);
+    for (size_t b = 0; b < IMAGES; b++) memcpy(sv_tape_data(removal.tape, removal.picture, b), sv_tape_data(w.t.tape, w.t.picture, b), 3 * 224 * 224 * sizeof(sv_real));
+    if (sv_tape_forward(w.t.tape, &step, &err) || sv_tape_forward(removal.tape, &step, &err)) fail_msg("%s", err.text);
+    for (size_t b = 0; b < IMAGES; b++) {
+        for (size_t t = 0; t < STAGES; t++)
+            assert_int_equal(sv_removal_kept(&removal, t, b), (size_t)((double)sv_tape_data(w.t.tape, w.t.share[t], b)[0] * PATCHES + 0.5));
+        for (size_t k = 0; k < CLASSES; k++)
+            hold(&off, "logits", (double)sv_tape_data(removal.tape, removal.logits, b)[k], (double)sv_tape_data(w.t.tape, w.t.logits, b)[k], 10);
+    }
+    print_message("masked against removed %.1e\n", off.off);
+    assert_true(off.off <= 1e-5);
+    sv_removal_clear(&removal);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(step_with_weighted_average_package), cmocka_unit_test(step_with_summed_package), cmocka_unit_test(step_with_mean_package),
+                                        cmocka_unit_test(removed_equals_masked_with_the_same_draws) };
+    sv_kernels_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
