@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum { GRID = 4, AREA_GRID = 256 };
-static const double SHARE_MIN = 0.08, SHARE_MAX = 0.25, CONTRAST_MIN = 100;
+static const double SHARE_MIN = 0.12, SHARE_MAX = 0.32, CONTRAST_MIN = 130, TILT_MAX = 0.3;
 
 typedef struct point { double x, y; } point;
 
@@ -116,9 +116,16 @@ static colour colour_of(double hue, double saturation, double value)
     return made;
 }
 
-static colour colour_draw(sv_random *random)
+/* Ground and clutter are darker than objects: where to look can be told by brightness, what it is by shape alone. */
+static colour dark_draw(sv_random *random)
 {
-    double hue = between(random, 0, 6), saturation = between(random, 0.15, 1), value = between(random, 0.2, 1);
+    double hue = between(random, 0, 6), saturation = between(random, 0, 0.7), value = between(random, 0.1, 0.55);
+    return colour_of(hue, saturation, value);
+}
+
+static colour bright_draw(sv_random *random)
+{
+    double hue = between(random, 0, 6), saturation = between(random, 0.3, 1), value = between(random, 0.75, 1);
     return colour_of(hue, saturation, value);
 }
 
@@ -194,7 +201,7 @@ static void turn(struct figure *figure, double angle)
 
 static void ground_paint(struct scene *scene, sv_random *random)
 {
-    colour from = colour_draw(random), to = colour_draw(random);
+    colour from = dark_draw(random), to = dark_draw(random);
     double angle = between(random, 0, 2 * 3.14159265358979), dx = cos(angle), dy = sin(angle), size = (double)scene->size;
     for (size_t y = 0; y < scene->size; y++)
         for (size_t x = 0; x < scene->size; x++) {
@@ -207,7 +214,7 @@ static void ground_paint(struct scene *scene, sv_random *random)
 static void clutter_paint(struct scene *scene, sv_random *random)
 {
     double size = (double)scene->size;
-    size_t count = 8 + (size_t)sv_random_below(random, 10);
+    size_t count = 6 + (size_t)sv_random_below(random, 8);
     for (size_t i = 0; i < count; i++) {
         bool stroke = sv_random_below(random, 2);
         struct figure figure = { .inside = stroke ? in_box : in_spot, .opacity = between(random, 0.3, 0.9) };
@@ -215,8 +222,8 @@ static void clutter_paint(struct scene *scene, sv_random *random)
         turn(&figure, between(random, 0, 3.14159265358979));
         figure.width = size * (stroke ? between(random, 0.08, 0.5) : between(random, 0.01, 0.06));
         figure.height = stroke ? size * between(random, 0.005, 0.02) : figure.width * between(random, 0.5, 1);
-        figure.near = colour_draw(random);
-        figure.far = colour_draw(random);
+        figure.near = dark_draw(random);
+        figure.far = dark_draw(random);
         figure_paint(scene, &figure, NULL);
     }
 }
@@ -243,15 +250,15 @@ static colour ground_mean(const struct scene *scene, const struct figure *figure
 
 static void object_paint(struct scene *scene, const struct shape *shape, sv_random *random, sv_picture *mask)
 {
-    double size = (double)scene->size, share = between(random, SHARE_MIN, SHARE_MAX), stretch = sqrt(between(random, 0.75, 1.33));
+    double size = (double)scene->size, share = between(random, SHARE_MIN, SHARE_MAX), stretch = sqrt(between(random, 0.8, 1.25));
     double scale = fmin(sqrt(share * size * size / shape_area(shape)), size / 2 / fmax(stretch, 1 / stretch));
     struct figure figure = { .inside = shape->inside, .width = scale * stretch, .height = scale / stretch, .opacity = 1 };
     double reach = fmax(figure.width, figure.height);
-    turn(&figure, between(random, 0, 2 * 3.14159265358979));
+    turn(&figure, between(random, -TILT_MAX, TILT_MAX));
     figure.centre = (point){ between(random, reach, size - reach), between(random, reach, size - reach) };
     colour under = ground_mean(scene, &figure);
     for (int i = 0; i < 50; i++) {
-        figure.near = colour_draw(random);
+        figure.near = bright_draw(random);
         if (colour_distance(&figure.near, &under) >= CONTRAST_MIN) break;
     }
     figure.far = figure.near;
@@ -262,7 +269,7 @@ static void object_paint(struct scene *scene, const struct shape *shape, sv_rand
 
 static void scene_print(const struct scene *scene, sv_random *random, sv_picture *picture)
 {
-    double noise = between(random, 3, 14);
+    double noise = between(random, 2, 9);
     for (size_t i = 0; i < scene->size * scene->size * 3; i++) {
         double value = scene->rgb[i] + noise * sv_random_normal(random);
         picture->rgb[i] = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value + 0.5);

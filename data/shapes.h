@@ -15,7 +15,7 @@ typedef struct sv_shapes_options {
 size_t sv_shape_kinds(void);
 const char *sv_shape_name(size_t kind);
 
-/* Draws one picture and its mask (255 inside the object, 0 outside, grey on its edge), both size x size. The object covers 8 to 25 % of the
+/* Draws one picture and its mask (255 inside the object, 0 outside, grey on its edge), both size x size. The object covers 12 to 32 % of the
  * area, drawn from `random` (less where its longest form would not fit), and lies wholly inside. SV_FAULT: memory. */
 sv_status sv_shape_draw(size_t kind, size_t size, sv_random *random, sv_picture *picture, sv_picture *mask, sv_error *err) SV_MUST_CHECK;
 

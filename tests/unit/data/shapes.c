@@ -40,7 +40,7 @@ static void the_tree_is_an_ordinary_source(void **state)
     sv_source_close(masks);
 }
 
-/* 8 to 25 % of the area, nothing on the border, and the object's colour differs from what is around it. */
+/* 12 to 32 % of the area, nothing on the border, and the object's colour differs from what is around it. */
 static void masks_cover_the_share_that_was_drawn(void **state)
 {
     enum { SIZE = 64 };
@@ -58,7 +58,7 @@ static void masks_cover_the_share_that_was_drawn(void **state)
             least = share < least ? share : least;
             most = share > most ? share : most;
         }
-        if (least < 0.07 || most > 0.26 || most - least < 0.08) fail_msg("%s covers %g to %g", sv_shape_name(kind), least, most);
+        if (least < 0.11 || most > 0.33 || most - least < 0.08) fail_msg("%s covers %g to %g", sv_shape_name(kind), least, most);
     }
     sv_picture_clear(&picture);
     sv_picture_clear(&mask);
