@@ -40,7 +40,8 @@ typedef struct sv_product {
     sv_real *before; size_t before_stride;          /* [m,n], SV_GELU, may be NULL */
     sv_real *y; size_t y_stride;                    /* [m,n] */
 } sv_product;
-/* Y = X W^T (+ ...) over packed panels. The sum over k runs in rising k, one fused multiply-add a step, from the bias. */
+/* Y = X W^T (+ ...) over packed panels. The sum runs in rising k, one fused multiply-add a step, in pieces of 96 that are added in order;
+ * then bias and addend are added. */
 void sv_product_rows(const sv_product *product);
 
 /* Weight gradient: C[n,k] (+)= A[m,n]^T B[m,k], a sum over rows in rising order. accumulate: adds to C, else overwrites

@@ -40,6 +40,15 @@ static void finish_row(const sv_product *p, size_t row, size_t first, const sv_r
     }
 }
 
+/* The sum over k = begin .. begin + count - 1 begins the sums or is added to them. */
+static void add_piece(sv_real *sums, const sv_real *x, const sv_real *panel, size_t begin, size_t count, size_t columns)
+{
+    sv_real piece[SV_PANEL] = { 0 };
+    for (size_t l = begin; l < begin + count; l++)
+        for (size_t j = 0; j < columns; j++) piece[j] = real_fma(x[l], panel[l * SV_PANEL + j], piece[j]);
+    for (size_t j = 0; j < columns; j++) sums[j] = begin ? sums[j] + piece[j] : piece[j];
+}
+
 void sv_product_rows_c(const sv_product *p)
 {
     for (size_t row = 0; row < p->m; row++) {
@@ -48,9 +57,8 @@ void sv_product_rows_c(const sv_product *p)
             const sv_real *panel = p->panels + first * p->k;
             const size_t columns = p->n - first < SV_PANEL ? p->n - first : SV_PANEL;
             sv_real sums[SV_PANEL];
-            for (size_t j = 0; j < columns; j++) sums[j] = p->bias ? p->bias[first + j] : 0;
-            for (size_t l = 0; l < p->k; l++)
-                for (size_t j = 0; j < columns; j++) sums[j] = real_fma(x[l], panel[l * SV_PANEL + j], sums[j]);
+            for (size_t l = 0; l == 0 || l < p->k; l += SV_PIECE) add_piece(sums, x, panel, l, p->k - l < SV_PIECE ? p->k - l : SV_PIECE, columns);
+            for (size_t j = 0; p->bias && j < columns; j++) sums[j] += p->bias[first + j];
             finish_row(p, row, first, sums, columns);
         }
     }

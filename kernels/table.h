@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 
+#define SV_PIECE 96 /* products summed in a row before the sum goes to the total: rounding grows with the piece, not with k (docs/decisions-kernels.md) */
 #define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions-kernels.md) */
 #define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 

@@ -45,6 +45,7 @@ static void product_block(const sv_product *p, size_t begin, size_t rows)
     const bool gelu = p->epilogue == SV_GELU, keep = gelu && p->before;
     for (size_t first = 0; first < p->n; first += SV_PANEL) {
         tile t = { .depth = p->k,
+                   .pieces = true,
                    .a = p->x + begin * p->x_stride,
                    .a_stride = p->x_stride,
                    .b = p->panels + first * p->k,

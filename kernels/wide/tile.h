@@ -11,6 +11,7 @@ typedef struct tile {
     const float *b; size_t b_stride;            /* b[l * stride + c]; whole vectors are read */
     const float *bias;                          /* start: bias[c], or y itself where accumulate, or zero */
     bool accumulate;
+    bool pieces;                                /* the sum is of pieces of SV_PIECE products each, start added last (kernels.h) */
     const float *addend; size_t addend_stride;  /* NULL: none; may be y */
     float *y; size_t y_stride;
     size_t columns;                             /* 1 .. 16 TILE_VECTORS; y, bias, addend are touched within them alone */
@@ -36,7 +37,7 @@ WORD void tile_begin(tile_sums sum, const tile *t, const int rows, const int vec
     }
     tile_ask(t->accumulate ? t->y + (size_t)rows * t->y_stride : t->y, t->y_stride, rows, vectors);
     if (t->addend) tile_ask(t->addend, t->addend_stride, rows, vectors);
-    if (!t->bias && !t->accumulate) return;
+    if (t->pieces || (!t->bias && !t->accumulate)) return;
     const float *start = t->bias ? t->bias : t->y;
     const size_t stride = t->bias ? 0 : t->y_stride;
     UNROLL for (int r = 0; r < rows; r++) {
@@ -45,6 +46,12 @@ WORD void tile_begin(tile_sums sum, const tile *t, const int rows, const int vec
 }
 
 WORD void tile_end(tile_sums sum, const tile *t, const int rows, const int vectors, v_mask last) {
+    if (t->pieces && t->bias) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const v16 start = tile_load(t->bias + 16 * v, v + 1 < vectors, last);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = v_add(sum[r][v], start);
+        }
+    }
     if (t->addend) {
         const float *addend = t->addend;
         const size_t stride = t->addend_stride;
@@ -64,13 +71,8 @@ WORD void tile_end(tile_sums sum, const tile *t, const int rows, const int vecto
     }
 }
 
-WORD void tile_run(const tile *t, const int rows, const int vectors, const bool across) {
-    tile_sums sum;
-    const v_mask last = v_mask_of(t->columns - 16 * (size_t)(vectors - 1));
-    const float *a = t->a, *b = t->b;
-    const size_t a_stride = t->a_stride, b_stride = t->b_stride;
-    tile_begin(sum, t, rows, vectors, last);
-    for (size_t l = t->depth; l > 0; l--) {
+WORD void tile_sum(tile_sums sum, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t depth, const int rows, const int vectors, const bool across) {
+    for (size_t l = depth; l > 0; l--) {
         v16 row[TILE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) row[v] = v_load(b + 16 * v, 16);
         UNROLL for (int r = 0; r < rows; r++) {
@@ -79,6 +81,30 @@ WORD void tile_run(const tile *t, const int rows, const int vectors, const bool 
         }
         a += across ? a_stride : 1;
         b += b_stride;
+    }
+}
+
+WORD void tile_run(const tile *t, const int rows, const int vectors, const bool across) {
+    tile_sums sum;
+    float total[TILE_ROWS * TILE_VECTORS * 16];
+    const v_mask last = v_mask_of(t->columns - 16 * (size_t)(vectors - 1));
+    size_t at = 0, depth = t->depth;
+    tile_begin(sum, t, rows, vectors, last);
+    for (; !across && t->pieces && depth > SV_PIECE; at += SV_PIECE, depth -= SV_PIECE) {
+        tile_sum(sum, t->a + at, t->a_stride, t->b + at * t->b_stride, t->b_stride, SV_PIECE, rows, vectors, false);
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) {
+                float *place = total + (r * vectors + v) * 16;
+                v_store(place, at ? v_add(v_load(place, 16), sum[r][v]) : sum[r][v], 16);
+                sum[r][v] = v_set(0.0f);
+            }
+        }
+    }
+    tile_sum(sum, t->a + at, t->a_stride, t->b + at * t->b_stride, t->b_stride, depth, rows, vectors, across);
+    if (at) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = v_add(v_load(total + (r * vectors + v) * 16, 16), sum[r][v]);
+        }
     }
     tile_end(sum, t, rows, vectors, last);
 }
