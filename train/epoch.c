@@ -18,7 +18,7 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
 {
     sv_text plan = { 0 };
     sv_status status = plan_text(s, &plan, err);
-    sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->config_text, .values = values };
+    sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
     if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
     sv_text_clear(&plan);

@@ -44,7 +44,7 @@ typedef struct sv_session {
     size_t epochs;                          /* with those of rounds */
     sv_evaluation evaluation, ema_evaluation, dense_evaluation;
 
-    char *folder, *last, *best, *model_text, *classes_text, *config_text;
+    char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
     sv_metrics *metrics;
     sv_run_log *log;
     sv_run_lock *lock;

@@ -141,6 +141,26 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
+/* What does not change the result, run.dir and run.threads, is left out of checkpoints: the same run gives the same bytes anywhere. */
+static void drop_places(char *text)
+{
+    static const char *const keys[] = { "dir = ", "threads = " };
+    const char *end = strstr(text, "\n\n");
+    char *to = text;
+    for (const char *from = text; *from;) {
+        size_t length = strcspn(from, "\n") + 1;
+        bool run_section = !end || from < end, drop = false;
+        for (size_t i = 0; run_section && i < SV_COUNT(keys); i++) drop = drop || strncmp(from, keys[i], strlen(keys[i])) == 0;
+        if (from[length - 1] == 0) length--;
+        if (!drop) {
+            memmove(to, from, length);
+            to += length;
+        }
+        from += length;
+    }
+    *to = 0;
+}
+
 static sv_status make_texts(sv_session *s, sv_error *err)
 {
     const sv_classes *classes = sv_source_classes(s->train_source);
@@ -151,6 +171,8 @@ static sv_status make_texts(sv_session *s, sv_error *err)
     if (!status) status = keep_text(&s->classes_text, &text, err);
     if (!status) status = sv_config_print(s->config, &text, err);
     if (!status) status = keep_text(&s->config_text, &text, err);
+    if (!status) status = sv_text_copy(&s->recipe_text, s->config_text, err);
+    if (!status) drop_places(s->recipe_text);
     return status;
 }
 
@@ -226,6 +248,7 @@ void sv_session_close(sv_session *s)
     sv_free(s->model_text);
     sv_free(s->classes_text);
     sv_free(s->config_text);
+    sv_free(s->recipe_text);
     sv_run_lock_release(s->lock);
     sv_run_log_close(s->log);
 }
