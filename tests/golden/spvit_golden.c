@@ -2,6 +2,8 @@
  * gradients; and the same photos with tokens really removed. Photo 0 drops nothing at stage 0, photo 1 everything at stage 2. */
 #include "test_golden.h"
 
+#include "pruning/inside.h"
+
 enum { STAGES = 3, IMAGES = 3, PATCHES = 196, WIDTH = 192, CLASSES = 1000 };
 
 #ifdef SIEVE_F64
@@ -93,18 +95,18 @@ static void fill_noise(world *w)
     sv_free(noise);
 }
 
-/* Rows of a stage stand in the order of what was alive; the golden numbers in the order of patches. Scores of patches dropped earlier have no meaning. */
+/* Rows of a stage stand in the order of what was alive; the golden numbers in the order of patches. Patches dropped earlier are scored
+ * too: the gradient of an earlier decision reads their scores. */
 static void hold_stage(world *w, size_t t, worst *scores, worst *packages)
 {
     char name[32];
     size_t count = 0;
-    double *a, *sp, *keep, *package, *policy, *before = NULL;
+    double *a, *sp, *keep, *package, *policy;
     snprintf(name, sizeof name, "a%zu", t), a = golden(w->file, name, &count);
     snprintf(name, sizeof name, "sp%zu", t), sp = golden(w->file, name, &count);
     snprintf(name, sizeof name, "keep%zu", t), keep = golden(w->file, name, &count);
     snprintf(name, sizeof name, "package%zu", t), package = golden(w->file, name, &count);
     snprintf(name, sizeof name, "package_policy%zu", t), policy = golden(w->file, name, &count);
-    if (t) snprintf(name, sizeof name, "keep%zu", t - 1), before = golden(w->file, name, &count);
     for (size_t b = 0; b < IMAGES; b++) {
         const sv_tape *tape = w->t.tape;
         const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(tape, w->t.origin[t], b);
@@ -114,7 +116,6 @@ static void hold_stage(world *w, size_t t, worst *scores, worst *packages)
             if (origin[r] < 0) continue;
             seen++;
             assert_true((double)sv_tape_data(tape, w->t.keep[t], b)[r] == keep[at]);
-            if (before && before[at] < 0.5) continue;
             hold(scores, "a", (double)sv_tape_data(tape, w->t.a[t], b)[r], a[at], 1);
             hold(scores, "score", (double)sv_tape_data(tape, w->t.score[t], b)[r], sp[at], 1);
         }
@@ -126,7 +127,7 @@ static void hold_stage(world *w, size_t t, worst *scores, worst *packages)
             hold(packages, "package", (double)sv_tape_data(tape, w->t.package[t], b)[c], package[b * WIDTH + c], size);
         }
     }
-    sv_free(a), sv_free(sp), sv_free(keep), sv_free(package), sv_free(policy), sv_free(before);
+    sv_free(a), sv_free(sp), sv_free(keep), sv_free(package), sv_free(policy);
 }
 
 static void hold_number(world *w, worst *x, const char *name, double got)
@@ -165,7 +166,7 @@ static void step_equals(sv_package_choice form, const char *golden_name)
     }
     hold_rows(&w, &logits, "logits", w.t.logits);
     hold_rows(&w, &logits, "teacher_logits", w.t.teacher_logits);
-    hold_rows(&w, &logits, "removed_logits", w.t.logits); /* masked and removed are the same function */
+    hold_rows(&w, &logits, "removed_logits", w.t.logits); /* the same function; removed_equals has the tokens really leave */
     hold_number(&w, &losses, "loss_cls", (double)sv_tape_data(w.t.tape, w.t.cls, 0)[0]);
     hold_number(&w, &losses, "loss_kl", (double)sv_tape_data(w.t.tape, w.t.kl, 0)[0]);
     hold_number(&w, &losses, "loss_token", (double)sv_tape_data(w.t.tape, w.t.token, 0)[0]);
@@ -185,6 +186,88 @@ static void step_equals(sv_package_choice form, const char *golden_name)
 static void step_with_weighted_average_package(void **state) { (void)state; step_equals(SV_CHOICE_WAVG, "golden/spvit_wavg.npz"); }
 static void step_with_summed_package(void **state) { (void)state; step_equals(SV_CHOICE_SUM, "golden/spvit_sum.npz"); }
 static void step_with_mean_package(void **state) { (void)state; step_equals(SV_CHOICE_MEAN, "golden/spvit_mean.npz"); }
+
+/* The deployed form as sv_removal_record makes it, but with the file's noise in the decisions; noise [STAGES] gets the inputs. */
+static sv_tensor *record_removed(sv_tape *tape, const world *w, sv_tensor *picture, sv_tensor **noise, sv_tensor **after)
+{
+    const sv_pruning_plan *plan = sv_pruning_plan_of(w->pruning);
+    const sv_model *model = w->student;
+    sv_stream stream = { .x = sv_model_embed(tape, model, picture) };
+    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
+        if (t < STAGES && plan->at[t] == i) {
+            sv_cut cut = { 0 };
+            sv_stream_scored(tape, w->pruning, &stream, &cut.u, &cut.before, &cut.origin);
+            noise[t] = sv_tape_input(tape, "noise", SV_REAL, PATCHES, 1, false);
+            sv_tensor *a = sv_selector_record(tape, w->pruning, t, cut.u, cut.before, &cut.score);
+            cut.keep = sv_tape_decide(tape, a, cut.before, cut.origin, noise[t], 1, t, false);
+            stream = sv_stream_cut(tape, w->pruning, stream, &cut, plan->package, plan->empty, SV_CUT_REMOVED);
+            sv_tape_keep(tape, after[t++] = stream.origin);
+            sv_tape_cut(tape);
+        }
+        stream.x = sv_model_block(tape, model, i, stream.x, NULL);
+    }
+    stream.x = sv_tape_slice_rows(tape, stream.x, 0, sv_model_prefix(model));
+    sv_tensor *logits = sv_model_head(tape, model, sv_model_finish(tape, model, stream.x));
+    sv_tape_keep(tape, logits);
+    return logits;
+}
+
+/* Exactly the patches that the file keeps go on, in rising order, behind one prefix row. */
+static void hold_survivors(world *w, const sv_tape *tape, const sv_tensor *after, size_t t)
+{
+    char name[32];
+    size_t count = 0;
+    snprintf(name, sizeof name, "keep%zu", t);
+    double *keep = golden(w->file, name, &count);
+    for (size_t b = 0; b < IMAGES; b++) {
+        const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(tape, after, b);
+        size_t rows = sv_tape_rows(tape, after, b), r = 1;
+        assert_int_equal(origin[0], -1);
+        for (int32_t j = 0; j < PATCHES; j++) {
+            if (keep[b * PATCHES + (size_t)j] < 0.5) continue;
+            assert_true(r < rows);
+            assert_int_equal(origin[r++], j);
+        }
+        for (; r < rows; r++) assert_true(origin[r] < -1);
+    }
+    sv_free(keep);
+}
+
+static void removed_equals(sv_package_choice form, const char *golden_name)
+{
+    if (!have_data()) skip();
+    world w = world_open(form, golden_name, true);
+    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = IMAGES };
+    sv_step step = { .images = IMAGES };
+    sv_tensor *noise[STAGES], *after[STAGES];
+    sv_tape *tape = NULL;
+    sv_error err = { 0 };
+    worst off = { 0 };
+    size_t count = 0;
+    assert_int_equal(sv_tape_create(&tape, &options, &err), SV_OK);
+    sv_tensor *picture = sv_tape_input(tape, "picture", SV_REAL, 1, 3 * 224 * 224, false);
+    sv_tensor *logits = record_removed(tape, &w, picture, noise, after);
+    if (sv_tape_finish(tape, NULL, &err)) fail_msg("%s", err.text);
+    fill_noise(&w);
+    for (size_t b = 0; b < IMAGES; b++) {
+        memcpy(sv_tape_data(tape, picture, b), sv_tape_data(w.t.tape, w.t.picture, b), 3 * 224 * 224 * sizeof(sv_real));
+        for (size_t t = 0; t < STAGES; t++) memcpy(sv_tape_data(tape, noise[t], b), sv_tape_data(w.t.tape, w.t.noise[t], b), PATCHES * sizeof(sv_real));
+    }
+    if (sv_tape_forward(tape, &step, &err)) fail_msg("%s", err.text);
+    for (size_t t = 0; t < STAGES; t++) hold_survivors(&w, tape, after[t], t);
+    double *want = golden(w.file, "removed_logits", &count);
+    assert_int_equal(count, IMAGES * CLASSES);
+    for (size_t k = 0; k < count; k++) hold(&off, "removed_logits", (double)sv_tape_data(tape, logits, k / CLASSES)[k % CLASSES], want[k], 10);
+    print_message("removed, decisions given %.1e\n", off.off);
+    assert_true(off.off <= bound);
+    sv_free(want);
+    sv_tape_destroy(tape);
+    world_close(&w);
+}
+
+static void removed_with_weighted_average_package(void **state) { (void)state; removed_equals(SV_CHOICE_WAVG, "golden/spvit_wavg.npz"); }
+static void removed_with_summed_package(void **state) { (void)state; removed_equals(SV_CHOICE_SUM, "golden/spvit_sum.npz"); }
+static void removed_with_mean_package(void **state) { (void)state; removed_equals(SV_CHOICE_MEAN, "golden/spvit_mean.npz"); }
 
 /* The same draws decide in the masked form and where tokens really leave. */
 static void removed_equals_masked_with_the_same_draws(void **state)
@@ -214,6 +297,7 @@ static void removed_equals_masked_with_the_same_draws(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(step_with_weighted_average_package), cmocka_unit_test(step_with_summed_package), cmocka_unit_test(step_with_mean_package),
+                                        cmocka_unit_test(removed_with_weighted_average_package), cmocka_unit_test(removed_with_summed_package), cmocka_unit_test(removed_with_mean_package),
                                         cmocka_unit_test(removed_equals_masked_with_the_same_draws) };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
