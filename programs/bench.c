@@ -9,10 +9,11 @@
 #include "base/base.h"
 #include "base/json.h"
 #include "kernels/kernels.h"
+#include "train/speed.h"
 
 typedef struct settings {
     const char *model, *precision;
-    size_t threads, batch;
+    size_t threads, batch, steps;
     bool json;
     double seconds;
 } settings;
@@ -433,9 +434,37 @@ typedef struct bench_case {
     const char *name, *help;
     sv_status (*run)(const settings *s, sv_error *err);
 } bench_case;
+/* ---- whole steps ------------------------------------------------------------------------------------------------- */
+
+static sv_status run_model(const settings *s, sv_speed_kind kind, const char *name, sv_error *err)
+{
+    const size_t runs = s->steps ? s->steps : kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN ? 5 : s->batch > 4 ? 10 : 50;
+    sv_speed speed;
+    row r = { .images = (double)s->batch };
+    const double before = peak_now(s->threads);
+    const sv_status status = sv_speed_measure(kind, s->model, s->batch, runs, &speed, err);
+    if (status) return status;
+    const double after = peak_now(s->threads);
+    snprintf(r.name, sizeof r.name, "%s %s batch %zu", name, s->model, s->batch);
+    r.time = (timing){ speed.median_seconds, speed.least_seconds };
+    r.flops = 2 * speed.macs;
+    r.share = r.flops / speed.median_seconds * 1e-9 / (before > after ? before : after);
+    report(s, &r);
+    return SV_OK;
+}
+
+static sv_status run_dense_train(const settings *s, sv_error *err) { return run_model(s, SV_SPEED_DENSE_TRAIN, "dense-train", err); }
+static sv_status run_spvit_train(const settings *s, sv_error *err) { return run_model(s, SV_SPEED_SPVIT_TRAIN, "spvit-train", err); }
+static sv_status run_infer(const settings *s, sv_error *err) { return run_model(s, SV_SPEED_INFER, "infer", err); }
+static sv_status run_infer_pruned(const settings *s, sv_error *err) { return run_model(s, SV_SPEED_INFER_PRUNED, "infer-pruned", err); }
+
 static const bench_case cases[] = {
     { "gemm", "matrix products of DeiT-T: forward shapes, epilogues, weight gradients", run_gemm },
     { "kernels", "attention, norms, activations, optimizer on one image a thread", run_kernels },
+    { "dense-train", "a training step of the dense model", run_dense_train },
+    { "spvit-train", "a SPViT step: student, teacher, selectors, losses, AdamW", run_spvit_train },
+    { "infer", "the dense model forward", run_infer },
+    { "infer-pruned", "the pruned model forward, keep .7/.49/.343", run_infer_pruned },
 };
 
 static void help(void)
@@ -445,6 +474,10 @@ static void help(void)
            "  --case NAME    one case alone (default: all)\n"
            "  --threads N    compute threads (default: all cores)\n"
            "  --seconds S    time spent on each row (default 0.3)\n"
+           "  --model NAME   backbone of the whole steps (default deit_t)\n"
+           "  --batch N      their pictures a step (default 32)\n"
+           "  --steps N      their timed runs\n"
+           "  --precision P  fp32\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
 }
@@ -496,13 +529,21 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             s->json = true;
             continue;
         }
-        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds"))
+        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") &&
+            strcmp(word, "--precision"))
             return sv_fail(err, SV_USAGE, "bench: unknown option '%s'; see bench --help", word);
         if (!value) return sv_fail(err, SV_USAGE, "bench: %s needs a value; see bench --help", word);
         i++;
         if (!strcmp(word, "--case")) {
             *only = SV_KIND_FIND(cases, value);
             if (!*only) return sv_fail(err, SV_USAGE, "bench: no case '%s'; see bench --help", value);
+        } else if (!strcmp(word, "--model")) {
+            s->model = value;
+        } else if (!strcmp(word, "--precision")) {
+            if (strcmp(value, "fp32")) return sv_fail(err, SV_USAGE, "bench: --precision %s is not offered by this version; expected fp32", value);
+        } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps")) {
+            if (!sv_parse_int(value, &whole) || whole < 1 || whole > 65536) return sv_fail(err, SV_USAGE, "bench: %s is '%s', expected 1 to 65536", word, value);
+            *(word[2] == 'b' ? &s->batch : &s->steps) = (size_t)whole;
         } else if (!strcmp(word, "--threads")) {
             if (!sv_parse_int(value, &whole) || whole < 1 || whole > THREADS_MOST)
                 return sv_fail(err, SV_USAGE, "bench: --threads is '%s', expected 1 to %d", value, THREADS_MOST);
@@ -515,7 +556,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
 
 int main(int count, char **words)
 {
-    settings s = { .seconds = 0.3 };
+    settings s = { .seconds = 0.3, .model = "deit_t", .precision = "fp32", .batch = 32 };
     const bench_case *only = NULL;
     bool done = false;
     sv_error error = { 0 };

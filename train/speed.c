@@ -1,0 +1,104 @@
+/* Timing of steps and inferences. Selectors start at the target ratios, so that what is dropped is what is meant. */
+#include "train/speed.h"
+#include "latency/measure.h"
+#include "pruning/pruning.h"
+#include "train/optimizer.h"
+
+#include <string.h>
+
+static const size_t places[] = { 3, 6, 9 };
+static const double ratios[] = { 0.7, 0.49, 0.343 };
+
+typedef struct subject {
+    sv_model *student, *teacher;
+    sv_pruning *pruning;
+    sv_training_tape training;
+    sv_removal_tape removal;
+    sv_optimizer *optimizer;
+    sv_pruning_options options;
+} subject;
+
+static void fill(sv_tape *tape, const sv_tensor *tensor, size_t images)
+{
+    for (size_t b = 0; b < images; b++) {
+        sv_random random = sv_random_at(3, SV_FOR_TEST, 0, b, 0);
+        sv_real *data = sv_tape_data(tape, tensor, b);
+        for (size_t i = 0; i < sv_tensor_width(tensor); i++) data[i] = (sv_real)(2 * sv_random_uniform(&random) - 1);
+    }
+}
+
+static sv_status open_model(subject *s, const char *backbone, bool selectors, bool gradients, sv_error *err)
+{
+    s->options = (sv_pruning_options){ .mask_clamp = 30, .tau = 1, .keep_bias = true, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5,
+                                       .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(places) : 0 } };
+    memcpy(s->options.plan.at, places, sizeof places);
+    sv_status status = sv_model_create(&s->student, backbone, NULL, err);
+    if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
+    if (!status) status = sv_pruning_create(&s->pruning, s->student, &s->options, err);
+    if (!status) status = sv_model_allocate(s->student, gradients, err);
+    if (status) return status;
+    sv_model_initialise(s->student, 1);
+    sv_pruning_initialise(s->pruning, 1);
+    return SV_OK;
+}
+
+static sv_status open_training(subject *s, const char *backbone, bool selectors, size_t batch, sv_error *err)
+{
+    sv_training_choice choice = { .images = batch };
+    sv_optimizer_options options = { .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .all_new = true };
+    sv_status status = open_model(s, backbone, selectors, true, err);
+    if (!status && selectors) status = sv_model_create(&s->teacher, backbone, NULL, err);
+    if (!status && selectors) status = sv_model_allocate(s->teacher, false, err);
+    if (!status && selectors) sv_model_initialise(s->teacher, 2);
+    if (!status) status = sv_optimizer_create(&s->optimizer, s->student->parameters, &options, NULL, err);
+    if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
+    if (status) return status;
+    fill(s->training.tape, s->training.picture, batch);
+    for (size_t b = 0; b < batch; b++) sv_tape_data(s->training.tape, s->training.target, b)[b % s->student->options.classes] = 1;
+    sv_training_set_goals(&s->training, &s->options, ratios, NULL);
+    return SV_OK;
+}
+
+static sv_status train_once(subject *s, const sv_step *step, sv_error *err)
+{
+    double rates[SV_GROUP_COUNT] = { 1e-4, 1e-4, 0, 1e-4 };
+    sv_parameters_zero_gradients(s->student->parameters);
+    sv_status status = sv_tape_forward(s->training.tape, step, err);
+    if (status) return status;
+    sv_tape_backward(s->training.tape, 1);
+    sv_optimizer_step(s->optimizer, rates, 1);
+    return SV_OK;
+}
+
+sv_status sv_speed_measure(sv_speed_kind kind, const char *backbone, size_t batch, size_t runs, sv_speed *out, sv_error *err)
+{
+    subject s = { 0 };
+    bool training = kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN, selectors = kind == SV_SPEED_SPVIT_TRAIN || kind == SV_SPEED_INFER_PRUNED;
+    sv_step step = { .images = batch, .seed = 1 };
+    double *times = NULL;
+    size_t warm_up = training ? 2 : 5;
+    sv_status status = sv_alloc(&times, runs * sizeof *times, "bench", err);
+    if (!status && training) status = open_training(&s, backbone, selectors, batch, err);
+    if (!status && !training) status = open_model(&s, backbone, selectors, false, err);
+    if (!status && !training) status = sv_removal_record(&s.removal, s.pruning, &s.options.plan, batch, err);
+    if (!status && !training) fill(s.removal.tape, s.removal.picture, batch);
+    for (size_t i = 0; !status && i < warm_up + runs; i++) {
+        double begin = sv_now_seconds();
+        step.epoch = (uint32_t)i;
+        status = training ? train_once(&s, &step, err) : sv_tape_forward(s.removal.tape, &step, err);
+        if (i >= warm_up) times[i - warm_up] = 1e3 * (sv_now_seconds() - begin);
+    }
+    if (!status) {
+        sv_measured measured = sv_measured_from(times, runs);
+        double macs = training ? (double)batch * (double)sv_training_macs(s.student, &s.options.plan, s.options.plan.count, s.teacher != NULL) : (double)sv_tape_macs(s.removal.tape);
+        *out = (sv_speed){ measured.median_ms * 1e-3, measured.least_ms * 1e-3, macs };
+    }
+    sv_free(times);
+    sv_training_clear(&s.training);
+    sv_removal_clear(&s.removal);
+    sv_optimizer_destroy(s.optimizer);
+    sv_pruning_destroy(s.pruning);
+    sv_model_destroy(s.student);
+    sv_model_destroy(s.teacher);
+    return status;
+}
