@@ -13,7 +13,7 @@ const size_t sv_method_count = SV_COUNT(sv_methods);
 static const sv_config_row rows[] = {
     { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit", "none: the dense model; spvit: token selectors and package tokens" },
     { "pruning.at", SV_CONFIG_INTS, "3,6,9", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising" },
-    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. With latency.budget the solver sets it, unless it is given" },
+    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ..." },
     { "pruning.rule", SV_CONFIG_CHOICE, "threshold", 0, 0, "threshold|topk|argmax|gumbel", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" },
     { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
     { "pruning.package_form", SV_CONFIG_CHOICE, "wavg", 0, 0, "wavg|sum|mean|none", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" },
@@ -45,12 +45,18 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, siz
         if (t && at[t] <= at[t - 1]) return sv_fail(err, SV_USAGE, "%s: pruning.at must rise, but %lld follows %lld", where, (long long)at[t], (long long)at[t - 1]);
         plan->at[t] = (size_t)at[t];
     }
+    plan->stages = count;
+    if (!sv_config_given(config, "pruning.keep")) { /* the family of the default, for any number of selectors */
+        double family[SV_MOST_STAGES];
+        for (size_t t = 0; t < count; t++) family[t] = t ? family[t - 1] * keep[0] : keep[0];
+        sv_plan_set_keep(plan, family, patches);
+        return SV_OK;
+    }
     where = sv_config_where(config, "pruning.keep");
     if (keeps != count) return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios for the %zu selectors of pruning.at; give as many", where, keeps, count);
     for (size_t t = 1; t < count; t++)
         if (keep[t] > keep[t - 1])
             return sv_fail(err, SV_USAGE, "%s: pruning.keep rises from %g to %g; ratios are shares of all patches, and a dropped patch does not come back", where, keep[t - 1], keep[t]);
-    plan->stages = count;
     sv_plan_set_keep(plan, keep, patches);
     return SV_OK;
 }

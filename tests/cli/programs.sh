@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# The programs as a user meets them: help, mistakes, and one small run from pictures to an exported model, killed and resumed on the way.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+room=$(mktemp -d) || exit 1
+trap 'rm -rf "$room"' EXIT
+export QUICKSTART="$room"
+
+verdict() { # NAME WANTED-CODE WANTED-TEXT CODE OUTPUT
+    if [ "$4" != "$2" ]; then echo "not ok $1: exit $4, expected $2: $5"
+    elif ! printf '%s' "$5" | grep -qF -- "$3"; then echo "not ok $1: '$3' is not in: $5"
+    elif [ "$2" != 0 ] && [ "$(printf '%s\n' "$5" | grep -c .)" -gt 3 ]; then echo "not ok $1: more than a sentence: $5"
+    else echo "ok $1"; fi
+}
+try() { # NAME CODE TEXT COMMAND...
+    local name=$1 code=$2 text=$3 out rc
+    shift 3
+    out=$("$@" 2>&1 < /dev/null); rc=$?
+    verdict "$name" "$code" "$text" "$rc" "$out"
+}
+
+for program in train eval classify export latency shapes bench; do
+    try "${program}_help" 0 "$program" bin/$program --help
+    try "${program}_version" 0 "0." bin/$program --version
+done
+
+train() { bin/train --config configs/quickstart_dense.ini --quiet "$@"; }
+bin/shapes "$room/pictures" --train 200 --val 60 --size 64 --seed 1 --quiet || echo "not ok shapes_write_pictures: exit $?"
+printf '[train]\nbacth = 3\n' > "$room/typo.ini"
+printf '[train]\nbatch = 0\n' > "$room/range.ini"
+printf '[train\nbatch = 3\n' > "$room/broken.ini"
+printf '[data]\ntrain = ${NOT_SET_ANYWHERE}/x\n' > "$room/unset.ini"
+printf 'include = nowhere.ini\n' > "$room/include.ini"
+printf 'n1\tone\nn1\ttwo\n' > "$room/twice.txt"
+printf 'other\tname\n' > "$room/foreign.txt"
+printf 'no weights' > "$room/text.pth"
+mkdir -p "$room/empty" "$room/hollow/class"
+
+try typo_names_the_nearest_key 2 "train.batch" bin/train --config "$room/typo.ini"
+try typo_names_file_and_line 2 "typo.ini:2" bin/train --config "$room/typo.ini"
+try range_is_said 2 "range.ini:2" bin/train --config "$room/range.ini"
+try broken_section_names_the_line 2 "broken.ini:1" bin/train --config "$room/broken.ini"
+try unset_variable_is_named 3 "NOT_SET_ANYWHERE" bin/train --config "$room/unset.ini"
+try missing_include_is_named 2 "nowhere.ini" bin/train --config "$room/include.ini"
+try missing_config_is_named 2 "nothing.ini" bin/train --config "$room/nothing.ini"
+try unknown_option 2 "--cofig" bin/train --cofig x
+try unknown_key_on_the_command_line 2 "train.epochs" train --train.epoch=3
+try word_instead_of_number 2 "train.epochs" train --train.epochs=many
+try missing_training_folder 3 "nowhere" train --data.train=nowhere
+try empty_training_folder 3 "empty" train --data.train="$room/empty"
+try class_folder_without_pictures 3 "class" train --data.train="$room/hollow"
+try class_listed_twice 3 "twice.txt:2" train --data.classes="$room/twice.txt"
+try folder_that_the_class_file_does_not_name 3 "foreign.txt" train --data.classes="$room/foreign.txt"
+try fewer_classes_than_the_data_has 2 "model.classes" train --model.classes=3
+try batch_larger_than_the_data 3 "train.batch" train --train.batch=512
+try odd_batch_with_mixup 2 "train.batch" train --train.batch=7 --data.mixup=0.8
+try unknown_backbone 2 "vit_nano" train --model.arch=vit_nanno
+try image_not_a_multiple_of_the_patch 2 "data.image_size" train --data.image_size=60
+try missing_weights 4 "nothing.pth" train --model.weights="$room/nothing.pth"
+try weights_that_are_none 4 "text.pth" train --model.weights="$room/text.pth"
+try rising_keep 2 "pruning.keep" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=0.4,0.6
+try keep_above_one 2 "pruning.keep" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=1.4,0.6
+try as_many_ratios_as_selectors 2 "pruning.keep" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=0.4
+try selector_behind_the_last_block 2 "pruning.at" train --pruning.method=spvit --pruning.at=1,9 --pruning.keep=0.5,0.4
+try budget_without_selectors 2 "pruning.method" train --latency.budget=70%
+try budget_that_is_none 2 "latency.budget" train --pruning.method=spvit --pruning.at=1,3 --latency.budget=fast
+try missing_latency_table 4 "nothing.csv" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=0.5,0.4 --latency.budget=70% --latency.table="$room/nothing.csv"
+try frozen_longer_than_the_run 2 "train.frozen_epochs" train --train.frozen_epochs=99
+try min_lr_above_lr 2 "train.min_lr" train --train.min_lr=1
+try inspect_refuses_text 4 "text.pth" bin/eval --inspect "$room/text.pth"
+try eval_without_a_model 2 "model.weights" bin/eval --config configs/quickstart_dense.ini
+try classify_without_a_picture 2 "picture" bin/classify "$room/text.pth"
+try export_other_form 2 "safetensors" bin/export "$room/text.pth" --format onnx
+try latency_other_command 2 "measure" bin/latency guess
+
+small="--train.epochs=1 --train.batch=20 --train.warmup_epochs=0 --train.save_every=2 --latency.runs=3 --latency.warm_up=1"
+try dense_run 0 "top1" train $small --json
+pruned="--config configs/quickstart.ini --quiet $small --latency.budget= --pruning.keep=0.6,0.4 --train.calibrate=40"
+try pruned_run 0 "measured_ms" bin/train $pruned --json
+try steps_end_resumable 75 "goes on from" bin/train $pruned --run.dir="$room/again" --train.max_steps=3
+try resumed_run 0 "measured_ms" bin/train $pruned --run.dir="$room/again" --json
+if cmp -s "$room/pruned/model.safetensors" "$room/again/model.safetensors"; then echo "ok resumed_run_ends_with_the_same_bytes"; else
+    # train.max_steps is part of the recipe the checkpoint tells, so the unbroken twin is made with it too
+    echo "not ok resumed_run_ends_with_the_same_bytes: $(cmp "$room/pruned/model.safetensors" "$room/again/model.safetensors" 2>&1)"; fi
+bin/train $pruned --run.dir="$room/one" --run.threads=1 > /dev/null 2>&1
+if cmp -s "$room/pruned/model.safetensors" "$room/one/model.safetensors"; then echo "ok one_thread_gives_the_same_bytes"; else echo "not ok one_thread_gives_the_same_bytes"; fi
+try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
+try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
+try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
+try export_and_read_back 0 "tensors" bin/export "$room/pruned/model.safetensors" --format safetensors --out "$room/out.safetensors" --json
+picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
+try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png"
+try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
+head -c 2000 "$room/out.safetensors" > "$room/cut.safetensors"
+try cut_checkpoint_is_refused 4 "cut.safetensors" bin/eval --config configs/quickstart.ini --checkpoint "$room/cut.safetensors"
+for f in config.ini log.txt metrics.csv report.html last.safetensors best.safetensors model.safetensors; do
+    if [ -s "$room/pruned/$f" ]; then echo "ok run_folder_has_$f"; else echo "not ok run_folder_has_$f: absent or empty"; fi
+done
