@@ -27,7 +27,7 @@ ifeq ($(FLAGS_$(VARIANT)),)
 $(error VARIANT=$(VARIANT) is not known; expected release, debug, asan, tsan, f64, coverage or fuzz)
 endif
 FLAGS = $(COMMON) $(FLAGS_$(VARIANT)) $(MACHINE_FLAGS) $(CFLAGS)
-LIBRARIES := -ljansson -ljpeg -lpng -lz -lm
+LIBRARIES := -ljpeg -lpng -lz -lm
 
 SOURCES := $(foreach f,$(LIBRARY_FOLDERS),$(wildcard $(f)/*.c))
 MACHINE := $(shell $(CC) -dumpmachine)
@@ -101,7 +101,7 @@ $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
-	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -lcmocka -o $@
+	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -ljansson -lcmocka -o $@
 
 # A fuzz target is one function. VARIANT=fuzz gives it libFuzzer's main, every other variant the one that replays a corpus.
 ifeq ($(VARIANT),fuzz)

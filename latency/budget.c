@@ -40,7 +40,7 @@ sv_status sv_budget_parse(sv_budget *out, const char *text, const char *where, s
         number[length] = 0;
     }
     if (!fits || !sv_parse_real(number, &value))
-        return sv_fail(err, SV_USAGE, "%s: the budget '%s' is not understood; expected ms as in '12.5ms', or a share of the dense model as in '70%%'", where,
+        return sv_fail(err, SV_USAGE, "%s: latency.budget = '%s' is not understood; expected ms as in '12.5ms', or a share of the dense model as in '70%%'", where,
                        sv_text_safe(shown, sizeof shown, text));
     if (!(value > 0) || (share && value > 100) || value > 1e9)
         return sv_fail(err, SV_USAGE, "%s: the budget %g%s is out of range; expected %s", where, value, share ? "%" : "ms",

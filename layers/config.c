@@ -10,6 +10,7 @@ static const sv_config_row rows[] = {
     { "model.depth", SV_CONFIG_INT, "0", 0, 1024, NULL, "blocks; 0: the backbone's" },
     { "model.heads", SV_CONFIG_INT, "0", 0, 1024, NULL, "attention heads; 0: the backbone's" },
     { "model.mlp_ratio", SV_CONFIG_REAL, "0", 0, 64, NULL, "hidden width of the MLP / width; 0: the backbone's" },
+    { "model.distilled", SV_CONFIG_BOOL, "no", 0, 0, NULL, "yes: a distillation token and head beside the class token's; the ..._distilled backbones have them anyway" },
     { "model.norm_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "epsilon of the layer norms; 0: the backbone's (1e-6; Hugging Face configs say 1e-12)" },
     { "model.drop_path", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "stochastic depth of the last block, rising linearly from the first" },
     { "model.dropout", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "dropout behind embedding, projection and MLP" },
@@ -22,9 +23,11 @@ sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t i
     sv_model_options options = {
         .image = image, .classes = classes, .patch = (size_t)sv_config_int(config, "model.patch"), .width = (size_t)sv_config_int(config, "model.width"),
         .depth = (size_t)sv_config_int(config, "model.depth"), .heads = (size_t)sv_config_int(config, "model.heads"), .mlp_ratio = sv_config_real(config, "model.mlp_ratio"),
-        .norm_eps = sv_config_real(config, "model.norm_eps"), .drop_path = sv_config_real(config, "model.drop_path"), .dropout = sv_config_real(config, "model.dropout") };
+        .norm_eps = sv_config_real(config, "model.norm_eps"), .drop_path = sv_config_real(config, "model.drop_path"), .dropout = sv_config_real(config, "model.dropout"),
+        .distilled = sv_config_bool(config, "model.distilled") };
     sv_status status = sv_model_create(out, sv_config_text(config, "model.arch"), &options, err);
-    return status ? sv_fail_within(err, "%s", sv_config_where(config, "model.arch")) : SV_OK;
+    if (status) sv_fail_within(err, "%s", sv_config_where(config, "model.arch"));
+    return status;
 }
 
 sv_load_options sv_load_options_from_config(const sv_config *config)

@@ -1,11 +1,15 @@
-/* Weights of a file into a model: by name, into a block of their own first, so that a file that does not fit leaves the model as it was. What is missing,
- * unexpected or misshapen is listed in one table. */
+/* Weights of a file into a model: by name, into a block of their own first, so that a file that does not fit leaves the model as it
+ * was. What is missing, misshapen or unexpected is listed in one table. A stranger under the model's own words ("blocks.12.norm1.weight"
+ * for a model of 12 blocks) says that the file is of another model, and is refused like a missing tensor (spec backbones 8.3). */
 #include "layers/layers.h"
 #include "layers/names.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { LINES_MOST = 20, NAMED_MOST = 3 }; /* a kind: of the table; of all: in the error */
+typedef enum fault_kind { MISSING, MISSHAPEN, FOREIGN, UNEXPECTED, FAULT_KINDS } fault_kind;
+static const char *const fault_words[FAULT_KINDS] = { "missing", "misshapen", "foreign", "unexpected" };
 
 typedef struct loader {
     sv_model *model;
@@ -13,26 +17,103 @@ typedef struct loader {
     const sv_load_options *options;
     sv_naming naming;
     uint64_t seed;
-    sv_real *values;            /* laid out like the model's block */
-    bool *is_new;
-    uint8_t *used;              /* by entry of the file */
-    size_t missing, misshapen, resized, unexpected;
-    sv_text table;
-    char first[400];            /* the first complaint, for the error */
+    sv_real *values; /* laid out like the model's block */
+    bool *is_new;    /* by parameter */
+    bool *used;      /* by entry of the file */
+    size_t faults[FAULT_KINDS], passed_selectors;
+    sv_text table, named; /* for the log; the first names, for the error */
 } loader;
 
-static void complain(loader *l, const char *what, const char *name, const char *detail)
+/* A parameter and the tensor of the file that fills its part `part` of `parts` along the first dimension. */
+typedef struct piece {
+    const sv_parameter *parameter;
+    size_t index, part, parts;
+    const sv_weights_entry *entry;
+} piece;
+
+static const char *path_of(const loader *l) { return sv_weights_path(l->file); }
+static size_t fatal_faults(const loader *l) { return l->faults[MISSING] + l->faults[MISSHAPEN] + l->faults[FOREIGN]; }
+
+/* ---- the table --------------------------------------------------------------------------------------------------- */
+
+static void complain(loader *l, fault_kind kind, const char *name, const char *detail)
 {
-    if (!l->table.length) sv_text_add(&l->table, "%-11s %-44s %s\n", "", "tensor", "");
-    sv_text_add(&l->table, "%-11s %-44s %s\n", what, name, detail);
-    if (!l->first[0] && strcmp(what, "unexpected") != 0) snprintf(l->first, sizeof l->first, "%s is %s%s%s", name, what, detail[0] ? ": " : "", detail);
+    char safe[128];
+    sv_text_safe(safe, sizeof safe, name);
+    l->faults[kind]++;
+    if (!l->table.length) sv_text_add(&l->table, "%-10s  %-52s  %s\n", "weights", "tensor", "shape");
+    if (l->faults[kind] <= LINES_MOST) sv_text_add(&l->table, "%-10s  %-52s  %s\n", fault_words[kind], safe, detail);
+    if (kind != UNEXPECTED && fatal_faults(l) <= NAMED_MOST)
+        sv_text_add(&l->named, "%s%s '%s' %s", fatal_faults(l) > 1 ? "; " : "", fault_words[kind], safe, detail);
 }
 
-static void shape_text(char out[96], size_t rank, const size_t *shape)
+static void say_table(const loader *l)
+{
+    for (const char *at = l->table.data; at && *at;) {
+        size_t length = strcspn(at, "\n");
+        sv_log(SV_WARNING, "%.*s", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+    for (size_t k = 0; k < FAULT_KINDS; k++)
+        if (l->faults[k] > LINES_MOST) sv_log(SV_WARNING, "%-10s  and %zu more", fault_words[k], l->faults[k] - LINES_MOST);
+    if (l->passed_selectors)
+        sv_log(SV_INFO, "%zu tensors of selectors in %s passed over: this model has none", l->passed_selectors, path_of(l));
+}
+
+/* "[3,192]" */
+static const char *shape_text(char out[96], size_t rank, const size_t *shape)
 {
     size_t at = (size_t)snprintf(out, 96, "[");
-    for (size_t d = 0; d < rank && at < 80; d++) at += (size_t)snprintf(out + at, 96 - at, "%s%zu", d ? "," : "", shape[d]);
+    for (size_t d = 0; d < rank && at < 72; d++) at += (size_t)snprintf(out + at, 96 - at, "%s%zu", d ? "," : "", shape[d]);
     snprintf(out + at, 96 - at, "]");
+    return out;
+}
+
+/* What a part of the parameter should look like. */
+static const char *wanted_text(char out[96], const piece *p)
+{
+    size_t shape[SV_MOST_DIMS];
+    memcpy(shape, p->parameter->shape, sizeof shape);
+    shape[0] /= p->parts;
+    return shape_text(out, p->parameter->dims, shape);
+}
+
+static void complain_of_shape(loader *l, const piece *p)
+{
+    char found[96], wanted[96], detail[256];
+    snprintf(detail, sizeof detail, "%s, the model has %s", shape_text(found, p->entry->rank, p->entry->shape), wanted_text(wanted, p));
+    complain(l, MISSHAPEN, p->entry->name, detail);
+}
+
+/* ---- positions, heads, selectors --------------------------------------------------------------------------------- */
+
+static size_t side_of(size_t patches)
+{
+    size_t side = 0;
+    while (side * side < patches) side++;
+    return side * side == patches ? side : 0;
+}
+
+/* Positions [1, E + n, D] of another grid; *done stays false where the tensor is none. */
+static sv_status load_positions(const loader *l, const piece *p, bool *done, sv_error *err)
+{
+    const sv_weights_entry *entry = p->entry;
+    size_t prefix = sv_model_prefix(l->model), width = l->model->options.width, to = side_of(sv_model_patches(l->model)), from = 0;
+    sv_real *all = NULL, *out = l->values + p->parameter->offset;
+    if (l->options->need_all || entry->rank != 3 || entry->shape[0] != 1 || entry->shape[2] != width || entry->shape[1] <= prefix)
+        return SV_OK;
+    from = side_of(entry->shape[1] - prefix);
+    if (!from) return SV_OK;
+    sv_status status = sv_alloc(&all, entry->count * sizeof *all, "positions", err);
+    if (!status) status = sv_weights_read(l->file, entry, all, err);
+    if (!status) status = sv_positions_resize(out + prefix * width, to, all + prefix * width, from, width, l->options->resize, err);
+    if (!status) {
+        memcpy(out, all, prefix * width * sizeof *all);
+        sv_log(SV_INFO, "positions resized from %zu x %zu to %zu x %zu patches", from, from, to, to);
+        *done = true;
+    }
+    sv_free(all);
+    return status;
 }
 
 static bool is_head(const loader *l, const char *name)
@@ -42,130 +123,212 @@ static bool is_head(const loader *l, const char *name)
     return false;
 }
 
-static bool same_shape(const sv_parameter *p, const sv_weights_entry *entry, size_t parts)
+/* A head of another class count: normal .02, biases 0. */
+static bool remake_head(loader *l, const piece *p)
 {
-    if (entry->rank != p->dims) return false;
-    for (size_t d = 0; d < entry->rank; d++)
-        if (entry->shape[d] != (d == 0 ? p->shape[0] / parts : p->shape[d])) return false;
+    const sv_parameter *head = p->parameter;
+    bool other_count = p->entry->rank == head->dims && (head->dims == 1 || p->entry->shape[1] == head->shape[1]);
+    if (l->options->need_all || !is_head(l, head->name) || !other_count) return false;
+    sv_random random = sv_random_at(l->seed, SV_FOR_INIT, 2, p->index, 0);
+    for (size_t k = 0; k < head->count; k++) l->values[head->offset + k] = (sv_real)(head->dims > 1 ? 0.02 * sv_random_normal(&random) : 0);
+    l->is_new[p->index] = true;
+    if (head->dims > 1)
+        sv_log(SV_INFO, "%.*s re-made: file has %zu classes, the run has %zu", (int)strcspn(head->name, "."), head->name,
+               p->entry->shape[0], head->shape[0]);
     return true;
 }
 
-/* ---- positions, heads -------------------------------------------------------------------------------------------- */
-
-static size_t side_of(size_t patches)
+static void mark_used(loader *l, const sv_weights_entry *entry)
 {
-    size_t side = 0;
-    while (side * side < patches) side++;
-    return side * side == patches ? side : 0;
+    for (size_t e = 0; e < sv_weights_count(l->file); e++)
+        if (sv_weights_at(l->file, e) == entry) l->used[e] = true;
 }
 
-/* Positions [1, E + n, D] of another grid. */
-static sv_status load_positions(loader *l, const sv_parameter *p, const sv_weights_entry *entry, bool *done, sv_error *err)
+static sv_status check_numbers(const loader *l, const sv_weights_entry *entry, sv_error *err)
 {
-    size_t prefix = sv_model_prefix(l->model), width = l->model->options.width, to = side_of(sv_model_patches(l->model)), from = 0;
-    sv_real *all = NULL;
-    *done = false;
-    if (entry->rank != 3 || entry->shape[0] != 1 || entry->shape[2] != width || entry->shape[1] <= prefix || !(from = side_of(entry->shape[1] - prefix)) || l->options->need_all) return SV_OK;
-    sv_status status = sv_alloc(&all, entry->count * sizeof *all, "positions", err);
-    if (!status) status = sv_weights_read(l->file, entry, all, err);
-    if (!status) {
-        memcpy(l->values + p->offset, all, prefix * width * sizeof *all);
-        status = sv_positions_resize(l->values + p->offset + prefix * width, to, all + prefix * width, from, width, l->options->resize, err);
-        sv_log(SV_INFO, "positions resized from %zu x %zu to %zu x %zu patches", from, from, to, to);
-        l->resized++;
-        *done = true;
-    }
-    sv_free(all);
+    static const char *const good[] = { "float32", "float16", "bfloat16", "float64" };
+    char safe[128];
+    for (size_t i = 0; i < SV_COUNT(good); i++)
+        if (strcmp(entry->dtype, good[i]) == 0) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE,
+                   "%s: tensor '%s' holds %s, but weights are float32, float16, bfloat16 or float64; is it the right file?", path_of(l),
+                   sv_text_safe(safe, sizeof safe, entry->name), entry->dtype);
+}
+
+static sv_status check_copy(loader *l, const piece *p, size_t head, const char *name, sv_real *copy, sv_error *err)
+{
+    const sv_weights_entry *other = sv_weights_find(l->file, name);
+    if (!other || other->count != p->entry->count)
+        return sv_fail(err, SV_MODEL_FILE,
+                       "%s: '%s', the selector's weights of head %zu of %zu, is absent or of another size; is the file of another model?",
+                       path_of(l), name, head, l->model->options.heads);
+    mark_used(l, other);
+    sv_status status = sv_weights_read(l->file, other, copy, err);
+    if (!status && memcmp(copy, l->values + p->parameter->offset, other->count * sizeof *copy) != 0)
+        status = sv_fail(err, SV_MODEL_FILE,
+                         "%s: '%s' differs from '%s', but selectors here share one set of weights over all heads; load the dense "
+                         "weights and train selectors anew",
+                         path_of(l), name, p->entry->name);
     return status;
 }
 
-static void make_anew(loader *l, const sv_parameter *p, size_t index)
+/* All heads of our selectors share one set of weights; files of the reference hold it once a head (spec SPViT F1). */
+static sv_status check_copies(loader *l, const piece *p, sv_error *err)
 {
-    sv_random random = sv_random_at(l->seed, SV_FOR_INIT, 2, index, 0);
-    for (size_t k = 0; k < p->count; k++) l->values[p->offset + k] = (sv_real)(p->dims >= 2 ? 0.02 * sv_random_normal(&random) : 0);
-    l->is_new[index] = true;
+    char name[SV_NAME_ROOM];
+    sv_real *copy = NULL;
+    if (!sv_name_of_copy(name, p->entry->name, 0)) return SV_OK;
+    sv_status status = sv_alloc(&copy, p->entry->count * sizeof *copy, "weights", err);
+    for (size_t head = 1; !status && head < l->model->options.heads; head++)
+        if (sv_name_of_copy(name, p->entry->name, head)) status = check_copy(l, p, head, name, copy, err);
+    sv_free(copy);
+    return status;
 }
 
 /* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
-static sv_status load_one(loader *l, size_t index, sv_error *err)
+static bool same_shape(const piece *p)
 {
-    const sv_parameter *p = l->model->parameters->items[index];
-    char parts[3][256], wanted[96], found[96];
-    size_t count = sv_names_in_file(l->file, l->naming, p->name, parts);
-    sv_status status = SV_OK;
-    for (size_t i = 0; i < count; i++) {
-        const sv_weights_entry *entry = sv_weights_find(l->file, parts[i]);
-        bool done = false;
-        if (!entry) {
-            if (l->options->optional_selectors && strncmp(p->name, "selectors.", 10) == 0) {
-                l->is_new[index] = true;
-                return SV_OK;
-            }
-            l->missing++;
-            complain(l, "missing", p->name, "");
+    if (p->entry->rank != p->parameter->dims) return false;
+    for (size_t d = 0; d < p->entry->rank; d++)
+        if (p->entry->shape[d] != (d ? p->parameter->shape[d] : p->parameter->shape[0] / p->parts)) return false;
+    return true;
+}
+
+static sv_status load_absent(loader *l, const piece *p, const char *name, sv_error *err)
+{
+    char wanted[96], one_head[SV_NAME_ROOM];
+    if (strncmp(p->parameter->name, "selectors.", 10) == 0) {
+        snprintf(one_head, sizeof one_head, "%sscore_predictor.0.in_conv.0.weight", l->naming.outer);
+        if (sv_weights_find(l->file, one_head))
+            return sv_fail(err, SV_MODEL_FILE,
+                           "%s: '%s' is of a selector that does not look at heads (DynamicViT), which does not fit this model's; load the "
+                           "dense weights and train selectors anew",
+                           path_of(l), one_head);
+        if (l->options->optional_selectors) {
+            l->is_new[p->index] = true;
             return SV_OK;
         }
-        for (size_t e = 0; e < sv_weights_count(l->file); e++)
-            if (sv_weights_at(l->file, e) == entry) l->used[e] = 1;
-        if (strncmp(entry->dtype, "float", 5) != 0 && strcmp(entry->dtype, "bfloat16") != 0)
-            return sv_fail(err, SV_MODEL_FILE, "%s: tensor '%s' holds %s, but weights are numbers with a point (float32, float16, bfloat16, float64)", sv_weights_path(l->file), entry->name, entry->dtype);
-        if (same_shape(p, entry, count)) {
-            status = sv_weights_read(l->file, entry, l->values + p->offset + i * (p->count / count), err);
-            if (status) return status;
-            continue;
-        }
-        shape_text(wanted, p->dims, p->shape);
-        shape_text(found, entry->rank, entry->shape);
-        if (strcmp(p->name, "pos_embed") == 0) {
-            status = load_positions(l, p, entry, &done, err);
-            if (status) return status;
-        } else if (is_head(l, p->name) && !l->options->need_all && entry->rank == p->dims && (p->dims < 2 || entry->shape[1] == p->shape[1])) {
-            if (p->dims == 2) sv_log(SV_INFO, "%s re-made: the file answers %zu classes, the run %zu", p->name, entry->shape[0], p->shape[0]);
-            make_anew(l, p, index);
-            done = true;
-        }
-        if (!done) {
-            char detail[256];
-            snprintf(detail, sizeof detail, "the file has %s, the model %s", found, wanted);
-            l->misshapen++;
-            complain(l, "misshapen", p->name, detail);
-        }
     }
+    complain(l, MISSING, name, wanted_text(wanted, p));
     return SV_OK;
+}
+
+static sv_status load_piece(loader *l, const piece *p, sv_error *err)
+{
+    bool done = false;
+    mark_used(l, p->entry);
+    sv_status status = check_numbers(l, p->entry, err);
+    if (!status && same_shape(p)) {
+        status = sv_weights_read(l->file, p->entry, l->values + p->parameter->offset + p->part * (p->parameter->count / p->parts), err);
+        return status ? status : check_copies(l, p, err);
+    }
+    if (!status && strcmp(p->parameter->name, "pos_embed") == 0) status = load_positions(l, p, &done, err);
+    if (!status && !done) done = remake_head(l, p);
+    if (!status && !done) complain_of_shape(l, p);
+    return status;
+}
+
+static sv_status load_parameter(loader *l, size_t index, sv_error *err)
+{
+    char names[3][SV_NAME_ROOM];
+    piece p = { .parameter = l->model->parameters->items[index], .index = index };
+    sv_status status = SV_OK;
+    p.parts = sv_names_in_file(l->file, &l->naming, p.parameter->name, names);
+    for (p.part = 0; !status && p.part < p.parts; p.part++) {
+        p.entry = sv_weights_find(l->file, names[p.part]);
+        status = p.entry ? load_piece(l, &p, err) : load_absent(l, &p, names[p.part], err);
+    }
+    return status;
+}
+
+/* ---- the whole file ---------------------------------------------------------------------------------------------- */
+
+/* Whether a name begins with a word of such models: "blocks", at Hugging Face "encoder". Further selectors are no sign of another
+ * backbone. */
+static bool is_of_a_model(const loader *l, const char *name)
+{
+    static const char *const others[] = { "dist_token", "head_dist",  "embeddings",     "encoder",
+                                          "layernorm",  "classifier", "cls_classifier", "distillation_classifier" };
+    const char *bare = sv_name_bare(&l->naming, name);
+    size_t length = strcspn(bare, ".");
+    if (sv_name_is_selector(&l->naming, name)) return false;
+    for (size_t i = 0; i < SV_COUNT(others); i++)
+        if (strlen(others[i]) == length && strncmp(bare, others[i], length) == 0) return true;
+    for (size_t i = 0; i < l->model->parameters->count; i++) {
+        const char *own = l->model->parameters->items[i]->name;
+        if (strcspn(own, ".") == length && strncmp(bare, own, length) == 0) return true;
+    }
+    return false;
 }
 
 static void list_unexpected(loader *l)
 {
+    bool has_selectors = sv_parameters_find(l->model->parameters, "selectors.0.norm.weight") != NULL;
     for (size_t e = 0; e < sv_weights_count(l->file); e++) {
         const sv_weights_entry *entry = sv_weights_at(l->file, e);
-        char shape[96], safe[128];
-        if (l->used[e] || sv_name_ignored(entry->name)) continue;
-        shape_text(shape, entry->rank, entry->shape);
-        l->unexpected++;
-        if (l->unexpected <= 20) complain(l, "unexpected", sv_text_safe(safe, sizeof safe, entry->name), shape);
+        char shape[96];
+        if (l->used[e] || sv_name_ignored(&l->naming, entry->name)) continue;
+        if (!has_selectors && sv_name_is_selector(&l->naming, entry->name))
+            l->passed_selectors++;
+        else
+            complain(l, is_of_a_model(l, entry->name) ? FOREIGN : UNEXPECTED, entry->name, shape_text(shape, entry->rank, entry->shape));
     }
 }
 
-static void say_table(loader *l)
+static const sv_weights_entry *entry_of(const loader *l, const char *parameter)
 {
-    const char *at = l->table.data;
-    while (at && *at) {
-        size_t length = strcspn(at, "\n");
-        sv_log(SV_WARNING, "%.*s", (int)length, at);
-        at += length + (at[length] == '\n');
-    }
+    char names[3][SV_NAME_ROOM];
+    sv_names_in_file(l->file, &l->naming, parameter, names);
+    return sv_weights_find(l->file, names[0]);
 }
 
-static sv_status verdict(loader *l, sv_error *err)
+/* Which model the file is of, as far as its tokens say. */
+static void add_hint(const loader *l, sv_text *hint)
 {
-    const char *hint = "";
-    if (sv_weights_find(l->file, "dist_token") && !l->model->options.distilled) hint = "; the file is of a distilled model: set model.arch to the ..._distilled form";
-    if (!sv_weights_find(l->file, "dist_token") && l->model->options.distilled) hint = "; the file is of a model without distillation: set model.arch without _distilled";
-    if (l->missing || l->misshapen)
-        return sv_fail(err, SV_MODEL_FILE, "%s does not fit %s: %zu tensors missing, %zu misshapen, %zu unexpected (%s)%s", sv_weights_path(l->file), l->model->backbone->name,
-                       l->missing, l->misshapen, l->unexpected, l->first, hint);
-    return SV_OK;
+    const sv_model_options *own = &l->model->options;
+    const sv_weights_entry *token = entry_of(l, "cls_token");
+    bool distilled = entry_of(l, "dist_token") != NULL;
+    size_t width = token && token->rank == 3 ? token->shape[2] : own->width;
+    if (!token || (distilled == own->distilled && width == own->width)) return;
+    sv_text_add(hint, "; the file is of a model %s distillation, %zu wide: ", distilled ? "with" : "without", width);
+    for (size_t i = 0; i < sv_backbone_count; i++) {
+        const sv_backbone *row = &sv_backbones[i];
+        if (row->family != l->model->backbone->family || row->options.width != width || row->options.distilled != distilled) continue;
+        if (row == l->model->backbone) break; /* the run's own keys made another of it */
+        sv_text_add(hint, "set model.arch = %s", row->name);
+        return;
+    }
+    sv_text_add(hint, "set model.width = %zu, model.distilled = %s", width, distilled ? "yes" : "no");
+}
+
+static sv_status verdict(const loader *l, sv_error *err)
+{
+    sv_text hint = { 0 };
+    const size_t *f = l->faults;
+    if (!fatal_faults(l)) return SV_OK;
+    add_hint(l, &hint);
+    sv_status status = sv_fail(err, SV_MODEL_FILE, "%s does not fit %s: %zu tensors missing, %zu misshapen, %zu foreign to it (%s%s)%s",
+                               path_of(l), l->model->backbone->name, f[MISSING], f[MISSHAPEN], f[FOREIGN],
+                               l->named.data ? l->named.data : "", fatal_faults(l) > NAMED_MOST ? "; ..." : "", hint.data ? hint.data : "");
+    sv_text_clear(&hint);
+    return status;
+}
+
+static sv_status fill(loader *l, sv_error *err)
+{
+    sv_parameters *set = l->model->parameters;
+    sv_status status = sv_alloc(&l->values, set->total * sizeof *l->values, "weights", err);
+    if (!status) status = sv_alloc_zero(&l->is_new, set->count * sizeof *l->is_new, "weights", err);
+    if (!status) status = sv_alloc_zero(&l->used, sv_weights_count(l->file) * sizeof *l->used, "weights", err);
+    if (status) return status;
+    memcpy(l->values, set->values, set->total * sizeof *l->values);
+    l->naming = sv_naming_of(l->file);
+    for (size_t i = 0; !status && i < set->count; i++) status = load_parameter(l, i, err);
+    if (status) return status;
+    list_unexpected(l);
+    say_table(l);
+    return verdict(l, err);
 }
 
 sv_status sv_model_load(sv_model *model, const char *path, const sv_load_options *options, uint64_t seed, bool *is_new, sv_error *err)
@@ -173,23 +336,13 @@ sv_status sv_model_load(sv_model *model, const char *path, const sv_load_options
     loader l = { .model = model, .options = options, .seed = seed };
     sv_parameters *set = model->parameters;
     sv_status status = sv_weights_open(&l.file, path, err);
-    if (status) return status;
-    l.naming = sv_naming_of(l.file);
-    status = sv_alloc(&l.values, set->total * sizeof *l.values, "weights", err);
-    if (!status) status = sv_alloc_zero(&l.is_new, set->count * sizeof *l.is_new, "weights", err);
-    if (!status) status = sv_alloc_zero(&l.used, sv_weights_count(l.file) + 1, "weights", err);
-    if (!status) memcpy(l.values, set->values, set->total * sizeof *l.values);
-    for (size_t i = 0; !status && i < set->count; i++) status = load_one(&l, i, err);
-    if (!status) {
-        list_unexpected(&l);
-        say_table(&l);
-        status = verdict(&l, err);
-    }
+    if (!status) status = fill(&l, err);
     if (!status) {
         memcpy(set->values, l.values, set->total * sizeof *l.values);
         if (is_new) memcpy(is_new, l.is_new, set->count * sizeof *is_new);
         sv_parameters_changed(set);
     }
+    sv_text_clear(&l.named);
     sv_text_clear(&l.table);
     sv_free(l.used);
     sv_free(l.is_new);

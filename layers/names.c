@@ -1,86 +1,177 @@
-/* From timm's names to those of a file. Hugging Face: the same tree under other words, with q, k and v apart. A table of words, no code a name. */
+/* From timm's names to those of a file. Hugging Face: the same tree under other words, with q, k and v apart. The reference of
+ * SPViT: selectors as nested sequences, once a head. Tables of words, no code a name. */
 #include "layers/names.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static const char *const prefixes[] = { "", "module.", "model.", "vit.", "deit.", "vit.vit.", "base_model." };
+static const char *const outers[] = { "", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "model.", "base_model." };
+static const char *const inners[] = { "", "vit.", "deit." };
+static const char probe[] = "encoder.layer.0.attention.attention.query.weight";
 
-static const struct { const char *timm, *other; } top_words[] = {
-    { "cls_token", "embeddings.cls_token" }, { "dist_token", "embeddings.distillation_token" }, { "pos_embed", "embeddings.position_embeddings" },
-    { "patch_embed.proj.weight", "embeddings.patch_embeddings.projection.weight" }, { "patch_embed.proj.bias", "embeddings.patch_embeddings.projection.bias" },
-    { "norm.weight", "layernorm.weight" }, { "norm.bias", "layernorm.bias" },
+typedef struct words {
+    const char *timm, *other;
+} words;
+static const words top_words[] = {
+    { "cls_token", "embeddings.cls_token" },
+    { "dist_token", "embeddings.distillation_token" },
+    { "pos_embed", "embeddings.position_embeddings" },
+    { "patch_embed.proj", "embeddings.patch_embeddings.projection" },
+    { "norm", "layernorm" },
 };
-static const struct { const char *timm, *other[2]; } head_words[] = {
-    { "head.weight", { "classifier.weight", "cls_classifier.weight" } }, { "head.bias", { "classifier.bias", "cls_classifier.bias" } },
-    { "head_dist.weight", { "distillation_classifier.weight", NULL } }, { "head_dist.bias", { "distillation_classifier.bias", NULL } },
+static const words head_words[] = {
+    { "head", "classifier" },
+    { "head", "cls_classifier" },
+    { "head_dist", "distillation_classifier" },
 };
-static const struct { const char *timm, *other; } block_words[] = {
-    { "norm1", "layernorm_before" }, { "norm2", "layernorm_after" }, { "attn.proj", "attention.output.dense" }, { "mlp.fc1", "intermediate.dense" }, { "mlp.fc2", "output.dense" },
+static const words block_words[] = {
+    { "norm1", "layernorm_before" },     { "norm2", "layernorm_after" }, { "attn.proj", "attention.output.dense" },
+    { "mlp.fc1", "intermediate.dense" }, { "mlp.fc2", "output.dense" },
+};
+/* "*" stands for the head. */
+static const words selector_words[] = {
+    { "norm", "in_conv.*.0" },    { "fc_in", "in_conv.*.1" }, { "fc1", "out_conv.*.0" }, { "fc2", "out_conv.*.2" },
+    { "fc_out", "out_conv.*.4" }, { "head_fc1", "senet.0" },  { "head_fc2", "senet.2" },
 };
 static const char *const attention_parts[] = { "query", "key", "value" };
 
-static bool contains(const sv_weights *file, const char *piece)
+static bool starts(const char *name, const char *start) { return strncmp(name, start, strlen(start)) == 0; }
+
+/* ---- the file's own manner --------------------------------------------------------------------------------------- */
+
+static bool has(const sv_weights *file, const char *a, const char *b, const char *c)
 {
-    for (size_t i = 0; i < sv_weights_count(file); i++)
-        if (strstr(sv_weights_at(file, i)->name, piece)) return true;
+    char name[SV_NAME_ROOM];
+    snprintf(name, sizeof name, "%s%s%s", a, b, c);
+    return sv_weights_find(file, name) != NULL;
+}
+
+sv_naming sv_naming_of(const sv_weights *file)
+{
+    for (size_t o = 0; o < SV_COUNT(outers); o++)
+        for (size_t i = 0; i < SV_COUNT(inners); i++) {
+            bool other = has(file, outers[o], inners[i], probe);
+            if (other || has(file, outers[o], inners[i], "cls_token")) return (sv_naming){ outers[o], inners[i], other };
+        }
+    return (sv_naming){ "", "", false };
+}
+
+const char *sv_name_bare(const sv_naming *naming, const char *name)
+{
+    if (starts(name, naming->outer)) name += strlen(naming->outer);
+    if (starts(name, naming->inner)) name += strlen(naming->inner);
+    return name;
+}
+
+bool sv_name_is_selector(const sv_naming *naming, const char *name)
+{
+    name = sv_name_bare(naming, name);
+    return starts(name, "selectors.") || starts(name, "score_predictor.");
+}
+
+bool sv_name_ignored(const sv_naming *naming, const char *name)
+{
+    static const char *const first[] = { "optim.", "ema.", "pooler.", "embeddings.mask_token" };
+    static const char *const inside[] = { "pre_logits", "relative_position_index", "attn_mask", "num_batches_tracked" };
+    const char *bare = sv_name_bare(naming, name);
+    for (size_t i = 0; i < SV_COUNT(first); i++)
+        if (starts(bare, first[i])) return true;
+    for (size_t i = 0; i < SV_COUNT(inside); i++)
+        if (strstr(bare, inside[i])) return true;
     return false;
 }
 
-sv_naming sv_naming_of(const sv_weights *file) { return contains(file, "attention.attention.query") ? SV_NAMES_HUGGING_FACE : SV_NAMES_TIMM; }
+/* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
-bool sv_name_ignored(const char *name)
+/* The row whose timm word is `name` up to its ending (".weight", or nothing). */
+static const words *find_words(const words *rows, size_t count, const char *name, const char **ending)
 {
-    static const char *const starts[] = { "optim.", "ema.", "pooler.", "vit.pooler.", "deit.pooler." };
-    for (size_t i = 0; i < SV_COUNT(starts); i++)
-        if (strncmp(name, starts[i], strlen(starts[i])) == 0) return true;
-    return strstr(name, "pre_logits") || strstr(name, "relative_position_index") || strstr(name, "attn_mask") || strstr(name, "num_batches_tracked");
-}
-
-/* Puts the prefix before the name under which the file has it. */
-static void with_prefix(const sv_weights *file, const char *name, char out[256])
-{
-    for (size_t i = 0; i < SV_COUNT(prefixes); i++) {
-        snprintf(out, 256, "%s%s", prefixes[i], name);
-        if (sv_weights_find(file, out)) return;
+    for (size_t i = 0; i < count; i++) {
+        *ending = name + strlen(rows[i].timm);
+        if (starts(name, rows[i].timm) && (!**ending || (**ending == '.' && !strchr(*ending + 1, '.')))) return &rows[i];
     }
-    snprintf(out, 256, "%s", name);
+    return NULL;
 }
 
-static size_t block_names(const sv_weights *file, const char *name, char parts[3][256])
+static size_t block_names(const sv_naming *naming, const char *name, char parts[3][SV_NAME_ROOM])
 {
     unsigned index = 0;
     int used = 0;
-    char word[256];
+    const char *ending = NULL;
     if (sscanf(name, "blocks.%u.%n", &index, &used) != 1 || !used) return 0;
-    const char *rest = name + used, *ending = strrchr(rest, '.');
-    if (!ending) return 0;
-    if (strncmp(rest, "attn.qkv.", 9) == 0) {
-        for (size_t i = 0; i < 3; i++) {
-            snprintf(word, sizeof word, "encoder.layer.%u.attention.attention.%s%s", index, attention_parts[i], ending);
-            with_prefix(file, word, parts[i]);
-        }
+    name += used;
+    if (starts(name, "attn.qkv.")) {
+        for (size_t i = 0; i < 3; i++)
+            snprintf(parts[i], SV_NAME_ROOM, "%s%sencoder.layer.%u.attention.attention.%s.%s", naming->outer, naming->inner, index,
+                     attention_parts[i], name + strlen("attn.qkv."));
         return 3;
     }
-    for (size_t i = 0; i < SV_COUNT(block_words); i++) {
-        size_t length = strlen(block_words[i].timm);
-        if (strncmp(rest, block_words[i].timm, length) != 0 || rest[length] != '.') continue;
-        snprintf(word, sizeof word, "encoder.layer.%u.%s%s", index, block_words[i].other, ending);
-        with_prefix(file, word, parts[0]);
-        return 1;
-    }
-    return 0;
+    const words *row = find_words(block_words, SV_COUNT(block_words), name, &ending);
+    if (!row) return 0;
+    snprintf(parts[0], SV_NAME_ROOM, "%s%sencoder.layer.%u.%s%s", naming->outer, naming->inner, index, row->other, ending);
+    return 1;
 }
 
-size_t sv_names_in_file(const sv_weights *file, sv_naming naming, const char *name, char parts[3][256])
+static bool head_name(const sv_weights *file, const sv_naming *naming, const char *name, char out[SV_NAME_ROOM])
 {
-    with_prefix(file, name, parts[0]);
-    if (naming == SV_NAMES_TIMM || sv_weights_find(file, parts[0])) return 1;
-    for (size_t i = 0; i < SV_COUNT(top_words); i++)
-        if (strcmp(name, top_words[i].timm) == 0) return with_prefix(file, top_words[i].other, parts[0]), 1;
-    for (size_t i = 0; i < SV_COUNT(head_words); i++)
-        for (size_t k = 0; k < 2 && head_words[i].other[k]; k++)
-            if (strcmp(name, head_words[i].timm) == 0 && (with_prefix(file, head_words[i].other[k], parts[0]), sv_weights_find(file, parts[0]))) return 1;
-    size_t count = block_names(file, name, parts);
-    return count ? count : 1;
+    bool known = false;
+    for (size_t i = 0; i < SV_COUNT(head_words); i++) {
+        const char *ending = NULL;
+        if (!find_words(&head_words[i], 1, name, &ending)) continue;
+        known = true;
+        snprintf(out, SV_NAME_ROOM, "%s%s%s", naming->outer, head_words[i].other, ending);
+        if (sv_weights_find(file, out)) return true;
+    }
+    return known;
+}
+
+static bool selector_name(const sv_naming *naming, const char *name, char out[SV_NAME_ROOM])
+{
+    unsigned stage = 0;
+    int used = 0;
+    const char *ending = NULL;
+    if (sscanf(name, "selectors.%u.%n", &stage, &used) != 1 || !used) return false;
+    const words *row = find_words(selector_words, SV_COUNT(selector_words), name + used, &ending);
+    if (!row) return false;
+    size_t length = strcspn(row->other, "*"); /* copy 0 stands for all */
+    bool copies = row->other[length] == '*';
+    snprintf(out, SV_NAME_ROOM, "%sscore_predictor.%u.%.*s%s%s%s", naming->outer, stage, (int)length, row->other, copies ? "0" : "",
+             row->other + length + copies, ending);
+    return true;
+}
+
+static size_t hugging_face_names(const sv_weights *file, const sv_naming *naming, const char *name, char parts[3][SV_NAME_ROOM])
+{
+    const char *ending = NULL;
+    const words *row = find_words(top_words, SV_COUNT(top_words), name, &ending);
+    if (!row) return head_name(file, naming, name, parts[0]) ? 1 : block_names(naming, name, parts);
+    snprintf(parts[0], SV_NAME_ROOM, "%s%s%s%s", naming->outer, naming->inner, row->other, ending);
+    return 1;
+}
+
+size_t sv_names_in_file(const sv_weights *file, const sv_naming *naming, const char *name, char parts[3][SV_NAME_ROOM])
+{
+    char own[SV_NAME_ROOM];
+    snprintf(own, sizeof own, "%s%s%s", naming->outer, naming->hugging_face ? "" : naming->inner, name);
+    if (!sv_weights_find(file, own)) {
+        if (selector_name(naming, name, parts[0]) && sv_weights_find(file, parts[0])) return 1;
+        size_t count = naming->hugging_face ? hugging_face_names(file, naming, name, parts) : 0;
+        if (count) return count;
+    }
+    memcpy(parts[0], own, sizeof own);
+    return 1;
+}
+
+bool sv_name_of_copy(char out[SV_NAME_ROOM], const char *name, size_t head)
+{
+    static const char *const lists[] = { ".in_conv.", ".out_conv." };
+    const char *predictor = strstr(name, "score_predictor.");
+    for (size_t i = 0; predictor && i < SV_COUNT(lists); i++) {
+        const char *at = strstr(predictor, lists[i]);
+        if (!at || !starts(at + strlen(lists[i]), "0.")) continue;
+        at += strlen(lists[i]);
+        snprintf(out, SV_NAME_ROOM, "%.*s%zu%s", (int)(at - name), name, head, at + 1);
+        return true;
+    }
+    return false;
 }

@@ -39,6 +39,6 @@ Name: sieve
 Description: Training of vision transformers under a latency budget
 Version: ${VERSION:-0}
 Cflags: -I\${includedir} -I\${includedir}/sieve
-Libs: -L\${libdir} -lsieve -fopenmp -ljansson -ljpeg -lpng -lz -lm
+Libs: -L\${libdir} -lsieve -fopenmp -ljpeg -lpng -lz -lm
 EOF
 echo "installed in $root"

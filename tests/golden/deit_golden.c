@@ -5,7 +5,7 @@
 #ifdef SIEVE_F64
 static const double forward_bound = 1e-10, gradient_bound = 1e-10;
 #else
-static const double forward_bound = 2e-5, gradient_bound = 1e-4; /* float; measured 1.1e-5 (PyTorch itself in float: 6e-6) and 2e-5 */
+static const double forward_bound = 2e-5, gradient_bound = 1e-4; /* float; measured 1.1e-5; PyTorch itself in float: 6.6e-6 with plain attention, 2.0e-5 with its fused one and 2e-5 */
 #endif
 
 static void forward_and_gradients_equal_pytorch(void **state)
