@@ -79,8 +79,8 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     request.resume = strcmp(resume, "auto") == 0 ? SV_RESUME_AUTO : strcmp(resume, "never") == 0 ? SV_RESUME_NEVER : SV_RESUME_FILE;
     sv_kernels_init();
     sv_status status = sv_train(call->config, &request, &result, err);
-    if ((!status || status == SV_BUDGET) && call->json && !dry_run) print_result(&result);
-    if (!status && !dry_run) sv_log(SV_INFO, "done: %s", result.checkpoint);
+    if ((!status || status == SV_BUDGET) && call->json && !dry_run && !steps) print_result(&result);
+    if (!status && !dry_run && !steps) sv_log(SV_INFO, "done: %s", result.checkpoint);
     return status;
 }
 

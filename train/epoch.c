@@ -25,7 +25,8 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
     return status;
 }
 
-sv_status sv_session_save(sv_session *s, sv_error *err) { return write_checkpoint(s, s->last, true, NULL, err); }
+sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
+sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
 
 sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 {

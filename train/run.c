@@ -99,6 +99,56 @@ static sv_status run_epochs(sv_session *s, sv_error *err)
     return status;
 }
 
+/* ---- --verify-resume --------------------------------------------------------------------------------------------- */
+
+static sv_status some_steps(sv_session *s, size_t steps, sv_error *err)
+{
+    sv_status status = SV_OK;
+    sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->state.epoch + 1);
+    for (size_t i = 0; !status && i < steps; i++) {
+        bool ended = false;
+        status = sv_session_step(s, &ended, err);
+        if (!status && ended) status = sv_fail(err, SV_USAGE, "--verify-resume %zu: only %zu steps are left in the epoch; ask for fewer", steps, i);
+    }
+    return status;
+}
+
+static sv_status same_bytes(const char *one, const char *other, sv_error *err)
+{
+    unsigned char *a = NULL, *b = NULL;
+    size_t a_count = 0, b_count = 0;
+    sv_status status = sv_file_read_all(one, SIZE_MAX / 4, SV_FAULT, &a, &a_count, err);
+    if (!status) status = sv_file_read_all(other, SIZE_MAX / 4, SV_FAULT, &b, &b_count, err);
+    if (!status && (a_count != b_count || memcmp(a, b, a_count) != 0))
+        status = sv_fail(err, SV_FAULT, "a resumed run does not end with the bytes of an unbroken one: compare %s and %s", one, other);
+    sv_free(a);
+    sv_free(b);
+    return status;
+}
+
+/* The same steps twice from the same state, the second time through a checkpoint. */
+static sv_status verify_resume(sv_session *s, size_t steps, sv_error *err)
+{
+    static const char *const names[] = { "verify-start.safetensors", "verify-unbroken.safetensors", "verify-resumed.safetensors" };
+    char *paths[3] = { 0 };
+    sv_status status = SV_OK;
+    for (size_t i = 0; !status && i < 3; i++) status = sv_path_join(&paths[i], s->folder, names[i], err);
+    if (!status) status = sv_session_save_as(s, paths[0], err);
+    if (!status) status = some_steps(s, steps, err);
+    if (!status) status = sv_session_save_as(s, paths[1], err);
+    if (!status) status = sv_session_load(s, paths[0], err);
+    if (!status) status = sv_session_apply_keep(s, s->state.keep, err);
+    if (!status) status = some_steps(s, steps, err);
+    if (!status) status = sv_session_save_as(s, paths[2], err);
+    if (!status) status = same_bytes(paths[1], paths[2], err);
+    if (!status) {
+        for (size_t i = 0; i < 3; i++) remove(paths[i]);
+        sv_log(SV_INFO, "%zu steps made twice, once through a checkpoint: the same bytes", steps);
+    }
+    for (size_t i = 0; i < 3; i++) sv_free(paths[i]);
+    return status;
+}
+
 static void say_profile(const sv_session *s)
 {
     const sv_profile_row *rows = NULL;
@@ -120,10 +170,11 @@ sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_
     memset(result, 0, sizeof *result);
     sv_status status = sv_session_open(&session, err);
     if (!status) status = resume(&session, err);
-    if (!status && request->dry_run) {
-        sv_session_dry_run(&session);
+    if (!status && (request->dry_run || request->verify_resume)) {
+        if (request->dry_run) sv_session_dry_run(&session);
+        else status = verify_resume(&session, request->verify_resume, err);
         sv_session_close(&session);
-        return SV_OK;
+        return status;
     }
     if (!status) sv_tape_profile(session.training.tape, request->profile);
     while (!status && again) {

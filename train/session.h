@@ -66,7 +66,8 @@ enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LA
        SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */ };
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
 sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;
-sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;             /* to last.safetensors */
+sv_status sv_session_save_as(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_session_load(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 /* finish.c: the measured end; *again: the targets were tightened and epochs added. */
 sv_status sv_session_finish(sv_session *session, bool *again, sv_error *err) SV_MUST_CHECK;

@@ -84,6 +84,7 @@ if cmp -s "$room/pruned/model.safetensors" "$room/again/model.safetensors"; then
     echo "not ok resumed_run_ends_with_the_same_bytes: $(cmp "$room/pruned/model.safetensors" "$room/again/model.safetensors" 2>&1)"; fi
 bin/train $pruned --run.dir="$room/one" --run.threads=1 > /dev/null 2>&1
 if cmp -s "$room/pruned/model.safetensors" "$room/one/model.safetensors"; then echo "ok one_thread_gives_the_same_bytes"; else echo "not ok one_thread_gives_the_same_bytes"; fi
+try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resume 3
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
