@@ -51,8 +51,11 @@ static sv_status run_round(const sv_measure_options *options, const sv_measure_s
     for (size_t step = 0; step < count; step++) {
         size_t at = round % 2 ? count - 1 - step : step;
         if (sv_interrupted()) return sv_fail(err, SV_INTERRUPTED, "measuring was interrupted");
+        sv_status status = SV_OK;
+        for (size_t i = 0; !status && i < options->rehearsals; i++) status = subjects[at].run(subjects[at].context, err);
+        if (status) return status;
         double begin = clock_now(options);
-        sv_status status = subjects[at].run(subjects[at].context, err);
+        status = subjects[at].run(subjects[at].context, err);
         double ms = MS * (clock_now(options) - begin);
         if (status) return status;
         if (times) times[at * runs + round] = ms;

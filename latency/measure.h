@@ -25,6 +25,7 @@ const char *sv_machine_busy(char *room, size_t room_bytes, sv_machine_state stat
 
 typedef struct sv_measure_options {
     size_t warm_up, runs;       /* of each subject */
+    size_t rehearsals;          /* runs of the same subject, not timed, right before each timed one: deployed, a model follows itself and finds its weights near */
     double seconds_most;        /* for all subjects together, warm-up included; it ends early, with at least runs_least timed runs of each */
     double (*clock)(void *context); /* seconds; NULL: sv_now_seconds */
     void *clock_context;

@@ -206,6 +206,7 @@ static sv_status measure_models(subject *dense, subject *pruned, sv_loader *load
     sv_status status = SV_OK;
     options.runs = (size_t)sv_config_int(config, "latency.runs");
     options.warm_up = (size_t)sv_config_int(config, "latency.warm_up");
+    options.rehearsals = 1;
     options.seconds_most = 60;
     if (dense->has) status = sv_removal_record(&dense->one, dense->model.pruning, NULL, 1, err), tapes[count] = &dense->one, out[count++] = d;
     if (!status && pruned->has) status = sv_removal_record(&pruned->one, pruned->model.pruning, &pruned->model.plan, 1, err), tapes[count] = &pruned->one, out[count++] = p;

@@ -41,6 +41,7 @@ static sv_status measure(sv_session *s, sv_error *err)
     char busy[160];
     options.runs = (size_t)sv_config_int(s->config, "latency.runs");
     options.warm_up = (size_t)sv_config_int(s->config, "latency.warm_up");
+    options.rehearsals = 1;
     options.seconds_most = fmax(20, 4 * sv_config_real(s->config, "latency.seconds"));
     sv_status status = take_pictures(s, &pictures, PICTURES_MOST, err);
     if (!status) status = sv_removal_record(&dense, s->teacher_pruning ? s->teacher_pruning : s->pruning, NULL, batch, err);
