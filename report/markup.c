@@ -26,7 +26,7 @@ static void print_four(char room[32], double value, const char *unit)
     double size = fabs(value);
     int behind = size >= 1000 ? 0 : size >= 100 ? 1 : size >= 10 ? 2 : size >= 0.1 || size == 0 ? 3 : 4;
     if (size != 0 && size < 0.001) {
-        snprintf(room, 32, "%.2e%s", value, unit);
+        snprintf(room, 32, "%.3g%s", value, unit);
         return;
     }
     int length = snprintf(room, 24, "%.*f", behind, value);

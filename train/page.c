@@ -73,6 +73,14 @@ static sv_report_model model_of(const sv_evaluation *e, const sv_measured *measu
     return m;
 }
 
+static size_t count_parameters(const sv_session *s, bool with_selectors)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->model->parameters->count; i++)
+        if (with_selectors || strncmp(s->model->parameters->items[i]->name, "selectors.", 10) != 0) count += s->model->parameters->items[i]->count;
+    return count;
+}
+
 static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_verdict verdict)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
@@ -82,10 +90,10 @@ static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_
     r->budget_ms = s->budget_ms > 0 ? s->budget_ms : NAN;
     r->predicted_ms = s->predicted_ms > 0 ? s->predicted_ms : NAN;
     r->dense = model_of(plan->stages ? &s->dense_evaluation : &s->evaluation, &s->measured_dense, s->was_measured);
-    r->dense.parameters = (double)s->model->parameters->total;
+    r->dense.parameters = (double)count_parameters(s, false);
     if (plan->stages) {
         r->pruned = model_of(&s->evaluation, &s->measured_pruned, s->was_measured);
-        r->pruned.parameters = (double)s->model->parameters->total;
+        r->pruned.parameters = (double)count_parameters(s, true);
     }
     if (s->ema && s->ema_evaluation.images) r->top1_ema = (double)s->ema_evaluation.top1 / (double)s->ema_evaluation.images;
     for (size_t t = 0; t < plan->stages; t++)
