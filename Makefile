@@ -141,8 +141,9 @@ quickstart:
 	@tools/quickstart.sh
 bench: $(BIN)/bench
 	@$(BIN)/bench $(ARGS)
-docs: $(BIN)/opdocs
+docs: $(BIN)/opdocs $(BIN)/train
 	@$(BIN)/opdocs > docs/ops.md.new && mv docs/ops.md.new docs/ops.md
+	@$(BIN)/train --keys-markdown > docs/config.md.new && mv docs/config.md.new docs/config.md
 
 install: all
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh

@@ -87,10 +87,11 @@ static int print_out(const char *text)
     return SV_OK;
 }
 
-static int print_keys(const sv_program *program)
+static int print_keys(const sv_program *program, bool markdown)
 {
     sv_text text = { 0 };
-    sv_config_print_help(program->groups, program->group_count, &text);
+    if (markdown) sv_config_print_markdown(program->groups, program->group_count, &text);
+    else sv_config_print_help(program->groups, program->group_count, &text);
     int code = print_out(text.data ? text.data : "");
     sv_text_clear(&text);
     return code;
@@ -115,7 +116,8 @@ int sv_program_main(const sv_program *program, int argc, char **argv)
     char line[128];
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return print_out(program->usage);
-        if (strcmp(argv[i], "--keys") == 0 && program->group_count) return print_keys(program);
+        if (strcmp(argv[i], "--keys") == 0 && program->group_count) return print_keys(program, false);
+        if (strcmp(argv[i], "--keys-markdown") == 0 && program->group_count) return print_keys(program, true); /* makes docs/config.md */
         if (strcmp(argv[i], "--version") == 0) {
             snprintf(line, sizeof line, "%s (Sieve) %s, %s\n", program->name, SV_VERSION, SV_REAL_NAME);
             return print_out(line);
