@@ -34,7 +34,6 @@ static const sv_config_row train_rows[] = {
     { "train.evaluate_every", SV_CONFIG_INT, "1", 1, 100000, NULL, "epochs between evaluations; the last one is always evaluated" },
     { "train.calibrate", SV_CONFIG_INT, "512", 1, 1000000, NULL, "training pictures on which the thresholds of the selectors are set" },
     { "train.save_every", SV_CONFIG_INT, "0", 0, 1000000000, NULL, "steps between checkpoints inside an epoch; 0: at its end alone" },
-    { "train.log_every", SV_CONFIG_INT, "50", 1, 1000000, NULL, "steps between plain progress lines where the output is not a terminal" },
     { "train.max_bad_steps", SV_CONFIG_INT, "10", 1, 1000000, NULL, "steps in a row with a loss or gradient that is not finite, before the last good checkpoint is taken up" },
     { "train.max_steps", SV_CONFIG_INT, "0", 0, 1e15, NULL, "stop after so many optimizer steps, saved and ready to resume; 0: no limit" },
 };
@@ -54,7 +53,6 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     o->save_every = (size_t)sv_config_int(config, "train.save_every");
     o->max_bad_steps = (size_t)sv_config_int(config, "train.max_bad_steps");
     o->calibrate = (size_t)sv_config_int(config, "train.calibrate");
-    o->log_every = (size_t)sv_config_int(config, "train.log_every");
     o->evaluate_every = (size_t)sv_config_int(config, "train.evaluate_every");
     o->max_steps = (uint64_t)sv_config_int(config, "train.max_steps");
     o->clip = sv_config_real(config, "train.clip");
