@@ -35,7 +35,7 @@ static sv_status run_subject(void *context, sv_error *err)
 
 static sv_measure_options turning(turned_bench *bench, size_t warm_up, size_t runs, double seconds)
 {
-    return (sv_measure_options){ warm_up, runs, seconds, read_clock, bench };
+    return (sv_measure_options){ .warm_up = warm_up, .runs = runs, .seconds_most = seconds, .clock = read_clock, .clock_context = bench };
 }
 
 static void statistics_are_those_of_the_sorted_times(void **state)
