@@ -51,7 +51,8 @@ void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
 
 /* ---- selectors of a model ---------------------------------------------------------------------------------------- */
 
-/* Declares selectors.T.* in the model (before it is allocated). plan.stages may be 0: then there are none. */
+/* Declares selectors.T.* in the model (before it is allocated), and sets the form of its attention. plan.stages may be 0: then there are none.
+ * SV_USAGE: places that do not rise or lie behind the last block, heads whose width is no multiple of 4. */
 sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err) SV_MUST_CHECK;
 void sv_pruning_destroy(sv_pruning *pruning);
 /* Selectors from scratch: normal .02, biases 0 (spec training 10), with keep_bias the output starts at logit(rho_t / rho_(t-1)). */
@@ -87,7 +88,8 @@ typedef struct sv_training_choice {
     bool details;               /* keep score, keep, origin and package of every stage for reading */
 } sv_training_choice;
 
-/* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense) and losses, and plans the tape.
+/* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
+ * losses, and plans the tape.
  * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]. */
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err) SV_MUST_CHECK;
 void sv_training_clear(sv_training_tape *training);

@@ -33,13 +33,26 @@ static sv_status declare_selector(sv_model *model, size_t stage, sv_selector_slo
     return status;
 }
 
+static sv_status check_plan(const sv_pruning_plan *plan, const sv_model *model, sv_error *err)
+{
+    size_t d = model->options.width / model->options.heads, depth = sv_model_depth(model);
+    if (plan->stages > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%zu selectors are too many; at most %d", plan->stages, SV_MOST_STAGES);
+    if (plan->stages && d % 4)
+        return sv_fail(err, SV_USAGE, "selectors need heads of a width that is a multiple of 4, but model.width / model.heads = %zu", d);
+    for (size_t t = 0; t < plan->stages; t++) {
+        if (plan->at[t] >= depth)
+            return sv_fail(err, SV_USAGE, "a selector before block %zu lies behind the last one; the model has blocks 0 to %zu", plan->at[t], depth - 1);
+        if (t && plan->at[t] <= plan->at[t - 1])
+            return sv_fail(err, SV_USAGE, "places of selectors must rise, but block %zu follows %zu", plan->at[t], plan->at[t - 1]);
+    }
+    return SV_OK;
+}
+
 sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err)
 {
     sv_pruning *pruning = NULL;
-    size_t d = model->options.width / model->options.heads;
-    if (options->plan.stages && d % 4)
-        return sv_fail(err, SV_USAGE, "selectors need heads of a width that is a multiple of 4, but model.width / model.heads = %zu", d);
-    sv_status status = sv_alloc_zero(&pruning, sizeof *pruning, "pruning", err);
+    sv_status status = check_plan(&options->plan, model, err);
+    if (!status) status = sv_alloc_zero(&pruning, sizeof *pruning, "pruning", err);
     if (status) return status;
     pruning->model = model;
     pruning->options = *options;

@@ -5,42 +5,54 @@
 #include <math.h>
 #include <string.h>
 
-/* Selectors at their places, blocks between them; returns the finished tokens, live rows first. */
-static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
+/* What the run, its report and the checks read of stage t. */
+static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice)
+{
+    sv_tape *tape = out->tape;
+    out->score[t] = cut->score, out->keep[t] = cut->keep, out->origin[t] = cut->origin;
+    out->package[t] = cut->package, out->package_policy[t] = cut->package_policy;
+    sv_tape_label(tape, out->a[t], "selectors.%zu.a", t);
+    sv_tape_keep(tape, out->a[t]);
+    sv_tape_keep(tape, cut->before);
+    sv_tape_keep(tape, cut->keep);
+    sv_tape_keep(tape, cut->origin);
+    sv_tape_keep(tape, out->share[t]);
+    if (!choice->details) return;
+    sv_tape_keep(tape, cut->score);
+    sv_tape_keep(tape, cut->package);
+    sv_tape_keep(tape, cut->package_policy);
+}
+
+static sv_stream record_stage(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_stream stream)
 {
     const sv_pruning_options *o = &pruning->options;
+    sv_cut_form how = pruning->model->attention.plain ? SV_CUT_IN_PLACE : SV_CUT_MASKED;
+    size_t patches = sv_model_patches(pruning->model);
+    sv_tape *tape = out->tape;
+    sv_cut cut = { 0 };
+    sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
+    if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, patches, 1, false);
+    out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
+    cut.keep = sv_tape_decide(tape, out->a[t], cut.before, cut.origin, out->noise[t], o->tau, t, false);
+    out->share[t] = sv_tape_kept_share(tape, cut.keep, cut.origin, patches);
+    stream = sv_stream_cut(tape, pruning, stream, &cut, o->plan.package, o->plan.empty, how);
+    keep_stage(out, &cut, t, choice);
+    sv_tape_cut(tape);
+    return stream;
+}
+
+/* Selectors at their places, blocks between them; returns the tokens in front of the last norm, live rows first. */
+static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
+{
+    const sv_pruning_plan *plan = &pruning->options.plan;
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
-    size_t patches = sv_model_patches(model), t = 0;
-    bool in_place = model->attention.plain;
     sv_stream stream = { .x = sv_model_embed(tape, model, out->picture) };
-    for (size_t i = 0; i < sv_model_depth(model); i++) {
-        if (t < o->plan.stages && o->plan.at[t] == i) {
-            sv_cut cut = { 0 };
-            sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
-            if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, patches, 1, false);
-            out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
-            cut.keep = sv_tape_decide(tape, out->a[t], cut.before, cut.origin, out->noise[t], o->tau, t, false);
-            out->share[t] = sv_tape_kept_share(tape, cut.keep, cut.origin, patches);
-            stream = sv_stream_cut(tape, pruning, stream, &cut, o->plan.package, o->plan.empty, in_place ? SV_CUT_IN_PLACE : SV_CUT_MASKED);
-            sv_tape_label(tape, out->a[t], "selectors.%zu.a", t);
-            sv_tape_keep(tape, out->a[t]);
-            sv_tape_keep(tape, cut.before);
-            sv_tape_keep(tape, cut.origin);
-            sv_tape_keep(tape, out->share[t]);
-            out->score[t] = cut.score, out->keep[t] = cut.keep, out->origin[t] = cut.origin, out->package[t] = cut.package, out->package_policy[t] = cut.package_policy;
-            sv_tape_keep(tape, cut.keep);
-            if (choice->details) {
-                sv_tape_keep(tape, cut.score);
-                sv_tape_keep(tape, cut.package);
-                sv_tape_keep(tape, cut.package_policy);
-            }
-            sv_tape_cut(tape);
-            t++;
-        }
+    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
+        if (t < plan->stages && plan->at[t] == i) stream = record_stage(out, pruning, choice, t++, stream);
         stream.x = sv_model_block(tape, model, i, stream.x, stream.policy);
     }
-    if (in_place && t) {
+    if (plan->stages && model->attention.plain) { /* rows stayed where they were */
         sv_tensor *order = sv_tape_live_order(tape, stream.policy);
         stream.x = sv_tape_gather_rows(tape, stream.x, order, SV_TAKE_ALL);
         stream.origin = sv_tape_gather_rows(tape, stream.origin, order, SV_TAKE_ALL);
@@ -48,13 +60,16 @@ static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning
     return stream;
 }
 
-static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *teacher, sv_tensor **features)
+/* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. */
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, sv_tensor **features)
 {
+    sv_model teacher = *model;
     sv_tape *tape = out->tape;
-    sv_tensor *x = sv_model_embed(tape, teacher, out->picture);
-    for (size_t i = 0; i < sv_model_depth(teacher); i++) x = sv_model_block(tape, teacher, i, x, NULL);
-    *features = sv_model_finish(tape, teacher, x);
-    sv_tensor *logits = sv_model_head(tape, teacher, *features);
+    teacher.options.drop_path = teacher.options.dropout = 0;
+    sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
+    for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
+    *features = sv_model_finish(tape, &teacher, x);
+    sv_tensor *logits = sv_model_head(tape, &teacher, *features);
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);

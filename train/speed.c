@@ -4,9 +4,6 @@
 #include "pruning/pruning.h"
 #include "train/optimizer.h"
 
-#include <string.h>
-
-static const size_t places[] = { 3, 6, 9 };
 static const double ratios[] = { 0.7, 0.49, 0.343 };
 
 typedef struct subject {
@@ -30,9 +27,9 @@ static void fill(sv_tape *tape, const sv_tensor *tensor, size_t images)
 static sv_status open_model(subject *s, const char *backbone, bool selectors, bool gradients, sv_error *err)
 {
     s->options = (sv_pruning_options){ .mask_clamp = 30, .tau = 1, .keep_bias = true, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5,
-                                       .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(places) : 0 } };
-    memcpy(s->options.plan.at, places, sizeof places);
+                                       .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(ratios) : 0 } };
     sv_status status = sv_model_create(&s->student, backbone, NULL, err);
+    for (size_t t = 0; !status && t < s->options.plan.stages; t++) s->options.plan.at[t] = (t + 1) * sv_model_depth(s->student) / 4; /* 3, 6, 9 of 12 */
     if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
     if (!status) status = sv_pruning_create(&s->pruning, s->student, &s->options, err);
     if (!status) status = sv_model_allocate(s->student, gradients, err);

@@ -1,0 +1,231 @@
+/* pruning/{training,removal,stream}.c: the masked form that is trained and the form in which tokens really leave are one model, whatever
+ * the sizes, the plan and the decisions. */
+#include "test_pruning.h"
+
+enum { WORLDS = 150 };
+
+static void training_and_removal_with_the_same_draws_give_the_same_bits(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        world w = world_of(seed);
+        world_open(&w);
+        forward(w.training.tape, w.images, seed);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++) {
+            for (size_t t = 0; t < w.options.plan.stages; t++) {
+                double share = (double)sv_tape_data(w.training.tape, w.training.share[t], b)[0] * (double)sv_model_patches(w.student);
+                assert_int_equal((size_t)(share + 0.5), sv_removal_kept(&w.removal, t, b));
+            }
+            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes,
+                                "logits", seed);
+        }
+        world_close(&w);
+    }
+}
+
+/* The reference's form with its maximum over all keys, eps 0: the same function, other sums. */
+static void the_plain_masked_form_equals_the_exact_one(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        world plain = world_of(seed), exact = world_of(seed);
+        plain.options.mask_all = true;
+        world_open(&plain);
+        world_open(&exact);
+        forward(plain.training.tape, plain.images, seed);
+        forward(exact.training.tape, exact.images, seed);
+        for (size_t b = 0; b < plain.images; b++)
+            for (size_t k = 0; k < plain.sizes.classes; k++) {
+                double a = (double)sv_tape_data(plain.training.tape, plain.training.logits, b)[k], c = (double)sv_tape_data(exact.training.tape, exact.training.logits, b)[k];
+                if (!(fabs(a - c) < 1e-5)) fail_msg("world %d: logit %zu of picture %zu: plain %.9g, exact %.9g", (int)seed, k, b, a, c);
+            }
+        sv_tape_backward(plain.training.tape, 1);
+        sv_tape_backward(exact.training.tape, 1);
+        assert_null(sv_tape_not_finite(plain.training.tape));
+        for (size_t i = 0; i < plain.student->parameters->count; i++) {
+            const sv_parameter *p = plain.student->parameters->items[i], *e = exact.student->parameters->items[i];
+            double off = 0, size = 1e-3;
+            for (size_t k = 0; k < p->count; k++) {
+                off = fmax(off, fabs((double)p->gradient[k] - (double)e->gradient[k]));
+                size = fmax(size, fabs((double)e->gradient[k]));
+            }
+            if (!(off <= 1e-3 * size)) fail_msg("world %d: gradient of %s is off by %.3g of %.3g", (int)seed, p->name, off, size);
+        }
+        world_close(&plain);
+        world_close(&exact);
+    }
+}
+
+static void nothing_dropped_is_the_dense_model(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        world w = world_of(seed);
+        sv_removal_tape dense;
+        sv_error err = { 0 };
+        w.options.plan.empty = SV_EMPTY_MASK;
+        world_open(&w);
+        lean_selectors(&w, 100);
+        assert_ok(sv_removal_record(&dense, w.pruning, NULL, w.images, &err), err);
+        for (size_t b = 0; b < w.images; b++) fill_picture(dense.tape, dense.picture, b, b);
+        forward(dense.tape, w.images, seed);
+        forward(w.training.tape, w.images, seed);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++) {
+            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "removal", seed);
+            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.training.tape, w.training.logits, b), w.sizes.classes, "training", seed);
+        }
+        sv_removal_clear(&dense);
+        world_close(&w);
+    }
+}
+
+static void everything_or_nothing_dropped_stays_finite_forward_and_backward(void **state)
+{
+    static const double leans[] = { -100, 100, -1e6 };
+    (void)state;
+    for (uint64_t seed = 0; seed < 120; seed++) {
+        world w = world_of(seed);
+        w.options.mask_eps = seed % 4 == 3 ? 1e-6 : 0;
+        world_open(&w);
+        lean_selectors(&w, leans[seed % SV_COUNT(leans)]);
+        forward(w.training.tape, w.images, seed);
+        sv_tape_backward(w.training.tape, 1);
+        const char *bad = sv_tape_not_finite(w.training.tape);
+        if (bad) fail_msg("world %d: %s is not finite", (int)seed, bad);
+        for (size_t i = 0; i < w.student->parameters->total; i++) assert_true(isfinite((double)w.student->parameters->gradients[i]));
+        world_close(&w);
+    }
+}
+
+static void min_keep_patches_stay_whatever_the_selectors_say(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        world w = world_of(seed);
+        size_t patches = w.sizes.image / 4 * (w.sizes.image / 4);
+        w.options.plan.rule = (sv_decision_rule)(seed % 4);
+        w.options.plan.min_keep = patches < 3 ? patches : 1 + seed % 3;
+        for (size_t t = 0; t < w.options.plan.stages; t++) w.options.plan.threshold[t] = 0.5, w.options.plan.keep[t] = 1e-3;
+        world_open(&w);
+        lean_selectors(&w, -60);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++)
+            for (size_t t = 0; t < w.options.plan.stages; t++) assert_int_equal(sv_removal_kept(&w.removal, t, b), w.options.plan.min_keep);
+        assert_null(sv_tape_not_finite(w.removal.tape));
+        world_close(&w);
+    }
+}
+
+static void topk_keeps_the_counts_of_the_plan(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        world w = world_of(seed);
+        w.options.plan.rule = SV_RULE_TOPK;
+        w.options.plan.min_keep = 1;
+        world_open(&w);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++)
+            for (size_t t = 0; t < w.options.plan.stages; t++) assert_int_equal(sv_removal_kept(&w.removal, t, b), sv_pruning_options_of(w.pruning)->plan.count[t]);
+        world_close(&w);
+    }
+}
+
+static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        world w = world_of(seed);
+        sv_real *logits = NULL;
+        w.options.plan.rule = (sv_decision_rule)(seed % 3);
+        w.options.plan.min_keep = 1;
+        for (size_t t = 0; t < w.options.plan.stages; t++) w.options.plan.threshold[t] = w.options.plan.keep[t];
+        world_open(&w);
+        assert_int_equal(sv_alloc(&logits, w.images * w.sizes.classes * sizeof *logits, "test", NULL), SV_OK);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++) memcpy(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof *logits);
+        for (size_t b = 0; b < w.images; b++) {
+            fill_picture(w.removal.tape, w.removal.picture, 0, b);
+            for (size_t threads = 1; threads < 4; threads++) {
+                sv_threads_set(threads);
+                forward(w.removal.tape, 1, seed);
+                assert_same_numbers(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits", seed);
+            }
+        }
+        sv_threads_set(0);
+        sv_free(logits);
+        world_close(&w);
+    }
+}
+
+static void the_work_counted_by_formula_is_the_work_done(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        world w = world_of(seed);
+        uint64_t sum = 0;
+        w.options.plan.empty = SV_EMPTY_KEEP_ZERO; /* a package each stage, as the formula has it */
+        world_open(&w);
+        forward(w.removal.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++) {
+            size_t kept[SV_MOST_STAGES] = { 0 };
+            for (size_t t = 0; t < w.options.plan.stages; t++) kept[t] = sv_removal_kept(&w.removal, t, b);
+            sum += sv_pruned_macs(w.student, &w.options.plan, kept);
+        }
+        assert_int_equal(sum, sv_tape_macs(w.removal.tape));
+        world_close(&w);
+    }
+}
+
+static void drop_path_of_the_student_is_not_the_teachers(void **state)
+{
+    (void)state;
+    world calm = world_of(4), wild = world_of(4);
+    wild.sizes.drop_path = 0.5, wild.sizes.dropout = 0.3;
+    world_open(&calm);
+    world_open(&wild);
+    forward(calm.training.tape, calm.images, 4);
+    forward(wild.training.tape, wild.images, 4);
+    for (size_t b = 0; b < calm.images; b++)
+        assert_same_numbers(sv_tape_data(calm.training.tape, calm.training.teacher_logits, b), sv_tape_data(wild.training.tape, wild.training.teacher_logits, b),
+                            calm.sizes.classes, "teacher", 4);
+    assert_true(sv_tape_data(calm.training.tape, calm.training.loss, 0)[0] < sv_tape_data(wild.training.tape, wild.training.loss, 0)[0]
+                || sv_tape_data(calm.training.tape, calm.training.loss, 0)[0] > sv_tape_data(wild.training.tape, wild.training.loss, 0)[0]);
+    world_close(&calm);
+    world_close(&wild);
+}
+
+static void the_threshold_parts_the_values_at_the_wanted_count(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        sv_random random = sv_random_at(seed, SV_FOR_TEST, 0, 0, 0);
+        double values[50];
+        size_t count = 1 + sv_random_below(&random, 50), wanted = sv_random_below(&random, count + 1), pass = 0;
+        for (size_t i = 0; i < count; i++) values[i] = sv_random_uniform(&random);
+        double threshold = sv_threshold_for(values, count, (double)wanted);
+        for (size_t i = 0; i < count; i++) pass += values[i] >= threshold;
+        assert_int_equal(pass, wanted);
+    }
+    assert_true(sv_threshold_for(NULL, 0, 3) <= 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(training_and_removal_with_the_same_draws_give_the_same_bits),
+        cmocka_unit_test(the_plain_masked_form_equals_the_exact_one),
+        cmocka_unit_test(nothing_dropped_is_the_dense_model),
+        cmocka_unit_test(everything_or_nothing_dropped_stays_finite_forward_and_backward),
+        cmocka_unit_test(min_keep_patches_stay_whatever_the_selectors_say),
+        cmocka_unit_test(topk_keeps_the_counts_of_the_plan),
+        cmocka_unit_test(a_picture_alone_gets_the_bits_it_gets_in_a_batch),
+        cmocka_unit_test(the_work_counted_by_formula_is_the_work_done),
+        cmocka_unit_test(drop_path_of_the_student_is_not_the_teachers),
+        cmocka_unit_test(the_threshold_parts_the_values_at_the_wanted_count),
+    };
+    sv_kernels_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
