@@ -14,9 +14,9 @@ static void add_range(const sv_config_row *row, sv_text *text)
 {
     bool any = row->least == 0 && row->most == 0, from = isfinite(row->least), to = isfinite(row->most);
     if (any || (!from && !to)) return;
-    if (from && to) sv_text_add(text, " from %.15g to %.15g", row->least, row->most);
-    else if (from) sv_text_add(text, " of at least %.15g", row->least);
-    else sv_text_add(text, " of at most %.15g", row->most);
+    if (from && to) sv_text_add(text, " from %.16g to %.16g", row->least, row->most);
+    else if (from) sv_text_add(text, " of at least %.16g", row->least);
+    else sv_text_add(text, " of at most %.16g", row->most);
 }
 
 static void add_choices(const sv_config_row *row, sv_text *text)

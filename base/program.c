@@ -90,6 +90,8 @@ static int print_out(const char *text)
 static int print_keys(const sv_program *program, bool markdown)
 {
     sv_text text = { 0 };
+    if (markdown) sv_text_add(&text, "# Keys of a config\n\nWhat a run can be told, in a file (`[train]`, then `batch = 64`) or on the command line (`--train.batch=64`).\n"
+                                     "This page is printed from the rows that check a config, by `make docs`; change those.\n\n");
     if (markdown) sv_config_print_markdown(program->groups, program->group_count, &text);
     else sv_config_print_help(program->groups, program->group_count, &text);
     int code = print_out(text.data ? text.data : "");

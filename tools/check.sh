@@ -65,6 +65,7 @@ hold "words: nothing is left unfinished" tools/check-words.sh
 
 heading "build"
 hold "build/release: programs, library, tests" build VARIANT=release all tests
+hold "docs: printed pages are up to date" tools/check-docs.sh
 
 heading "tests"
 units=(tests/unit/*/*.c)

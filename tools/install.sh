@@ -15,6 +15,7 @@ fi
 install -d "$root/bin" "$root/lib/pkgconfig" "$root/include/sieve" "$root/share/sieve/configs"
 for program in "$BIN"/*; do
     [ -f "$program" ] && [ -x "$program" ] || continue
+    [ "${program##*/}" != opdocs ] || continue # serves the tree alone
     install -m 755 "$program" "$root/bin/sieve-$(basename "$program")"
 done
 install -m 644 "$BUILD/libsieve.a" "$root/lib/"
