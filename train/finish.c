@@ -90,9 +90,21 @@ static sv_status tighten(sv_session *s, sv_error *err)
     return sv_session_save(s, err);
 }
 
+static void say_times(const sv_session *s)
+{
+    const sv_measured *dense = &s->measured_dense, *pruned = &s->measured_pruned;
+    char goal[96] = "";
+    if (s->budget.kind != SV_NO_BUDGET) snprintf(goal, sizeof goal, "; budget %.2f ms, predicted %.2f ms", s->budget_ms, s->predicted_ms);
+    if (s->was_measured && !s->pruned.stages) sv_log(SV_INFO, "measured: %.2f ms a picture (p95 %.2f)", dense->median_ms, dense->p95_ms);
+    else if (s->was_measured)
+        sv_log(SV_INFO, "measured: pruned %.2f ms (p95 %.2f), dense %.2f ms: %.2f times as fast%s", pruned->median_ms, pruned->p95_ms, dense->median_ms,
+               dense->median_ms / pruned->median_ms, goal);
+    else if (s->pruned.stages && s->has_table)
+        sv_log(SV_INFO, "predicted for %s: %.2f ms, budget %.2f ms; not measured here", s->table.about.device, s->predicted_ms, s->budget_ms);
+}
+
 sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
 {
-    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     bool over = false;
     sv_status status = SV_OK;
     *again = false;
@@ -107,12 +119,8 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
     if (s->was_measured) {
         if (s->budget.kind == SV_BUDGET_SHARE) s->budget_ms = s->budget.value * s->measured_dense.median_ms;
         over = s->budget.kind != SV_NO_BUDGET && s->measured_pruned.median_ms > s->budget_ms;
-        sv_log(SV_INFO, "measured: dense %.2f ms%s", s->measured_dense.median_ms, plan->stages ? "" : " a picture");
-        if (plan->stages) sv_log(SV_INFO, "measured: pruned %.2f ms (p95 %.2f), %.2f times faster; budget %.2f ms, predicted %.2f ms", s->measured_pruned.median_ms, s->measured_pruned.p95_ms,
-                                 s->measured_dense.median_ms / s->measured_pruned.median_ms, s->budget_ms, s->predicted_ms);
-    } else if (plan->stages && s->has_table) {
-        sv_log(SV_INFO, "predicted for %s: %.2f ms, budget %.2f ms; not measured here", s->table.about.device, s->predicted_ms, s->budget_ms);
     }
+    say_times(s);
     status = sv_session_page(s, over ? SV_VERDICT_MISSED : SV_VERDICT_MET, err);
     if (status || !over) return status;
     if (s->state.round < (uint64_t)sv_config_int(s->config, "latency.rounds")) {
