@@ -136,9 +136,15 @@ sv_tape_bytes sv_tape_bytes_planned(const sv_tape *tape);
 /* The first tensor (in order of the tape: parameters, kept tensors, numbers of the batch) that holds a number that is not finite: its label, or NULL. */
 const char *sv_tape_not_finite(const sv_tape *tape);
 
-/* Profile: seconds by op name since it was switched on. Rows borrowed until the next call. */
-typedef struct sv_profile_row { const char *op; double forward_seconds, backward_seconds; uint64_t macs, calls; } sv_profile_row;
-void sv_tape_profile(sv_tape *tape, bool on);
-size_t sv_tape_profile_rows(sv_tape *tape, const sv_profile_row **rows);
+/* Profile: where the time of forward and backward went since it was switched on, by op. Seconds are of threads: all rows together
+ * are threads x wall_seconds. Work of the engine itself has rows too: "(pack weights)", "(add lanes)", and "(waiting)" for threads
+ * that had nothing to do. macs: of forward; backward does about twice that. bytes: what forward reads and writes, each tensor once. */
+typedef struct sv_profile_row { const char *op; double forward_seconds, backward_seconds; uint64_t macs, bytes; } sv_profile_row;
+typedef struct sv_profile { sv_profile_row *rows; size_t count, threads; uint64_t runs; double wall_seconds; } sv_profile;
+sv_status sv_tape_profile(sv_tape *tape, bool on, sv_error *err) SV_MUST_CHECK;
+/* Sums up, the row with most time first. rows: owned by the caller, sv_free. */
+sv_status sv_tape_profile_read(const sv_tape *tape, sv_profile *out, sv_error *err) SV_MUST_CHECK;
+/* An aligned table of it for people; `other_seconds` of wall time (an optimizer, say) get a line of their own unless 0. */
+void sv_profile_print(sv_text *text, const sv_profile *profile, const char *other, double other_seconds);
 
 #endif

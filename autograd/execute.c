@@ -27,8 +27,6 @@ static void *at(const sv_tape *tape, sv_where where, size_t image, size_t thread
     }
 }
 
-typedef enum sv_phase { SV_FORWARD, SV_SPLIT, SV_BACKWARD } sv_phase;
-
 static void span_of(const sv_tape *tape, sv_span *span, const sv_tensor *t, size_t image, size_t thread, sv_phase phase)
 {
     memset(span, 0, sizeof *span);
@@ -52,7 +50,7 @@ static void span_of(const sv_tape *tape, sv_span *span, const sv_tensor *t, size
     span->image_stride = where.stride / sv_dtype_size(t->dtype);
 }
 
-static void call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t image, size_t thread, sv_phase phase)
+void sv_call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t image, size_t thread, sv_phase phase)
 {
     memset(call, 0, sizeof *call);
     call->node = node;
@@ -85,16 +83,11 @@ static void add_gradients(const sv_tape *tape, sv_call *call, const sv_node *nod
     }
 }
 
-static double *clock_of(const sv_tape *tape, const sv_node *node, size_t thread, bool backward)
-{
-    return &tape->profile_seconds[(thread * tape->node_count + node->index) * 2 + (backward ? 1 : 0)];
-}
-
 static void run_forward(const sv_tape *tape, const sv_call *call, size_t thread)
 {
-    double begin = tape->profile ? sv_now_seconds() : 0;
+    double begin = sv_clock_begin(tape);
     call->node->op->forward(call);
-    if (tape->profile) *clock_of(tape, call->node, thread, false) += sv_now_seconds() - begin;
+    sv_clock_node(tape, call->node, thread, false, begin);
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
@@ -106,7 +99,7 @@ static void forward_image(void *context, size_t image, size_t thread)
     const segment_run *run = context;
     for (uint32_t n = run->segment->first; n < run->segment->end; n++) {
         sv_call call;
-        call_of(run->tape, &call, run->tape->nodes[n], image, thread, SV_FORWARD);
+        sv_call_of(run->tape, &call, run->tape->nodes[n], image, thread, SV_FORWARD);
         run_forward(run->tape, &call, thread);
     }
 }
@@ -116,7 +109,7 @@ static void split_node(sv_tape *tape, sv_team *team, const sv_node *node, size_t
     sv_call call;
     if (tape->barriers[node->index]) sv_team_barrier(team);
     if (node->op->locality == SV_IMAGE_WHOLE && thread != 0) return;
-    call_of(tape, &call, node, image, thread, SV_SPLIT);
+    sv_call_of(tape, &call, node, image, thread, SV_SPLIT);
     if (node->op->locality != SV_IMAGE_WHOLE) {
         call.row_begin = call.out[0].rows * thread / threads;
         call.row_end = call.out[0].rows * (thread + 1) / threads;
@@ -155,18 +148,8 @@ static bool have_scratch(sv_tape *tape)
             tape->scratch_threads++;
         }
     }
-    if (tape->profile && threads > tape->profile_threads) {
-        size_t count = threads * tape->node_count * 2;
-        double *seconds = NULL;
-        if (sv_alloc_zero(&seconds, count * sizeof *seconds, "profile", NULL)) return false;
-        sv_free(tape->profile_seconds);
-        tape->profile_seconds = seconds;
-        tape->profile_threads = threads;
-    }
-    return true;
+    return sv_clock_ready(tape, threads);
 }
-
-typedef struct pack_job { sv_parameter *parameter; bool backward; } pack_job;
 
 static void weight_shape(const sv_parameter *parameter, size_t *n, size_t *k)
 {
@@ -195,9 +178,10 @@ static void pack_tensor(void *context, size_t index, size_t thread)
     pack_run *run = context;
     const sv_tensor *t = run->tape->tensors[index];
     uint32_t need = run->tape->plans[index].parameter_slot;
-    (void)thread;
     if (t->extent != SV_SHARED) return;
+    const double begin = sv_clock_begin(run->tape);
     if (((need & 1) && !pack_one(t->parameter, false)) || ((need & 2) && !pack_one(t->parameter, true))) run->failed = true;
+    sv_clock_own(run->tape, SV_CLOCK_PACK, thread, begin);
 }
 
 /* Which panels each parameter is read by: bit 0 forward, bit 1 backward. */
@@ -224,7 +208,7 @@ static sv_status prepare(sv_tape *tape, sv_error *err)
     return SV_OK;
 }
 
-sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err)
+static sv_status run_all(sv_tape *tape, const sv_step *step, sv_error *err)
 {
     if (!tape->finished) return sv_fail(err, SV_FAULT, "the tape is not finished");
     if (step->images < 1 || step->images > tape->options.images_most)
@@ -235,7 +219,6 @@ sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err)
     tape->step = *step;
     tape->step.samples = tape->samples;
     tape->has_run = true;
-    if (tape->profile) tape->profile_runs++;
     segment_run run = { tape, NULL, 0 };
     if (tape->can_split && step->images < sv_threads()) {
         sv_team_run(forward_split, &run);
@@ -246,6 +229,14 @@ sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err)
         sv_for_items(run.segment->batch ? 1 : step->images, forward_image, &run);
     }
     return SV_OK;
+}
+
+sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err)
+{
+    const double begin = sv_clock_begin(tape);
+    const sv_status status = run_all(tape, step, err);
+    if (!status) sv_clock_run(tape, true, begin);
+    return status;
 }
 
 /* ---- backward ---------------------------------------------------------------------------------------------------- */
@@ -270,9 +261,9 @@ static void run_way(const segment_run *run, const sv_way *way, size_t image, siz
 {
     const sv_tape *tape = run->tape;
     const sv_node *node = tape->nodes[way->node];
-    double begin = tape->profile ? sv_now_seconds() : 0;
+    double begin = sv_clock_begin(tape);
     sv_call call;
-    call_of(tape, &call, node, image, thread, SV_BACKWARD);
+    sv_call_of(tape, &call, node, image, thread, SV_BACKWARD);
     if (way->rebuild) {
         if (!tape->plans[node->out[0]->index].backward_reads_dead) call.row_end = call.out[0].live;
         node->op->rebuild(&call);
@@ -281,7 +272,7 @@ static void run_way(const segment_run *run, const sv_way *way, size_t image, siz
         if (lane) lane_gradients(tape, run->segment, &call, node, lane, first_image, way->accumulate);
         node->op->backward(&call);
     }
-    if (tape->profile) *clock_of(tape, node, thread, true) += sv_now_seconds() - begin;
+    sv_clock_node(tape, node, thread, true, begin);
 }
 
 static size_t lane_begin(const sv_tape *tape, size_t lane) { return lane * tape->step.images / tape->options.lanes; }
@@ -304,7 +295,7 @@ static void add_lanes(void *context, size_t chunk, size_t thread)
     const segment_run *run = context;
     const sv_tape *tape = run->tape;
     size_t begin = chunk * LANE_CHUNK, end = begin + LANE_CHUNK;
-    (void)thread;
+    const double began = sv_clock_begin(tape);
     for (size_t k = 0; k < run->segment->lane_item_count; k++) {
         const sv_lane_item *item = &run->segment->lane_items[k];
         size_t from = item->offset > begin ? item->offset : begin, to = item->offset + item->parameter->count < end ? item->offset + item->parameter->count : end;
@@ -313,11 +304,13 @@ static void add_lanes(void *context, size_t chunk, size_t thread)
             if (lane_begin(tape, lane) < lane_begin(tape, lane + 1))
                 sv_scale(item->parameter->gradient + (from - item->offset), tape->lanes + lane * tape->lane_stride + from, 1, to - from, true);
     }
+    sv_clock_own(tape, SV_CLOCK_LANES, thread, began);
 }
 
 void sv_tape_backward(sv_tape *tape, double scale)
 {
     segment_run run = { tape, NULL, scale };
+    const double begin = sv_clock_begin(tape);
     if (!tape->loss || !tape->has_run || !tape->plans[tape->loss->index].reached) return;
     *(sv_real *)at(tape, tape->plans[tape->loss->index].gradient, 0, 0) = (sv_real)scale;
     for (uint32_t s = tape->segment_count; s-- > 0;) {
@@ -330,6 +323,7 @@ void sv_tape_backward(sv_tape *tape, double scale)
         sv_for_items(tape->options.lanes, backward_lane, &run);
         if (run.segment->lane_numbers) sv_for_items((run.segment->lane_numbers + LANE_CHUNK - 1) / LANE_CHUNK, add_lanes, &run);
     }
+    sv_clock_run(tape, false, begin);
 }
 
 /* ---- looking at the results -------------------------------------------------------------------------------------- */
@@ -357,7 +351,7 @@ uint64_t sv_tape_macs(const sv_tape *tape)
         size_t images = node->op->locality == SV_BATCH_OP ? 1 : tape->step.images;
         for (size_t b = 0; node->op->macs && b < images; b++) {
             sv_call call;
-            call_of(tape, &call, node, b, 0, SV_FORWARD);
+            sv_call_of(tape, &call, node, b, 0, SV_FORWARD);
             sum += node->op->macs(&call);
         }
     }
@@ -391,45 +385,4 @@ const char *sv_tape_not_finite(const sv_tape *tape)
             if (!all_finite(sv_tape_data(tape, tensor, b), sv_tape_rows(tape, tensor, b) * tensor->width)) return tensor->label;
     }
     return NULL;
-}
-
-/* ---- profile ----------------------------------------------------------------------------------------------------- */
-
-void sv_tape_profile(sv_tape *tape, bool on)
-{
-    tape->profile = on;
-    tape->profile_runs = 0;
-    if (tape->profile_seconds) memset(tape->profile_seconds, 0, tape->profile_threads * tape->node_count * 2 * sizeof *tape->profile_seconds);
-}
-
-static sv_profile_row *profile_row(sv_tape *tape, size_t *count, const char *op)
-{
-    for (size_t i = 0; i < *count; i++)
-        if (tape->profile_rows[i].op == op) return &tape->profile_rows[i];
-    tape->profile_rows[*count] = (sv_profile_row){ .op = op };
-    return &tape->profile_rows[(*count)++];
-}
-
-size_t sv_tape_profile_rows(sv_tape *tape, const sv_profile_row **rows)
-{
-    size_t count = 0;
-    *rows = NULL;
-    if (!tape->profile_seconds) return 0;
-    if (!tape->profile_rows && sv_alloc_zero(&tape->profile_rows, tape->node_count * sizeof *tape->profile_rows, "profile", NULL)) return 0;
-    for (size_t n = 0; n < tape->node_count; n++) {
-        const sv_node *node = tape->nodes[n];
-        sv_profile_row *row = profile_row(tape, &count, node->op->name);
-        row->calls += tape->profile_runs;
-        for (size_t t = 0; t < tape->profile_threads; t++) {
-            row->forward_seconds += *clock_of(tape, node, t, false);
-            row->backward_seconds += *clock_of(tape, node, t, true);
-        }
-        for (size_t b = 0; node->op->macs && tape->has_run && b < (node->op->locality == SV_BATCH_OP ? 1 : tape->step.images); b++) {
-            sv_call call;
-            call_of(tape, &call, node, b, 0, SV_FORWARD);
-            row->macs += node->op->macs(&call) * tape->profile_runs;
-        }
-    }
-    *rows = tape->profile_rows;
-    return count;
 }

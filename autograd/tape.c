@@ -74,9 +74,7 @@ void sv_tape_destroy(sv_tape *tape)
     sv_free(tape->scratch);
     sv_free(tape->lanes);
     sv_free(tape->samples);
-    sv_free(tape->profile_seconds);
-    sv_free(tape->profile_macs);
-    sv_free(tape->profile_rows);
+    sv_clocks_destroy(tape);
     sv_free(tape);
 }
 

@@ -56,8 +56,7 @@ struct sv_tape {
     sv_real *lanes; size_t lane_stride;
     sv_step step; uint64_t *samples;
     bool has_run;
-    bool profile; double *profile_seconds; size_t profile_threads; uint64_t profile_runs; uint64_t *profile_macs;
-    sv_profile_row *profile_rows;
+    struct sv_clocks *clocks;       /* NULL: no profile is wanted */
 };
 
 enum { SV_ALIGN = 64 };
@@ -66,6 +65,19 @@ bool sv_node_active(const sv_tape *tape, const sv_node *node);      /* takes par
 size_t sv_tensor_bytes(const sv_tensor *tensor);                    /* of one image's block (or of the batch), rounded to SV_ALIGN */
 sv_status sv_tape_plan(sv_tape *tape, sv_error *err);               /* plan.c */
 sv_status sv_plan_team(sv_tape *tape, sv_error *err);               /* plan_team.c */
+
+/* Fills what an op is handed for one image (execute.c). */
+typedef enum sv_phase { SV_FORWARD, SV_SPLIT, SV_BACKWARD } sv_phase;
+void sv_call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t image, size_t thread, sv_phase phase);
+
+/* Clocks of a profile (profile.c); all do nothing where none is wanted. begin: what sv_clock_begin gave. */
+typedef enum sv_own_work { SV_CLOCK_PACK, SV_CLOCK_LANES, SV_CLOCK_OWN_COUNT } sv_own_work;
+double sv_clock_begin(const sv_tape *tape);
+bool sv_clock_ready(sv_tape *tape, size_t threads);                 /* before a run: room for so many threads; false: no memory */
+void sv_clock_node(const sv_tape *tape, const sv_node *node, size_t thread, bool backward, double begin);
+void sv_clock_own(const sv_tape *tape, sv_own_work work, size_t thread, double begin);
+void sv_clock_run(sv_tape *tape, bool forward, double begin);
+void sv_clocks_destroy(sv_tape *tape);
 
 /* Places items of given size and lifetime (first..last, inclusive) so that none that live together overlap; returns the total. */
 typedef struct sv_life { size_t bytes, offset; uint32_t first, last; } sv_life;

@@ -208,9 +208,9 @@ void sv_random_permutation(sv_random *random, uint64_t *order, size_t count);
 
 /* ---- the machine ------------------------------------------------------------------------------------------------- */
 
-typedef enum sv_isa { SV_ISA_C, SV_ISA_AVX2, SV_ISA_AVX512, SV_ISA_AVX512_BF16, SV_ISA_NEON } sv_isa;
+typedef enum sv_isa { SV_ISA_C, SV_ISA_AVX2, SV_ISA_AVX512, SV_ISA_AVX512_BF16, SV_ISA_AMX, SV_ISA_NEON } sv_isa;
 /* The best this CPU and operating system offer, lowered by the environment variable SIEVE_ISA (c, avx2, avx512, avx512_bf16,
- * neon); an unknown value there is an error of programs at start (sv_isa_check). */
+ * amx, neon); an unknown value there is an error of programs at start (sv_isa_check). */
 sv_isa sv_isa_now(void);
 sv_status sv_isa_check(sv_error *err) SV_MUST_CHECK;
 const char *sv_isa_name(sv_isa isa);

@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#endif
 
 #if defined(__x86_64__) || defined(__i386__)
 enum { HERE_X86 = 1, HERE_ARM = 0 };
@@ -24,8 +28,21 @@ static const isa_row isa_rows[] = {
     { "avx2", SV_ISA_AVX2, HERE_X86 },
     { "avx512", SV_ISA_AVX512, HERE_X86 },
     { "avx512_bf16", SV_ISA_AVX512_BF16, HERE_X86 },
+    { "amx", SV_ISA_AMX, HERE_X86 },
     { "neon", SV_ISA_NEON, HERE_ARM },
 };
+
+#if defined(__x86_64__)
+/* Tile registers: the CPU must have them with bf16, and Linux gives them to processes that ask. */
+static bool have_tiles(void)
+{
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18, BF16 = 1 << 22, TILES = 1 << 24 };
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILES) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#else
+static bool have_tiles(void) { return false; }
+#endif
 
 static sv_isa best_isa(void)
 {
@@ -35,7 +52,8 @@ static sv_isa best_isa(void)
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq")
         || !__builtin_cpu_supports("avx512vl"))
         return SV_ISA_AVX2;
-    return __builtin_cpu_supports("avx512bf16") ? SV_ISA_AVX512_BF16 : SV_ISA_AVX512;
+    if (!__builtin_cpu_supports("avx512bf16")) return SV_ISA_AVX512;
+    return have_tiles() ? SV_ISA_AMX : SV_ISA_AVX512_BF16;
 #elif defined(__aarch64__)
     return SV_ISA_NEON;
 #else

@@ -4,10 +4,11 @@
  * Backward over live rows, g = d_out:  D_i = g_i.out_i;  e_ij = p_ij (g_i.v_j - D_i);
  *   dq_i = scale sum_j e_ij k_j;  dk_j = scale sum_i e_ij q_i;  dv_j = sum_i p_ij g_i;  policy_j = sum over i != j of e_ij, where
  *   for dead keys p_ij stands for exp(min(a_ij - top_i, clamp)) / Z_i.
+ * With bf16, q, k, v, g and the weights p and slopes e enter products rounded (kernels/chain.h); sums, exponents and Z do not.
  * Order of sums: scores rise over c, weighted rows over j, gradients of keys over i, each one chain from zero; Z, D and the
  * score of a row with itself run in lanes. Exponents are in units of log 2, c = scale log2 e: forward 2^((s - top) c), which is
  * exactly 1 at the top; backward 2^(s c - log_sum log2 e). */
-#include "kernels/real.h"
+#include "kernels/chain.h"
 
 /* One head of the image: rows of q, k, v. */
 typedef struct head {
@@ -26,33 +27,26 @@ static head head_of(const sv_attention *a, size_t h)
     };
 }
 
-static sv_real dot_rising(const sv_real *x, const sv_real *y, size_t count)
-{
-    sv_real sum = 0;
-    for (size_t i = 0; i < count; i++) sum = real_fma(x[i], y[i], sum);
-    return sum;
-}
+/* Enough for every form (drawn in kernels/wide/attention.h and attention_bf16.h) and any share of live rows; the C form needs less. */
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* y += a x */
-static void add_scaled(sv_real *y, sv_real a, const sv_real *x, size_t count)
-{
-    for (size_t i = 0; i < count; i++) y[i] = real_fma(a, x[i], y[i]);
-}
-
-/* Enough for every form (drawn in kernels/wide/attention.h) and any share of live rows; the C form needs a row or two of it. */
 size_t sv_attention_forward_scratch(size_t rows, size_t width)
 {
-    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
-    return ((rows + SV_PANEL) * width + rows * columns + 9 * (rows + 16) + 64) * sizeof(sv_real);
+    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
+    const size_t whole = ((rows + SV_PANEL) * width + rows * columns + 9 * (rows + 16) + 64) * sizeof(sv_real);
+    const size_t half = 2 * tall * wide * 2 + SV_ROWS_BF16 * (wide * 2 + tall * 6) + 1024;
+    return larger(whole, half);
 }
 
 size_t sv_attention_backward_scratch(size_t rows, size_t width)
 {
-    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL;
-    return (2 * (rows + 2 * SV_PANEL) * width + 3 * rows * columns + (2 * rows + 20) * (rows + 32) + 256) * sizeof(sv_real);
+    const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
+    const size_t whole = (2 * (rows + 2 * SV_PANEL) * width + 3 * rows * columns + (2 * rows + 20) * (rows + 32) + 256) * sizeof(sv_real);
+    const size_t half = 7 * tall * wide * 2 + 2 * SV_ROWS_BF16 * (wide * 2 + tall * 8) + 2 * rows * tall * 2 + 2 * tall * 4 + 2048;
+    return larger(whole, half);
 }
 
-static void forward_row(const sv_attention *a, size_t h, size_t i)
+static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chain)
 {
     const head d = head_of(a, h);
     const sv_real *q = d.q + i * d.stride, c = d.scale * REAL_LOG2_E;
@@ -62,7 +56,7 @@ static void forward_row(const sv_attention *a, size_t h, size_t i)
     const sv_real lowest = -127 / c;
     sv_real top = dead ? own : -INFINITY, lanes[SV_LANES] = { 0 };
     for (size_t j = 0; j < d.live; j++) {
-        weights[j] = dot_rising(q, d.k + j * d.stride, d.width);
+        weights[j] = chain_sum(chain, 0, q, 1, d.k + j * d.stride, 1, d.width);
         top = weights[j] > top ? weights[j] : top;
     }
     for (size_t j = 0; j < d.live; j++) {
@@ -71,73 +65,116 @@ static void forward_row(const sv_attention *a, size_t h, size_t i)
     }
     const sv_real own_weight = dead ? real_exp2_below(own - top, c, lowest) : 0;
     const sv_real total = lanes_total(lanes) + own_weight, factor = 1 / total;
-    memset(out, 0, d.width * sizeof *out);
-    for (size_t j = 0; j < d.live; j++) add_scaled(out, weights[j], d.v + j * d.stride, d.width);
-    if (dead) add_scaled(out, own_weight, d.v + i * d.stride, d.width);
-    for (size_t x = 0; x < d.width; x++) out[x] *= factor;
+    for (size_t x = 0; x < d.width; x++) {
+        const sv_real sum = chain_sum(chain, 0, weights, 1, d.v + x, d.stride, d.live);
+        out[x] = (dead ? real_fma(own_weight, d.v[i * d.stride + x], sum) : sum) * factor;
+    }
     if (a->top) a->top[h * a->rows + i] = top * d.scale;
     if (a->log_sum) a->log_sum[h * a->rows + i] = top * d.scale + sv_ln(total);
 }
 
-void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end)
+static void forward(const sv_attention *attention, size_t row_begin, size_t row_end, sv_chain chain)
 {
     for (size_t h = 0; h < attention->heads; h++)
-        for (size_t i = row_begin; i < row_end; i++) forward_row(attention, h, i);
+        for (size_t i = row_begin; i < row_end; i++) forward_row(attention, h, i, chain);
 }
 
-/* What one live query gives: its own dq whole, its share of dk and dv, its e in e[0..live-1]. */
-static void backward_row(const head *d, size_t i, const sv_real *g, sv_real log_sum, sv_real *dq, sv_real *dk, sv_real *dv, size_t d_stride,
-                         sv_real *e)
+void sv_attention_forward_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_F32); }
+void sv_attention_forward_bf16_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_DOT); }
+void sv_attention_forward_tile_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_TILE); }
+
+/* One head on its way back: weights p and slopes scale e of its live rows [live, live], and where gradients go. */
+typedef struct back {
+    head d;
+    const sv_real *g;
+    size_t g_stride;
+    sv_real *dq, *dk, *dv;
+    size_t d_stride;
+    const sv_real *top, *log_sum;
+    sv_real *weights, *slopes, *e;
+    sv_real clamp;
+    uint64_t *clamped;
+    sv_chain chain;
+} back;
+
+static sv_real through_of(const back *b, size_t i) { return lanes_dot(b->g + i * b->g_stride, b->d.out + i * b->d.out_stride, b->d.width); }
+
+/* Weights, slopes and dq of one live query; its e in b->e. */
+static void backward_row(const back *b, size_t i)
 {
-    const sv_real *q = d->q + i * d->stride, c = d->scale * REAL_LOG2_E;
-    const sv_real through = lanes_dot(g, d->out + i * d->out_stride, d->width);
+    const head *d = &b->d;
+    const sv_real *q = d->q + i * d->stride, *g = b->g + i * b->g_stride, c = d->scale * REAL_LOG2_E, through = through_of(b, i);
+    sv_real *weights = b->weights + i * d->live, *slopes = b->slopes + i * d->live;
     for (size_t j = 0; j < d->live; j++) {
-        const sv_real score = dot_rising(q, d->k + j * d->stride, d->width);
-        const sv_real p = real_exp2(real_fma(score, c, -(log_sum * REAL_LOG2_E)));
-        e[j] = p * (dot_rising(g, d->v + j * d->stride, d->width) - through);
-        add_scaled(dq, e[j] * d->scale, d->k + j * d->stride, d->width);
-        add_scaled(dk + j * d_stride, e[j] * d->scale, q, d->width);
-        add_scaled(dv + j * d_stride, p, g, d->width);
+        const sv_real score = chain_sum(b->chain, 0, q, 1, d->k + j * d->stride, 1, d->width);
+        weights[j] = real_exp2(real_fma(score, c, -(b->log_sum[i] * REAL_LOG2_E)));
+        b->e[j] = weights[j] * (chain_sum(b->chain, 0, g, 1, d->v + j * d->stride, 1, d->width) - through);
+        slopes[j] = b->e[j] * d->scale;
     }
+    for (size_t x = 0; x < d->width; x++) b->dq[i * b->d_stride + x] = chain_sum(b->chain, 0, slopes, 1, d->k + x, d->stride, d->live);
 }
 
 /* e of a live query i towards the dead key j. */
-static sv_real dead_key(const head *d, size_t i, size_t j, const sv_real *g, sv_real top, sv_real log_sum, sv_real clamp, uint64_t *clamped)
+static sv_real dead_key(const back *b, size_t i, size_t j)
 {
-    const sv_real score = dot_rising(d->q + i * d->stride, d->k + j * d->stride, d->width);
-    const sv_real through = lanes_dot(g, d->out + i * d->out_stride, d->width);
-    const sv_real inverse = real_exp2((top - log_sum) * REAL_LOG2_E), most = clamp * REAL_LOG2_E;
-    sv_real exponent = real_fma(score, d->scale * REAL_LOG2_E, -(top * REAL_LOG2_E));
+    const head *d = &b->d;
+    const sv_real score = chain_sum(b->chain, 0, d->q + i * d->stride, 1, d->k + j * d->stride, 1, d->width);
+    const sv_real inverse = real_exp2((b->top[i] - b->log_sum[i]) * REAL_LOG2_E), most = b->clamp * REAL_LOG2_E;
+    sv_real exponent = real_fma(score, d->scale * REAL_LOG2_E, -(b->top[i] * REAL_LOG2_E));
     if (exponent > most) {
         exponent = most;
-        if (clamped) ++*clamped;
+        if (b->clamped) ++*b->clamped;
     }
-    return real_exp2(exponent) * inverse * (dot_rising(g, d->v + j * d->stride, d->width) - through);
+    return real_exp2(exponent) * inverse *
+           (chain_sum(b->chain, 0, b->g + i * b->g_stride, 1, d->v + j * d->stride, 1, d->width) - through_of(b, i));
 }
 
-static void backward_head(const sv_attention *a, size_t h, const sv_real *g, size_t g_stride, sv_real *dq, size_t d_stride, sv_real *policy,
-                          sv_real clamp, uint64_t *clamped)
+static void backward_head(const back *b, size_t rows, sv_real *policy)
 {
-    const head d = head_of(a, h);
+    const head *d = &b->d;
+    sv_real *sums = b->e + rows;
+    memset(sums, 0, rows * sizeof *sums);
+    for (size_t i = 0; i < d->live; i++) {
+        backward_row(b, i);
+        for (size_t j = 0; policy && j < d->live; j++) sums[j] += j == i ? 0 : b->e[j];
+        for (size_t j = d->live; policy && j < rows; j++) sums[j] += dead_key(b, i, j);
+    }
+    for (size_t j = 0; j < d->live; j++)
+        for (size_t x = 0; x < d->width; x++) {
+            b->dk[j * b->d_stride + x] = chain_sum(b->chain, 0, b->slopes + j, d->live, d->q + x, d->stride, d->live);
+            b->dv[j * b->d_stride + x] = chain_sum(b->chain, 0, b->weights + j, d->live, b->g + x, b->g_stride, d->live);
+        }
+    for (size_t j = 0; policy && j < rows; j++) policy[j] += sums[j];
+}
+
+static void backward(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
+                     sv_real clamp, uint64_t *clamped, sv_chain chain)
+{
     const size_t part = a->heads * a->width;
-    const sv_real *log_sum = a->log_sum + h * a->rows;
-    sv_real *e = a->scratch, *sums = e + a->rows;
-    memset(sums, 0, a->rows * sizeof *sums);
-    for (size_t i = 0; i < d.live; i++)
-        for (size_t p = 0; p < 3; p++) memset(dq + i * d_stride + p * part, 0, d.width * sizeof *dq);
-    for (size_t i = 0; i < d.live; i++, g += g_stride) {
-        backward_row(&d, i, g, log_sum[i], dq + i * d_stride, dq + part, dq + 2 * part, d_stride, e);
-        if (!policy) continue;
-        for (size_t j = 0; j < d.live; j++) sums[j] += j == i ? 0 : e[j];
-        for (size_t j = d.live; j < a->rows; j++) sums[j] += dead_key(&d, i, j, g, a->top[h * a->rows + i], log_sum[i], clamp, clamped);
+    for (size_t h = 0; h < a->heads; h++) {
+        sv_real *dq = d_qkv + h * a->width, *weights = a->scratch;
+        const back b = { .d = head_of(a, h), .g = d_out + h * a->width, .g_stride = d_out_stride, .dq = dq, .dk = dq + part, .dv = dq + 2 * part,
+                         .d_stride = d_qkv_stride, .top = a->top ? a->top + h * a->rows : NULL, .log_sum = a->log_sum + h * a->rows,
+                         .weights = weights, .slopes = weights + a->live * a->live, .e = weights + 2 * a->live * a->live, .clamp = clamp,
+                         .clamped = clamped, .chain = chain };
+        backward_head(&b, a->rows, policy);
     }
-    for (size_t j = 0; policy && j < a->rows; j++) policy[j] += sums[j];
 }
 
-void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
-                             sv_real *policy_gradient, sv_real clamp, uint64_t *clamped)
+void sv_attention_backward_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
+                             sv_real clamp, uint64_t *clamped)
 {
-    for (size_t h = 0; h < attention->heads; h++)
-        backward_head(attention, h, d_out + h * attention->width, d_out_stride, d_qkv + h * attention->width, d_qkv_stride, policy_gradient,
-                      clamp, clamped);
+    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_F32);
+}
+
+void sv_attention_backward_bf16_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                                  sv_real *policy, sv_real clamp, uint64_t *clamped)
+{
+    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_DOT);
+}
+
+void sv_attention_backward_tile_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                                  sv_real *policy, sv_real clamp, uint64_t *clamped)
+{
+    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_TILE);
 }

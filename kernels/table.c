@@ -11,6 +11,12 @@ static const sv_kernel_table c_forms = {
     .column_sums = sv_column_sums_c,
     .attention_forward = sv_attention_forward_c,
     .attention_backward = sv_attention_backward_c,
+    .pack_forward_bf16 = sv_pack_forward_bf16_c,
+    .pack_backward_bf16 = sv_pack_backward_bf16_c,
+    .product_rows_bf16 = sv_product_rows_bf16_c,
+    .product_outer_bf16 = sv_product_outer_bf16_c,
+    .attention_forward_bf16 = sv_attention_forward_bf16_c,
+    .attention_backward_bf16 = sv_attention_backward_bf16_c,
     .layer_norm = sv_layer_norm_c,
     .layer_norm_backward = sv_layer_norm_backward_c,
     .gelu = sv_gelu_c,
@@ -22,6 +28,7 @@ static const sv_kernel_table c_forms = {
     .to_bf16 = sv_to_bf16_c,
     .from_bf16 = sv_from_bf16_c,
     .peak_gflops = sv_peak_gflops_c,
+    .peak_bf16_gflops = sv_peak_gflops_c,
 };
 
 static sv_kernel_table chosen;
@@ -39,6 +46,12 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(column_sums),
     SLOT(attention_forward),
     SLOT(attention_backward),
+    SLOT(pack_forward_bf16),
+    SLOT(pack_backward_bf16),
+    SLOT(product_rows_bf16),
+    SLOT(product_outer_bf16),
+    SLOT(attention_forward_bf16),
+    SLOT(attention_backward_bf16),
     SLOT(layer_norm),
     SLOT(layer_norm_backward),
     SLOT(gelu),
@@ -50,6 +63,7 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(to_bf16),
     SLOT(from_bf16),
     SLOT(peak_gflops),
+    SLOT(peak_bf16_gflops),
 };
 const size_t sv_kernel_slot_count = SV_COUNT(sv_kernel_slots);
 _Static_assert(SV_COUNT(sv_kernel_slots) * sizeof(void (*)(void)) == sizeof(sv_kernel_table), "each slot has its row");
@@ -63,10 +77,20 @@ sv_kernel_table sv_kernel_table_for(sv_isa isa)
     if (isa == SV_ISA_NEON) isa = SV_ISA_C;
     if (isa >= SV_ISA_AVX2) sv_table_avx2(&table);
     if (isa >= SV_ISA_AVX512) sv_table_avx512(&table);
+    if (isa >= SV_ISA_AVX512_BF16) sv_bf16_avx512_bf16(&table);
+    if (isa >= SV_ISA_AMX) sv_bf16_amx(&table);
 #else
     (void)isa;
 #endif
     return table;
+}
+
+void sv_table_tile_c(sv_kernel_table *table)
+{
+    table->product_rows_bf16 = sv_product_rows_tile_c;
+    table->product_outer_bf16 = sv_product_outer_tile_c;
+    table->attention_forward_bf16 = sv_attention_forward_tile_c;
+    table->attention_backward_bf16 = sv_attention_backward_tile_c;
 }
 
 void sv_kernels_use(sv_isa isa)
@@ -79,7 +103,15 @@ void sv_kernels_init(void) { sv_kernels_use(sv_isa_now()); }
 
 void sv_pack_forward(sv_real *panels, const sv_real *w, size_t n, size_t k) { now->pack_forward(panels, w, n, k); }
 void sv_pack_backward(sv_real *panels, const sv_real *w, size_t n, size_t k) { now->pack_backward(panels, w, n, k); }
-void sv_product_rows(const sv_product *product) { now->product_rows(product); }
+void sv_pack_forward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k) { now->pack_forward_bf16(panels, w, n, k); }
+void sv_pack_backward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k) { now->pack_backward_bf16(panels, w, n, k); }
+void sv_product_rows(const sv_product *product) { (product->panels_bf16 ? now->product_rows_bf16 : now->product_rows)(product); }
+
+void sv_product_outer_bf16(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                           size_t n, size_t k, bool accumulate, void *scratch)
+{
+    now->product_outer_bf16(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
+}
 
 void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
                       size_t k, bool accumulate)
@@ -100,13 +132,14 @@ void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, s
 
 void sv_attention_forward(const sv_attention *attention, size_t row_begin, size_t row_end)
 {
-    now->attention_forward(attention, row_begin, row_end);
+    (attention->bf16 ? now->attention_forward_bf16 : now->attention_forward)(attention, row_begin, row_end);
 }
 
 void sv_attention_backward(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
                            sv_real *policy_gradient, sv_real clamp, uint64_t *clamped)
 {
-    now->attention_backward(attention, d_out, d_out_stride, d_qkv, d_qkv_stride, policy_gradient, clamp, clamped);
+    (attention->bf16 ? now->attention_backward_bf16 : now->attention_backward)(attention, d_out, d_out_stride, d_qkv, d_qkv_stride,
+                                                                               policy_gradient, clamp, clamped);
 }
 
 void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain, const sv_real *bias,
@@ -144,3 +177,4 @@ void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t 
 void sv_to_bf16(uint16_t *out, const float *in, size_t count) { now->to_bf16(out, in, count); }
 void sv_from_bf16(float *out, const uint16_t *in, size_t count) { now->from_bf16(out, in, count); }
 double sv_peak_gflops(double seconds) { return now->peak_gflops(seconds); }
+double sv_peak_bf16_gflops(double seconds) { return now->peak_bf16_gflops(seconds); }

@@ -9,6 +9,9 @@
 
 #define SV_PIECE 96 /* products summed in a row before the sum goes to the total: rounding grows with the piece, not with k (docs/decisions-kernels.md) */
 #define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions-kernels.md) */
+#define SV_PANEL_BF16 32 /* columns of a panel of pairs: two AMX tiles, two AVX-512 registers */
+#define SV_DEPTH_BF16 32 /* the summed index is padded to it: the depth of an AMX tile */
+#define SV_ROWS_BF16 32  /* most rows of a block: two AMX tiles */
 #define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
 typedef struct sv_kernel_table {
@@ -23,6 +26,14 @@ typedef struct sv_kernel_table {
     void (*attention_forward)(const sv_attention *attention, size_t row_begin, size_t row_end);
     void (*attention_backward)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
                                size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+    void (*pack_forward_bf16)(uint16_t *panels, const sv_real *w, size_t n, size_t k);
+    void (*pack_backward_bf16)(uint16_t *panels, const sv_real *w, size_t n, size_t k);
+    void (*product_rows_bf16)(const sv_product *product);
+    void (*product_outer_bf16)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                               size_t n, size_t k, bool accumulate, void *scratch);
+    void (*attention_forward_bf16)(const sv_attention *attention, size_t row_begin, size_t row_end);
+    void (*attention_backward_bf16)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                                    size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
     void (*layer_norm)(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                        const sv_real *bias, size_t rows, size_t width, double eps);
     void (*layer_norm_backward)(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
@@ -37,6 +48,7 @@ typedef struct sv_kernel_table {
     void (*to_bf16)(uint16_t *out, const float *in, size_t count);
     void (*from_bf16)(float *out, const uint16_t *in, size_t count);
     double (*peak_gflops)(double seconds);
+    double (*peak_bf16_gflops)(double seconds);
 } sv_kernel_table;
 
 /* Name and place of each slot, for whoever walks the table. */
@@ -63,6 +75,10 @@ void sv_rows_avx2(sv_kernel_table *table);
 void sv_rows_avx512(sv_kernel_table *table);
 void sv_matrix_avx2(sv_kernel_table *table);
 void sv_matrix_avx512(sv_kernel_table *table);
+void sv_bf16_avx2(sv_kernel_table *table);
+void sv_bf16_avx512(sv_kernel_table *table);
+void sv_bf16_avx512_bf16(sv_kernel_table *table);
+void sv_bf16_amx(sv_kernel_table *table);
 
 /* The C forms, one file a family. */
 void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
@@ -76,6 +92,22 @@ void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m,
 void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end);
 void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
                              sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+void sv_pack_forward_bf16_c(uint16_t *panels, const sv_real *w, size_t n, size_t k);
+void sv_pack_backward_bf16_c(uint16_t *panels, const sv_real *w, size_t n, size_t k);
+void sv_product_rows_bf16_c(const sv_product *product);
+void sv_product_outer_bf16_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                             size_t n, size_t k, bool accumulate, void *scratch);
+void sv_attention_forward_bf16_c(const sv_attention *attention, size_t row_begin, size_t row_end);
+void sv_attention_backward_bf16_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                                  size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+/* The same in the order of AMX tiles, for the checks: sv_table_tile_c puts them into a table. */
+void sv_product_rows_tile_c(const sv_product *product);
+void sv_product_outer_tile_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                             size_t n, size_t k, bool accumulate, void *scratch);
+void sv_attention_forward_tile_c(const sv_attention *attention, size_t row_begin, size_t row_end);
+void sv_attention_backward_tile_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                                  size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+void sv_table_tile_c(sv_kernel_table *table);
 void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                      const sv_real *bias, size_t rows, size_t width, double eps);
 void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,

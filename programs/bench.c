@@ -14,7 +14,7 @@
 typedef struct settings {
     const char *model, *precision;
     size_t threads, batch, steps;
-    bool json;
+    bool json, profile;
     double seconds;
 } settings;
 
@@ -440,9 +440,14 @@ static sv_status run_model(const settings *s, sv_speed_kind kind, const char *na
 {
     const size_t runs = s->steps ? s->steps : kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN ? 5 : s->batch > 4 ? 10 : 50;
     sv_speed speed;
+    sv_text profile = { 0 };
+    const sv_speed_request request = { .kind = kind, .backbone = s->model, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
     row r = { .images = (double)s->batch };
     const double before = peak_now(s->threads);
-    const sv_status status = sv_speed_measure(kind, s->model, s->batch, runs, &speed, err);
+    sv_status status = sv_speed_measure(&request, &speed, err);
+    if (!status && s->profile) status = sv_text_check(&profile, err);
+    if (!status && s->profile) fprintf(stderr, "%s\n", profile.data);
+    sv_text_clear(&profile);
     if (status) return status;
     const double after = peak_now(s->threads);
     snprintf(r.name, sizeof r.name, "%s %s batch %zu", name, s->model, s->batch);
@@ -478,6 +483,7 @@ static void help(void)
            "  --batch N      their pictures a step (default 32)\n"
            "  --steps N      their timed runs\n"
            "  --precision P  fp32\n"
+           "  --profile      where the time of whole steps goes, by op, on standard error\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
 }
@@ -525,8 +531,8 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             *done = true;
             return SV_OK;
         }
-        if (!strcmp(word, "--json")) {
-            s->json = true;
+        if (!strcmp(word, "--json") || !strcmp(word, "--profile")) {
+            *(word[2] == 'j' ? &s->json : &s->profile) = true;
             continue;
         }
         if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") &&

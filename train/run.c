@@ -149,18 +149,17 @@ static sv_status verify_resume(sv_session *s, size_t steps, sv_error *err)
     return status;
 }
 
-static void say_profile(const sv_session *s)
+static sv_status say_profile(const sv_session *s, sv_error *err)
 {
-    const sv_profile_row *rows = NULL;
-    size_t count = sv_tape_profile_rows(s->training.tape, &rows);
-    double all = 0;
-    for (size_t i = 0; i < count; i++) all += rows[i].forward_seconds + rows[i].backward_seconds;
-    sv_log(SV_INFO, "%-16s %10s %10s %7s %9s", "op", "forward s", "backward s", "share", "GFLOP/s");
-    for (size_t i = 0; i < count; i++) {
-        double seconds = rows[i].forward_seconds + rows[i].backward_seconds;
-        sv_log(SV_INFO, "%-16s %10.2f %10.2f %6.1f%% %9.1f", rows[i].op, rows[i].forward_seconds, rows[i].backward_seconds, 100 * seconds / (all > 0 ? all : 1),
-               rows[i].forward_seconds > 0 ? 2e-9 * (double)rows[i].macs / rows[i].forward_seconds : 0);
-    }
+    sv_profile profile;
+    sv_text text = { 0 };
+    sv_status status = sv_tape_profile_read(s->training.tape, &profile, err);
+    if (!status) sv_profile_print(&text, &profile, "(data, optimizer, sums)", s->worked - profile.wall_seconds);
+    if (!status) status = sv_text_check(&text, err);
+    if (!status) sv_log(SV_INFO, "where the time of training steps went\n%s", text.data);
+    sv_text_clear(&text);
+    sv_free(profile.rows);
+    return status;
 }
 
 sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_train_result *result, sv_error *err)
@@ -176,13 +175,13 @@ sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_
         sv_session_close(&session);
         return status;
     }
-    if (!status) sv_tape_profile(session.training.tape, request->profile);
+    if (!status) status = sv_tape_profile(session.training.tape, request->profile, err);
     while (!status && again) {
         status = run_epochs(&session, err);
         again = false;
         if (!status) status = sv_session_finish(&session, &again, err);
     }
-    if (!status && request->profile) say_profile(&session);
+    if (!status && request->profile) status = say_profile(&session, err);
     if (!status || status == SV_BUDGET) sv_session_result(&session, result);
     sv_session_close(&session);
     return status;

@@ -67,27 +67,51 @@ static sv_status train_once(subject *s, const sv_step *step, sv_error *err)
     return SV_OK;
 }
 
-sv_status sv_speed_measure(sv_speed_kind kind, const char *backbone, size_t batch, size_t runs, sv_speed *out, sv_error *err)
+/* The timed part: the first runs touch all memory, and are not counted. */
+static sv_status time_runs(subject *s, const sv_speed_request *request, bool training, double *times, sv_error *err)
 {
-    subject s = { 0 };
-    bool training = kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN, selectors = kind == SV_SPEED_SPVIT_TRAIN || kind == SV_SPEED_INFER_PRUNED;
-    sv_step step = { .images = batch, .seed = 1 };
-    double *times = NULL;
-    size_t warm_up = training ? 2 : 5;
-    sv_status status = sv_alloc(&times, runs * sizeof *times, "bench", err);
-    if (!status && training) status = open_training(&s, backbone, selectors, batch, err);
-    if (!status && !training) status = open_model(&s, backbone, selectors, false, err);
-    if (!status && !training) status = sv_removal_record(&s.removal, s.pruning, &s.options.plan, batch, err);
-    if (!status && !training) fill(s.removal.tape, s.removal.picture, batch);
-    for (size_t i = 0; !status && i < warm_up + runs; i++) {
-        double begin = sv_now_seconds();
+    const size_t warm_up = training ? 2 : 5;
+    sv_tape *tape = training ? s->training.tape : s->removal.tape;
+    sv_step step = { .images = request->batch, .seed = 1 };
+    sv_status status = SV_OK;
+    for (size_t i = 0; !status && i < warm_up + request->runs; i++) {
+        if (i == warm_up && request->profile) status = sv_tape_profile(tape, true, err);
+        const double begin = sv_now_seconds();
         step.epoch = (uint32_t)i;
-        status = training ? train_once(&s, &step, err) : sv_tape_forward(s.removal.tape, &step, err);
+        if (!status) status = training ? train_once(s, &step, err) : sv_tape_forward(tape, &step, err);
         if (i >= warm_up) times[i - warm_up] = 1e3 * (sv_now_seconds() - begin);
     }
+    return status;
+}
+
+static sv_status show_profile(const sv_tape *tape, const double *times, size_t runs, sv_text *text, sv_error *err)
+{
+    sv_profile profile;
+    double all = 0;
+    for (size_t i = 0; i < runs; i++) all += times[i] * 1e-3;
+    const sv_status status = sv_tape_profile_read(tape, &profile, err);
+    if (!status) sv_profile_print(text, &profile, "(optimizer)", all - profile.wall_seconds);
+    sv_free(profile.rows);
+    return status;
+}
+
+sv_status sv_speed_measure(const sv_speed_request *request, sv_speed *out, sv_error *err)
+{
+    subject s = { 0 };
+    const bool training = request->kind == SV_SPEED_DENSE_TRAIN || request->kind == SV_SPEED_SPVIT_TRAIN;
+    const bool selectors = request->kind == SV_SPEED_SPVIT_TRAIN || request->kind == SV_SPEED_INFER_PRUNED;
+    double *times = NULL;
+    sv_status status = sv_alloc(&times, request->runs * sizeof *times, "bench", err);
+    if (!status && training) status = open_training(&s, request->backbone, selectors, request->batch, err);
+    if (!status && !training) status = open_model(&s, request->backbone, selectors, false, err);
+    if (!status && !training) status = sv_removal_record(&s.removal, s.pruning, &s.options.plan, request->batch, err);
+    if (!status && !training) fill(s.removal.tape, s.removal.picture, request->batch);
+    if (!status) status = time_runs(&s, request, training, times, err);
+    if (!status && request->profile) status = show_profile(training ? s.training.tape : s.removal.tape, times, request->runs, request->profile, err);
     if (!status) {
-        sv_measured measured = sv_measured_from(times, runs);
-        double macs = training ? (double)batch * (double)sv_training_macs(s.student, &s.options.plan, s.options.plan.count, s.teacher != NULL) : (double)sv_tape_macs(s.removal.tape);
+        sv_measured measured = sv_measured_from(times, request->runs);
+        double macs = training ? (double)request->batch * (double)sv_training_macs(s.student, &s.options.plan, s.options.plan.count, s.teacher != NULL)
+                               : (double)sv_tape_macs(s.removal.tape);
         *out = (sv_speed){ measured.median_ms * 1e-3, measured.least_ms * 1e-3, macs };
     }
     sv_free(times);

@@ -12,7 +12,12 @@ typedef enum sv_speed_kind {
 } sv_speed_kind;
 
 typedef struct sv_speed { double median_seconds, least_seconds, macs; } sv_speed; /* macs: needed by one step, all images */
-/* backbone: a row of sv_backbones with 12 blocks. runs timed after 2 (training) or 5 (inference) that are not. */
-sv_status sv_speed_measure(sv_speed_kind kind, const char *backbone, size_t batch, size_t runs, sv_speed *out, sv_error *err) SV_MUST_CHECK;
+typedef struct sv_speed_request {
+    sv_speed_kind kind;
+    const char *backbone;       /* a row of sv_backbones */
+    size_t batch, runs;         /* runs: timed, after 2 (training) or 5 (inference) that are not */
+    sv_text *profile;           /* where not NULL: gets a table of where the time went */
+} sv_speed_request;
+sv_status sv_speed_measure(const sv_speed_request *request, sv_speed *out, sv_error *err) SV_MUST_CHECK;
 
 #endif

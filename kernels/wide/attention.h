@@ -9,37 +9,11 @@
 #ifndef SIEVE_KERNELS_WIDE_ATTENTION_H
 #define SIEVE_KERNELS_WIDE_ATTENTION_H
 
-static size_t up_to(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
-
 static float *take(float **room, size_t count)
 {
     float *taken = *room;
     *room += up_to(count, 16);
     return taken;
-}
-
-static float *aligned(void *scratch) { return (float *)(void *)(((uintptr_t)scratch + 63) / 64 * 64); }
-
-typedef struct head {
-    const float *q, *k, *v;
-    float *out;
-    size_t stride, out_stride, width, live;
-    float scale;
-} head;
-
-static head head_of(const sv_attention *a, size_t h)
-{
-    const size_t part = a->heads * a->width;
-    const float *q = a->qkv + h * a->width;
-    return (head){ q,
-                   q + part,
-                   q + 2 * part,
-                   a->out + h * a->width,
-                   a->qkv_stride,
-                   a->out_stride,
-                   a->width,
-                   a->live,
-                   1.0f / v_first(v_sqrt(v_set((float)a->width))) };
 }
 
 /* y[rows, columns] = A B for a block of rows over panels of B. */
@@ -57,16 +31,6 @@ static void block_product(float *y, size_t y_stride, const float *a, size_t a_st
                          .columns = least(columns - first, SV_PANEL) };
         tile_any(t, rows, false);
     }
-}
-
-static float row_dot(const float *x, const float *y, size_t count)
-{
-    v16 sum = v_set(0.0f);
-    for (size_t i = 0; i < count; i += 16) {
-        const size_t n = least(count - i, 16);
-        sum = v_fma(v_load(x + i, n), v_load(y + i, n), sum);
-    }
-    return v_total(sum);
 }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
@@ -88,26 +52,6 @@ static float weigh_row(float *scores, size_t live, float c, float lowest, float 
         v_store(scores + j, weight, 16);
     }
     return v_total(sum);
-}
-
-static float row_top(const float *scores, size_t live, float top)
-{
-    v16 most = v_set(top);
-    size_t j = 0;
-    for (; j + 16 <= live; j += 16) most = v_max(v_load(scores + j, 16), most);
-    if (j < live) most = v_max(v_load_or(scores + j, live - j, most), most);
-    return v_top(most);
-}
-
-/* out = (out + own v) factor, own = 0 for live rows. */
-static void finish_out(float *out, const float *v, size_t width, float own, bool dead, float factor)
-{
-    for (size_t x = 0; x < width; x += 16) {
-        const size_t n = least(width - x, 16);
-        v16 sum = v_load(out + x, n);
-        if (dead) sum = v_fma(v_set(own), v_load(v + x, n), sum);
-        v_store(out + x, v_mul(sum, v_set(factor)), n);
-    }
 }
 
 static void forward_block(const head *d, const float *keys, const float *values, float *scores, size_t begin, size_t rows, float *top_out,

@@ -9,6 +9,8 @@
 
 #include "kernels/wide/product.h"
 
+#include "kernels/wide/head.h"
+
 #include "kernels/wide/attention.h"
 
 void sv_matrix_avx2(sv_kernel_table *table)

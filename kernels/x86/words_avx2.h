@@ -181,4 +181,59 @@ WORD v16 v_load_bf16(const uint16_t *p, size_t n)
     return (v16){ _mm256_castsi256_ps(_mm256_slli_epi32(low, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(high, 16)) };
 }
 
+/* Pairs of bf16 in 32-bit lanes, as kernels/chain.h. */
+enum { PAIR_ROWS = 2, PAIR_VECTORS = 2 };
+/* clang-format off */
+#define PAIR_TILES(F) F(1, 2) F(2, 2)
+/* clang-format on */
+WORD i16 w_load(const void *p)
+{
+    return (i16){ _mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_loadu_si256((const __m256i *)(const void *)((const char *)p + 32)) };
+}
+WORD void w_store(void *p, i16 x)
+{
+    _mm256_storeu_si256(p, x.low);
+    _mm256_storeu_si256((__m256i *)(void *)((char *)p + 32), x.high);
+}
+WORD i16 w_set(uint32_t x) { return (i16){ _mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x) }; }
+
+/* Rounded, in the upper half of each lane; the lower half is not cleared. */
+WORD __m256i rounded_half(__m256 x)
+{
+    const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)), sign = _mm256_and_si256(bits, _mm256_set1_epi32((int)0x80000000u));
+    const __m256i denormal = _mm256_cmpeq_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7f800000)), _mm256_setzero_si256());
+    const __m256i number = _mm256_blendv_epi8(rounded, sign, denormal);
+    return _mm256_blendv_epi8(number, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+}
+WORD __m256i pair_half(__m256 x, __m256 y)
+{
+    return _mm256_or_si256(_mm256_srli_epi32(rounded_half(x), 16), _mm256_and_si256(rounded_half(y), _mm256_set1_epi32((int)0xffff0000u)));
+}
+/* Lane l: x's number l below, y's above. */
+WORD i16 v_pair(v16 x, v16 y) { return (i16){ pair_half(x.low, y.low), pair_half(x.high, y.high) }; }
+/* The 32 numbers of x, then y. */
+WORD void v_store_halves(uint16_t *p, v16 x, v16 y)
+{
+    const __m256i a = _mm256_packus_epi32(_mm256_srli_epi32(rounded_half(x.low), 16), _mm256_srli_epi32(rounded_half(x.high), 16));
+    const __m256i b = _mm256_packus_epi32(_mm256_srli_epi32(rounded_half(y.low), 16), _mm256_srli_epi32(rounded_half(y.high), 16));
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(a, 0xd8));
+    _mm256_storeu_si256((__m256i *)(void *)(p + 16), _mm256_permute4x64_epi64(b, 0xd8));
+}
+WORD __m256 even_half(__m256i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)); }
+WORD __m256 odd_half(__m256i x) { return _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000u))); }
+WORD __m256 dot_half(__m256 sum, __m256i a, __m256i b)
+{
+    return _mm256_fmadd_ps(even_half(a), even_half(b), _mm256_fmadd_ps(odd_half(a), odd_half(b), sum));
+}
+WORD v16 v_dot(v16 sum, i16 a, i16 b) { return (v16){ dot_half(sum.low, a.low, b.low), dot_half(sum.high, a.high, b.high) }; }
+/* Lane l: number l of 16 below, number l of another 16 above; the first n lanes are in memory. */
+WORD i16 w_zip(const uint16_t *low, const uint16_t *high, size_t n)
+{
+    uint32_t room[16] = { 0 };
+    for (size_t i = 0; i < n; i++) room[i] = low[i] | (high ? (uint32_t)high[i] << 16 : 0);
+    return w_load(room);
+}
+
 #endif

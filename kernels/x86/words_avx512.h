@@ -147,4 +147,53 @@ WORD v16 v_load_bf16(const uint16_t *p, size_t n)
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
 
+/* Pairs of bf16 in 32-bit lanes, as kernels/chain.h; the instructions of AVX512-BF16 where the file may use them. */
+enum { PAIR_ROWS = 12, PAIR_VECTORS = 2 };
+/* clang-format off */
+#define PAIR_TILES(F) \
+    F(1, 2) F(2, 2) F(3, 2) F(4, 2) F(5, 2) F(6, 2) F(7, 2) F(8, 2) F(9, 2) F(10, 2) F(11, 2) F(12, 2)
+/* clang-format on */
+WORD i16 w_load(const void *p) { return _mm512_loadu_si512(p); }
+WORD void w_store(void *p, i16 x) { _mm512_storeu_si512(p, x); }
+WORD i16 w_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
+#ifdef __AVX512BF16__
+/* Lane l: x's number l below, y's above. */
+WORD i16 v_pair(v16 x, v16 y)
+{
+    const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(y));
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+/* The 32 numbers of x, then y. */
+WORD void v_store_halves(uint16_t *p, v16 x, v16 y) { _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(y, x)); }
+WORD v16 v_dot(v16 sum, i16 a, i16 b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+#else
+WORD i16 w_rounded(v16 x)
+{
+    const __m512i bits = _mm512_castps_si512(x), odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    rounded = _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), bits, _mm512_set1_epi32(0x400000));
+    const __mmask16 denormal = _mm512_testn_epi32_mask(bits, _mm512_set1_epi32(0x7f800000));
+    return _mm512_mask_and_epi32(rounded, denormal, bits, _mm512_set1_epi32((int)0x80000000u));
+}
+WORD i16 v_pair(v16 x, v16 y)
+{
+    return _mm512_or_si512(_mm512_srli_epi32(w_rounded(x), 16), _mm512_and_si512(w_rounded(y), _mm512_set1_epi32((int)0xffff0000u)));
+}
+WORD void v_store_halves(uint16_t *p, v16 x, v16 y)
+{
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(w_rounded(x), 16)));
+    _mm256_storeu_si256((__m256i *)(void *)(p + 16), _mm512_cvtepi32_epi16(_mm512_srli_epi32(w_rounded(y), 16)));
+}
+WORD v16 w_even(i16 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)); }
+WORD v16 w_odd(i16 x) { return _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000u))); }
+WORD v16 v_dot(v16 sum, i16 a, i16 b) { return v_fma(w_even(a), w_even(b), v_fma(w_odd(a), w_odd(b), sum)); }
+#endif
+/* Lane l: number l of 16 below, number l of another 16 above; the first n lanes are in memory. */
+WORD i16 w_zip(const uint16_t *low, const uint16_t *high, size_t n)
+{
+    const __mmask16 lanes = lanes_below(n);
+    const __m512i below = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, low));
+    return high ? _mm512_or_si512(below, _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, high)), 16)) : below;
+}
+
 #endif

@@ -18,7 +18,7 @@
 
 #include "kernels/table.h"
 
-enum { FENCES = 8, FENCE_BYTES = 1 << 20, ARENA_BYTES = 1 << 21, OUTPUTS = 6, MOST_PIECES = 5 };
+enum { FENCES = 8, FENCE_BYTES = 1 << 22, ARENA_BYTES = 1 << 21, OUTPUTS = 6, MOST_PIECES = 5 };
 typedef enum number_kind { REALS, FLOATS, HALVES, COUNTS } number_kind;
 typedef struct output {
     const char *name;
@@ -138,13 +138,34 @@ static void case_pack_backward(run *r)
     r->forms->pack_backward(output_of(r, "panels", sv_pack_backward_bytes(n, k) / sizeof(sv_real), REALS), w, n, k);
 }
 
-static void case_product_rows(run *r)
+static void case_pack_forward_bf16(run *r)
+{
+    const size_t n = size_up_to(r, 120), k = size_up_to(r, 120);
+    const sv_real *w = input(r, n, k, k);
+    r->forms->pack_forward_bf16(output_of(r, "panels", sv_pack_forward_bf16_bytes(n, k) / 2, HALVES), w, n, k);
+}
+
+static void case_pack_backward_bf16(run *r)
+{
+    const size_t n = size_up_to(r, 120), k = size_up_to(r, 120);
+    const sv_real *w = input(r, n, k, k);
+    r->forms->pack_backward_bf16(output_of(r, "panels", sv_pack_backward_bf16_bytes(n, k) / 2, HALVES), w, n, k);
+}
+
+static void product_case(run *r, bool bf16)
 {
     sv_product p = { .m = size_up_to(r, 60), .n = size_up_to(r, 110), .k = size_up_to(r, 80) };
+    if (bf16 && sv_random_below(&r->random, 16) == 0) p.k += 4096; /* deeper than a strip */
     const sv_real *w = input(r, p.n, p.k, p.k);
-    sv_real *panels = input_bytes(r, sv_pack_forward_bytes(p.n, p.k));
-    sv_pack_forward_c(panels, w, p.n, p.k);
-    p.panels = panels;
+    if (bf16) {
+        uint16_t *panels = input_bytes(r, sv_pack_forward_bf16_bytes(p.n, p.k));
+        sv_pack_forward_bf16_c(panels, w, p.n, p.k);
+        p.panels_bf16 = panels;
+    } else {
+        sv_real *panels = input_bytes(r, sv_pack_forward_bytes(p.n, p.k));
+        sv_pack_forward_c(panels, w, p.n, p.k);
+        p.panels = panels;
+    }
     p.x_stride = stride_for(r, p.k);
     p.x = input(r, p.m, p.k, p.x_stride);
     p.bias = coin(r) ? input(r, 1, p.n, p.n) : NULL;
@@ -164,8 +185,21 @@ static void case_product_rows(run *r)
         part.y += at[i] * p.y_stride;
         part.addend += at[i] * p.addend_stride;
         if (part.before) part.before += at[i] * p.before_stride;
-        r->forms->product_rows(&part);
+        (bf16 ? r->forms->product_rows_bf16 : r->forms->product_rows)(&part);
     }
+}
+static void case_product_rows(run *r) { product_case(r, false); }
+static void case_product_rows_bf16(run *r) { product_case(r, true); }
+
+/* A sum goes on from c only at whole pairs and tiles: rows are not cut. */
+static void case_product_outer_bf16(run *r)
+{
+    const size_t m = size_up_to(r, 150) + (sv_random_below(&r->random, 16) ? 0 : 512), n = size_up_to(r, 60), k = size_up_to(r, 110);
+    const size_t a_stride = stride_for(r, n), b_stride = stride_for(r, k), c_stride = stride_for(r, k);
+    const sv_real *a = input(r, m, n, a_stride), *b = input(r, m, k, b_stride);
+    sv_real *c = output_rows(r, "c", n, k, c_stride);
+    const bool accumulate = coin(r);
+    r->forms->product_outer_bf16(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, input_bytes(r, sv_product_outer_bf16_scratch(m, k)));
 }
 
 static void case_product_outer(run *r)
@@ -206,10 +240,10 @@ static void case_column_sums(run *r)
 }
 
 /* An image whose scratch ends at a fence; out, log_sum and top are given by the C form where `with_results`. */
-static sv_attention image_of(run *r, bool with_results)
+static sv_attention image_of(run *r, bool with_results, bool bf16)
 {
     static const size_t widths[] = { 1, 4, 8, 15, 16, 17, 32, 48, 64, 64, 64, 80 };
-    sv_attention a = { .rows = 1 + size_up_to(r, 69), .heads = 1 + sv_random_below(&r->random, 3) };
+    sv_attention a = { .bf16 = bf16, .rows = 1 + size_up_to(r, 69), .heads = 1 + sv_random_below(&r->random, 3) };
     a.width = widths[sv_random_below(&r->random, SV_COUNT(widths))];
     a.live = coin(r) ? a.rows : sv_random_below(&r->random, a.rows + 1);
     const size_t all = a.heads * a.width;
@@ -226,29 +260,34 @@ static sv_attention image_of(run *r, bool with_results)
     return a;
 }
 
-static void case_attention_forward(run *r)
+static void attention_forward_case(run *r, bool bf16)
 {
-    sv_attention a = image_of(r, false);
+    sv_attention a = image_of(r, false, bf16);
     a.out = output_rows(r, "out", a.rows, a.heads * a.width, a.out_stride);
     if (coin(r)) {
         a.log_sum = output_rows(r, "log_sum", a.heads, a.rows, a.rows);
         a.top = output_rows(r, "top", a.heads, a.rows, a.rows);
     }
     size_t at[MOST_PIECES + 1], pieces = cut(r, a.rows, at);
-    for (size_t i = 0; i < pieces; i++) r->forms->attention_forward(&a, at[i], at[i + 1]);
+    for (size_t i = 0; i < pieces; i++) (bf16 ? r->forms->attention_forward_bf16 : r->forms->attention_forward)(&a, at[i], at[i + 1]);
 }
+static void case_attention_forward(run *r) { attention_forward_case(r, false); }
+static void case_attention_forward_bf16(run *r) { attention_forward_case(r, true); }
 
-static void case_attention_backward(run *r)
+static void attention_backward_case(run *r, bool bf16)
 {
-    const sv_attention a = image_of(r, true);
+    const sv_attention a = image_of(r, true, bf16);
     const size_t all = a.heads * a.width, d_out_stride = stride_for(r, all), d_stride = stride_for(r, 3 * all);
     const sv_real *d_out = input(r, a.live, all, d_out_stride);
     sv_real *d_qkv = output_rows(r, "d_qkv", a.rows, 3 * all, d_stride);
     sv_real *policy = coin(r) ? output_rows(r, "policy", 1, a.rows, a.rows) : NULL;
     uint64_t *clamped = output_of(r, "clamped", 1, COUNTS);
     const sv_real clamp = coin(r) ? 80 : (sv_real)0.25;
-    r->forms->attention_backward(&a, d_out, d_out_stride, d_qkv, d_stride, policy, clamp, coin(r) ? clamped : NULL);
+    (bf16 ? r->forms->attention_backward_bf16 : r->forms->attention_backward)(&a, d_out, d_out_stride, d_qkv, d_stride, policy, clamp,
+                                                                              coin(r) ? clamped : NULL);
 }
+static void case_attention_backward(run *r) { attention_backward_case(r, false); }
+static void case_attention_backward_bf16(run *r) { attention_backward_case(r, true); }
 
 static void case_layer_norm(run *r)
 {
@@ -371,11 +410,8 @@ static void case_from_bf16(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->from_bf16(out + at[i], in + at[i], at[i + 1] - at[i]);
 }
 
-static void case_peak_gflops(run *r)
-{
-    uint64_t *positive = output_of(r, "positive", 1, COUNTS);
-    *positive = r->forms->peak_gflops(0) > 0;
-}
+static void case_peak_gflops(run *r) { *(uint64_t *)output_of(r, "positive", 1, COUNTS) = r->forms->peak_gflops(0) > 0; }
+static void case_peak_bf16_gflops(run *r) { *(uint64_t *)output_of(r, "positive", 1, COUNTS) = r->forms->peak_bf16_gflops(0) > 0; }
 
 typedef struct slot_case {
     const char *name;
@@ -390,6 +426,12 @@ static const slot_case cases[] = {
     { "column_sums", case_column_sums },
     { "attention_forward", case_attention_forward },
     { "attention_backward", case_attention_backward },
+    { "pack_forward_bf16", case_pack_forward_bf16 },
+    { "pack_backward_bf16", case_pack_backward_bf16 },
+    { "product_rows_bf16", case_product_rows_bf16 },
+    { "product_outer_bf16", case_product_outer_bf16 },
+    { "attention_forward_bf16", case_attention_forward_bf16 },
+    { "attention_backward_bf16", case_attention_backward_bf16 },
     { "layer_norm", case_layer_norm },
     { "layer_norm_backward", case_layer_norm_backward },
     { "gelu", case_gelu },
@@ -401,6 +443,7 @@ static const slot_case cases[] = {
     { "to_bf16", case_to_bf16 },
     { "from_bf16", case_from_bf16 },
     { "peak_gflops", case_peak_gflops },
+    { "peak_bf16_gflops", case_peak_bf16_gflops },
 };
 
 /* ---- the driver -------------------------------------------------------------------------------------------------- */
@@ -475,14 +518,8 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 
 static unsigned char *arenas[2];
 
-static void run_slot(const slot_case *c, const sv_kernel_table *forms, const char *isa)
+static void run_slot(const slot_case *c, const sv_kernel_table *forms, const sv_kernel_table *plain, const char *isa)
 {
-    static const sv_kernel_table *plain;
-    static sv_kernel_table c_table;
-    if (!plain) {
-        c_table = sv_kernel_table_for(SV_ISA_C);
-        plain = &c_table;
-    }
     const uint64_t first = setting("SIEVE_SEED", 1), count = setting("SIEVE_CASES", 200);
     for (uint64_t seed = first; seed < first + count; seed++) {
         run a = { .arena = arenas[0] }, b = { .arena = arenas[1] };
@@ -494,17 +531,27 @@ static void run_slot(const slot_case *c, const sv_kernel_table *forms, const cha
     }
 }
 
+static void nothing(void *context, size_t item, size_t thread)
+{
+    (void)context;
+    (void)item;
+    (void)thread;
+}
+
 /* Runs the forms that this ISA adds to the one below; every slot must have its case. */
 static void run_isa(sv_isa isa, sv_isa below)
 {
     const sv_kernel_table forms = sv_kernel_table_for(isa), lower = sv_kernel_table_for(below);
+    sv_kernel_table plain = sv_kernel_table_for(SV_ISA_C);
     size_t own = 0;
+    if (isa == SV_ISA_AMX) sv_table_tile_c(&plain); /* tiles sum in an order of their own */
+    sv_for_items(1, nothing, NULL);                 /* as in every region: denormals are zero */
     for (size_t s = 0; s < sv_kernel_slot_count; s++) {
         const slot_case *c = SV_KIND_FIND(cases, sv_kernel_slots[s].name);
         if (!c) fail_msg("slot %s has no case in tests/unit/kernels/forms.c", sv_kernel_slots[s].name);
         if (isa != below && pointer_of(&forms, &sv_kernel_slots[s]) == pointer_of(&lower, &sv_kernel_slots[s])) continue;
         own++;
-        run_slot(c, &forms, sv_isa_name(isa));
+        run_slot(c, &forms, &plain, sv_isa_name(isa));
     }
     if (isa != below && own == 0) {
         print_message("skipped: this machine or build has no %s forms\n", sv_isa_name(isa));
@@ -528,6 +575,17 @@ static void avx512_forms_equal_c_to_the_bit(void **state)
     run_isa(SV_ISA_AVX512, SV_ISA_AVX2);
 }
 
+static void avx512_bf16_forms_equal_c_to_the_bit(void **state)
+{
+    (void)state;
+    run_isa(SV_ISA_AVX512_BF16, SV_ISA_AVX512);
+}
+static void amx_forms_equal_c_to_the_bit(void **state)
+{
+    (void)state;
+    run_isa(SV_ISA_AMX, SV_ISA_AVX512_BF16);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < FENCES; i++) fences[i] = mapped(FENCE_BYTES, true);
@@ -536,6 +594,8 @@ int main(void)
         cmocka_unit_test(c_forms_do_not_depend_on_the_split),
         cmocka_unit_test(avx2_forms_equal_c_to_the_bit),
         cmocka_unit_test(avx512_forms_equal_c_to_the_bit),
+        cmocka_unit_test(avx512_bf16_forms_equal_c_to_the_bit),
+        cmocka_unit_test(amx_forms_equal_c_to_the_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

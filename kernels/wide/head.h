@@ -1,0 +1,61 @@
+/* What both attentions share: a head of the image, sums along its rows, the end of an output row. */
+#ifndef SIEVE_KERNELS_WIDE_HEAD_H
+#define SIEVE_KERNELS_WIDE_HEAD_H
+
+static size_t up_to(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
+
+static float *aligned(void *scratch) { return (float *)(void *)(((uintptr_t)scratch + 63) / 64 * 64); }
+
+typedef struct head {
+    const float *q, *k, *v;
+    float *out;
+    size_t stride, out_stride, width, live;
+    float scale;
+} head;
+
+static head head_of(const sv_attention *a, size_t h)
+{
+    const size_t part = a->heads * a->width;
+    const float *q = a->qkv + h * a->width;
+    return (head){ q,
+                   q + part,
+                   q + 2 * part,
+                   a->out + h * a->width,
+                   a->qkv_stride,
+                   a->out_stride,
+                   a->width,
+                   a->live,
+                   1.0f / v_first(v_sqrt(v_set((float)a->width))) };
+}
+
+static float row_dot(const float *x, const float *y, size_t count)
+{
+    v16 sum = v_set(0.0f);
+    for (size_t i = 0; i < count; i += 16) {
+        const size_t n = least(count - i, 16);
+        sum = v_fma(v_load(x + i, n), v_load(y + i, n), sum);
+    }
+    return v_total(sum);
+}
+
+static float row_top(const float *scores, size_t live, float top)
+{
+    v16 most = v_set(top);
+    size_t j = 0;
+    for (; j + 16 <= live; j += 16) most = v_max(v_load(scores + j, 16), most);
+    if (j < live) most = v_max(v_load_or(scores + j, live - j, most), most);
+    return v_top(most);
+}
+
+/* out = (out + own v) factor, own = 0 for live rows. */
+static void finish_out(float *out, const float *v, size_t width, float own, bool dead, float factor)
+{
+    for (size_t x = 0; x < width; x += 16) {
+        const size_t n = least(width - x, 16);
+        v16 sum = v_load(out + x, n);
+        if (dead) sum = v_fma(v_set(own), v_load(v + x, n), sum);
+        v_store(out + x, v_mul(sum, v_set(factor)), n);
+    }
+}
+
+#endif
