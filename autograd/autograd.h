@@ -20,6 +20,11 @@
 typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* storage of activations; no op computes in it */ } sv_dtype;
 size_t sv_dtype_size(sv_dtype dtype);
 
+/* What products are made of; everything else is f32 (f64 in that build). bf16: operands rounded to it, sums in f32. */
+typedef enum sv_precision { SV_PRECISION_FP32, SV_PRECISION_BF16, SV_PRECISION_COUNT } sv_precision;
+const char *sv_precision_name(sv_precision precision);                  /* "fp32", "bf16" */
+bool sv_precision_find(sv_precision *out, const char *name);            /* false: no such name */
+
 /* How many rows a per-image tensor has: (count + add) * times, where count is a number an op writes for each image at run time
  * (source >= 0: its place in the tape's table of counts) or 0 (source -1: the same for every image). most bounds it. */
 typedef struct sv_rows { int32_t source; int32_t add; uint32_t times; uint32_t most; } sv_rows;
@@ -38,8 +43,8 @@ typedef struct sv_parameter {
     size_t offset;                      /* of its first number in the blocks below */
     sv_real *value, *gradient;          /* into the blocks of its set; gradient NULL where the set has none */
     bool trainable;                     /* false: a constant for every tape, no gradient is computed */
-    sv_real *panels_forward, *panels_backward;  /* packed for the products, owned here, remade when stale */
-    uint64_t packed_forward, packed_backward;   /* the set's version they were made from; 0: never */
+    struct sv_packed { void *panels; uint64_t version; } forward[SV_PRECISION_COUNT], backward[SV_PRECISION_COUNT]; /* for the products, owned
+                                         * here, remade when stale: the set's version they were made from, 0: never */
     struct sv_parameters *set;
 } sv_parameter;
 
@@ -74,6 +79,7 @@ typedef enum sv_mode { SV_INFERENCE, SV_TRAINING } sv_mode;
 typedef struct sv_tape_options {
     sv_mode mode;               /* SV_INFERENCE: no gradients, nothing kept */
     size_t images_most;         /* the largest batch a step may hold */
+    sv_precision precision;
     size_t lanes;               /* of gradient sums; part of a run's identity; 0: 4 */
 } sv_tape_options;
 

@@ -157,17 +157,18 @@ static void weight_shape(const sv_parameter *parameter, size_t *n, size_t *k)
     *k = *n ? parameter->count / *n : 0;
 }
 
-static bool pack_one(sv_parameter *parameter, bool backward)
+static bool pack_one(sv_parameter *parameter, sv_precision precision, bool backward)
 {
-    sv_real **panels = backward ? &parameter->panels_backward : &parameter->panels_forward;
-    uint64_t *version = backward ? &parameter->packed_backward : &parameter->packed_forward;
+    struct sv_packed *packed = backward ? &parameter->backward[precision] : &parameter->forward[precision];
+    const bool bf16 = precision == SV_PRECISION_BF16;
     size_t n = 0, k = 0;
-    if (*version == parameter->set->version) return true;
+    if (packed->version == parameter->set->version) return true;
     weight_shape(parameter, &n, &k);
-    if (!*panels && sv_alloc(panels, backward ? sv_pack_backward_bytes(n, k) : sv_pack_forward_bytes(n, k), "packed weights", NULL)) return false;
-    if (backward) sv_pack_backward(*panels, parameter->value, n, k);
-    else sv_pack_forward(*panels, parameter->value, n, k);
-    *version = parameter->set->version;
+    const size_t bytes = backward ? (bf16 ? sv_pack_backward_bf16_bytes : sv_pack_backward_bytes)(n, k) : (bf16 ? sv_pack_forward_bf16_bytes : sv_pack_forward_bytes)(n, k);
+    if (!packed->panels && sv_alloc(&packed->panels, bytes, "packed weights", NULL)) return false;
+    if (bf16) (backward ? sv_pack_backward_bf16 : sv_pack_forward_bf16)(packed->panels, parameter->value, n, k);
+    else (backward ? sv_pack_backward : sv_pack_forward)(packed->panels, parameter->value, n, k);
+    packed->version = parameter->set->version;
     return true;
 }
 
@@ -180,7 +181,7 @@ static void pack_tensor(void *context, size_t index, size_t thread)
     uint32_t need = run->tape->plans[index].parameter_slot;
     if (t->extent != SV_SHARED) return;
     const double begin = sv_clock_begin(run->tape);
-    if (((need & 1) && !pack_one(t->parameter, false)) || ((need & 2) && !pack_one(t->parameter, true))) run->failed = true;
+    if (((need & 1) && !pack_one(t->parameter, run->tape->options.precision, false)) || ((need & 2) && !pack_one(t->parameter, run->tape->options.precision, true))) run->failed = true;
     sv_clock_own(run->tape, SV_CLOCK_PACK, thread, begin);
 }
 

@@ -61,6 +61,7 @@ struct sv_node {
     uint32_t input_count, output_count;
     int32_t count_source;       /* the row count it sets, -1: none */
     uint32_t segment, index;
+    sv_precision precision;     /* of the tape: what its products are made of */
 };
 
 /* A sample for the gradient check and the docs: shapes of inputs, attributes, how the numbers are drawn. */

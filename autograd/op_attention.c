@@ -50,7 +50,8 @@ static sv_attention attention_of(const sv_call *call)
                            .out_stride = y->width,
                            .log_sum = call->saved,
                            .top = call->saved ? call->saved + heads * qkv->rows : NULL,
-                           .scratch = call->scratch };
+                           .scratch = call->scratch,
+                           .bf16 = call->node->precision == SV_PRECISION_BF16 };
 }
 
 static void attention_forward(const sv_call *call)

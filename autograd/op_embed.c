@@ -74,10 +74,10 @@ static void patch_embed_forward(const sv_call *call)
                                .k = g.numbers,
                                .x = rows,
                                .x_stride = g.numbers,
-                               .panels = call->in[1].parameter->panels_forward,
                                .bias = call->in[2].present ? call->in[2].data : NULL,
                                .y = y->data + begin * y->width,
                                .y_stride = y->width };
+        sv_take_panels(call, &product, call->in[1].parameter, false);
         sv_product_rows(&product);
     }
 }
@@ -94,7 +94,7 @@ static void patch_embed_backward(const sv_call *call)
         const sv_real *dy = call->out[0].gradient + begin * n;
         if (weight->gradient) {
             move_patches(&g, rows, picture->data, begin, end, false);
-            sv_product_outer(weight->gradient, g.numbers, dy, n, rows, g.numbers, end - begin, n, g.numbers, weight->accumulate || begin);
+            sv_weight_gradient(call, weight, dy, rows, end - begin, n, g.numbers, weight->accumulate || begin, rows + PATCHES_AT_ONCE * g.numbers);
         }
         if (picture->gradient) { /* only checks and visualisations want it */
             sv_product_plain(rows, g.numbers, dy, n, false, weight->data, g.numbers, false, end - begin, g.numbers, n, false);
@@ -106,7 +106,8 @@ static void patch_embed_backward(const sv_call *call)
 
 static size_t patch_embed_scratch(const sv_node *node)
 {
-    return PATCHES_AT_ONCE * grid_of(&node->attributes, node->in[1]->parameter).numbers * sizeof(sv_real);
+    const size_t numbers = grid_of(&node->attributes, node->in[1]->parameter).numbers;
+    return PATCHES_AT_ONCE * numbers * sizeof(sv_real) + sv_outer_room(node, PATCHES_AT_ONCE, numbers);
 }
 
 static uint64_t patch_embed_macs(const sv_call *call)

@@ -19,15 +19,16 @@ static sv_status linear_shape(sv_node *node, sv_error *err)
 static sv_product product_of(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *y = &call->out[0];
-    return (sv_product){ .m = call->row_end - call->row_begin,
-                         .n = y->width,
-                         .k = x->width,
-                         .x = x->data + call->row_begin * x->width,
-                         .x_stride = x->width,
-                         .panels = call->in[1].parameter->panels_forward,
-                         .bias = call->in[2].present ? call->in[2].data : NULL,
-                         .y = y->data + call->row_begin * y->width,
-                         .y_stride = y->width };
+    sv_product product = { .m = call->row_end - call->row_begin,
+                           .n = y->width,
+                           .k = x->width,
+                           .x = x->data + call->row_begin * x->width,
+                           .x_stride = x->width,
+                           .bias = call->in[2].present ? call->in[2].data : NULL,
+                           .y = y->data + call->row_begin * y->width,
+                           .y_stride = y->width };
+    sv_take_panels(call, &product, call->in[1].parameter, false);
+    return product;
 }
 
 static void linear_forward(const sv_call *call)
@@ -36,8 +37,8 @@ static void linear_forward(const sv_call *call)
     sv_product_rows(&product);
 }
 
-/* From dy [live, N] to the gradients of x, weight and bias. */
-static void linear_back_from(const sv_call *call, const sv_real *dy)
+/* From dy [live, N] to the gradients of x, weight and bias; room: linear_room bytes. */
+static void linear_back_from(const sv_call *call, const sv_real *dy, void *room)
 {
     const sv_span *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2];
     const size_t live = call->out[0].live, n = call->out[0].width, k = x->width;
@@ -47,19 +48,20 @@ static void linear_back_from(const sv_call *call, const sv_real *dy)
                                .k = n,
                                .x = dy,
                                .x_stride = n,
-                               .panels = weight->parameter->panels_backward,
                                .epilogue = x->accumulate ? SV_ADD : SV_STORE,
                                .addend = x->gradient,
                                .addend_stride = k,
                                .y = x->gradient,
                                .y_stride = k };
+        sv_take_panels(call, &product, weight->parameter, true);
         sv_product_rows(&product);
     }
-    if (weight->gradient) sv_product_outer(weight->gradient, k, dy, n, x->data, k, live, n, k, weight->accumulate);
+    if (weight->gradient) sv_weight_gradient(call, weight, dy, x->data, live, n, k, weight->accumulate, room);
     if (bias->gradient) sv_column_sums(bias->gradient, dy, n, live, n, bias->accumulate);
 }
 
-static void linear_backward(const sv_call *call) { linear_back_from(call, call->out[0].gradient); }
+static size_t linear_room(const sv_node *node) { return sv_outer_room(node, node->in[0]->rows.most, node->in[0]->width); }
+static void linear_backward(const sv_call *call) { linear_back_from(call, call->out[0].gradient, call->scratch); }
 
 static uint64_t linear_macs(const sv_call *call) { return (uint64_t)call->out[0].rows * call->out[0].width * call->in[0].width; }
 
@@ -87,6 +89,7 @@ const sv_op sv_op_linear = {
     .forward = linear_forward,
     .backward = linear_backward,
     .backward_inputs = 3,
+    .scratch = linear_room,
     .macs = linear_macs,
     .pack_forward = 1 << 1,
     .pack_backward = 1 << 1,
@@ -125,7 +128,7 @@ static void linear_add_backward(const sv_call *call)
 {
     const sv_span *addend = &call->in[3];
     const sv_real *dy = call->out[0].gradient;
-    linear_back_from(call, dy);
+    linear_back_from(call, dy, call->scratch);
     if (addend->gradient && addend->gradient != dy) sv_scale(addend->gradient, dy, 1, sv_span_numbers(addend), addend->accumulate);
 }
 
@@ -162,6 +165,7 @@ const sv_op sv_op_linear_add = {
     .backward = linear_add_backward,
     .backward_inputs = 3,
     .passes_gradient = 1 + 3,
+    .scratch = linear_room,
     .macs = linear_macs,
     .pack_forward = 1 << 1,
     .pack_backward = 1 << 1,
@@ -191,15 +195,20 @@ static void linear_gelu_rebuild(const sv_call *call)
     sv_gelu(call->out[0].data + from, call->saved + from, count);
 }
 
+static size_t d_before_bytes(const sv_node *node)
+{
+    return ((size_t)node->out[0]->rows.most * node->out[0]->width * sizeof(sv_real) + 63) / 64 * 64;
+}
+
 static void linear_gelu_backward(const sv_call *call)
 {
     sv_real *d_before = call->scratch;
     sv_gelu_backward(d_before, call->out[0].gradient, call->saved, sv_span_numbers(&call->out[0]), false);
-    linear_back_from(call, d_before);
+    linear_back_from(call, d_before, (unsigned char *)call->scratch + d_before_bytes(call->node));
 }
 
 static size_t linear_gelu_saved(const sv_node *node) { return (size_t)node->out[0]->rows.most * node->out[0]->width; }
-static size_t linear_gelu_scratch(const sv_node *node) { return linear_gelu_saved(node) * sizeof(sv_real); }
+static size_t linear_gelu_scratch(const sv_node *node) { return d_before_bytes(node) + linear_room(node); }
 
 const sv_op sv_op_linear_gelu = {
     .name = "linear_gelu",

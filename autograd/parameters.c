@@ -6,6 +6,20 @@
 
 enum { BLOCK_UNIT = 16 };
 
+static const char *const precision_names[SV_PRECISION_COUNT] = { "fp32", "bf16" };
+
+const char *sv_precision_name(sv_precision precision) { return precision_names[precision]; }
+
+bool sv_precision_find(sv_precision *out, const char *name)
+{
+    for (size_t p = 0; p < SV_PRECISION_COUNT; p++)
+        if (strcmp(precision_names[p], name) == 0) {
+            *out = (sv_precision)p;
+            return true;
+        }
+    return false;
+}
+
 sv_status sv_parameters_create(sv_parameters **out, sv_error *err)
 {
     sv_parameters *set = NULL;
@@ -19,8 +33,10 @@ sv_status sv_parameters_create(sv_parameters **out, sv_error *err)
 static void parameter_free(sv_parameter *parameter)
 {
     if (!parameter) return;
-    sv_free(parameter->panels_forward);
-    sv_free(parameter->panels_backward);
+    for (size_t p = 0; p < SV_PRECISION_COUNT; p++) {
+        sv_free(parameter->forward[p].panels);
+        sv_free(parameter->backward[p].panels);
+    }
     sv_free(parameter->name);
     sv_free(parameter);
 }

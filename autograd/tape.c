@@ -215,6 +215,7 @@ sv_tensor *sv_tape_record(sv_tape *tape, const sv_op *op, sv_tensor *const *inpu
     status = sv_alloc_zero(&node, sizeof *node, "tape", &error);
     if (status) goto done;
     node->op = op;
+    node->precision = tape->options.precision;
     if (attributes) node->attributes = *attributes;
     node->input_count = (uint32_t)input_count;
     node->output_count = op->outputs;

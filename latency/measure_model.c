@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-void sv_latency_about_model(sv_latency_about *about, const sv_model *model, const char *precision)
+void sv_latency_about_model(sv_latency_about *about, const sv_model *model)
 {
-    sv_latency_about_here(about, precision);
+    sv_latency_about_here(about, sv_precision_name(model->options.precision));
     snprintf(about->arch, sizeof about->arch, "%s", model->backbone->name);
     about->image = model->options.image;
     about->patch = model->options.patch;
@@ -53,7 +53,7 @@ static sv_status prepare(void *context, sv_latency_point point, sv_error *err)
 {
     bench *b = context;
     const sv_pruning_plan *plan = &sv_pruning_options_of(b->pruning)->plan;
-    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = point.batch };
+    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = point.batch, .precision = sv_pruning_model(b->pruning)->options.precision };
     sv_tensor *input = NULL, *value = NULL;
     sv_tape_destroy(b->tape);
     b->tape = NULL;
@@ -106,7 +106,7 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
     sv_latency_table made = { 0 };
     double depth = (double)sv_model_depth(sv_pruning_model(pruning));
-    sv_latency_about_model(&made.about, sv_pruning_model(pruning), "fp32");
+    sv_latency_about_model(&made.about, sv_pruning_model(pruning));
     if (sv_pruning_options_of(pruning)->plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "spvit");
     sv_status status = sv_latency_measure_points(&made, points, make_points(pruning, measure, points), &measure->options, measure->tolerance, &calls, quality, err);
     sv_tape_destroy(b.tape);

@@ -16,7 +16,7 @@ typedef struct sv_model_measure {
 } sv_model_measure;
 
 /* The model's signature (arch .. heads) over what sv_latency_about_here tells. */
-void sv_latency_about_model(sv_latency_about *about, const sv_model *model, const char *precision);
+void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
 /* Embedding, all blocks over a grid of token counts (a block's time is that of all blocks divided by their number, so that weights come from where
  * they come from in a model), selectors, head. Replaces the table. `pruning` may be without stages: then there are no selector rows. */
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,

@@ -14,6 +14,7 @@ static const sv_config_row rows[] = {
     { "model.norm_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "epsilon of the layer norms; 0: the backbone's (1e-6; Hugging Face configs say 1e-12)" },
     { "model.drop_path", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "stochastic depth of the last block, rising linearly from the first" },
     { "model.dropout", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "dropout behind embedding, projection and MLP" },
+    { "train.precision", SV_CONFIG_CHOICE, "fp32", 0, 0, "fp32|bf16", "of products, in training and ever after: bf16 rounds their operands; sums, softmax, norms, losses, weights and moments stay fp32" },
     { "model.pos_resize", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bicubic_aa|bilinear", "how positions of another grid are resized; timm: bicubic_aa, DeiT: bicubic" },
 };
 const sv_config_group sv_model_config = SV_CONFIG_GROUP(rows);
@@ -24,7 +25,7 @@ sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t i
         .image = image, .classes = classes, .patch = (size_t)sv_config_int(config, "model.patch"), .width = (size_t)sv_config_int(config, "model.width"),
         .depth = (size_t)sv_config_int(config, "model.depth"), .heads = (size_t)sv_config_int(config, "model.heads"), .mlp_ratio = sv_config_real(config, "model.mlp_ratio"),
         .norm_eps = sv_config_real(config, "model.norm_eps"), .drop_path = sv_config_real(config, "model.drop_path"), .dropout = sv_config_real(config, "model.dropout"),
-        .distilled = sv_config_bool(config, "model.distilled") };
+        .distilled = sv_config_bool(config, "model.distilled"), .precision = (sv_precision)sv_config_choice(config, "train.precision") };
     sv_status status = sv_model_create(out, sv_config_text(config, "model.arch"), &options, err);
     if (status) sv_fail_within(err, "%s", sv_config_where(config, "model.arch"));
     return status;

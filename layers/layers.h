@@ -17,6 +17,7 @@ typedef struct sv_model_options {
     double norm_eps;
     double drop_path;           /* of the last block; block i gets i/(depth-1) of it */
     double dropout;             /* behind embedding, projection and MLP */
+    sv_precision precision;     /* what its products are made of; may be set before recording */
 } sv_model_options;
 
 /* How attention treats a policy: the default keeps live rows first and is exact (spec SPViT 3); plain is the reference's masked softmax with

@@ -50,6 +50,7 @@ static void put_over(sv_model_options *o, const sv_model_options *given)
     if (given->drop_path > 0) o->drop_path = given->drop_path;
     if (given->dropout > 0) o->dropout = given->dropout;
     o->distilled = o->distilled || given->distilled;
+    o->precision = given->precision;
 }
 
 static sv_status check(const sv_model_options *o, const char *name, sv_error *err)

@@ -18,6 +18,7 @@ typedef struct size_row {
 static const size_row rows[] = { ROW(image, SIZE),     ROW(patch, SIZE),   ROW(width, SIZE),     ROW(depth, SIZE),   ROW(heads, SIZE),
                                  ROW(mlp_ratio, REAL), ROW(classes, SIZE), ROW(distilled, FLAG), ROW(norm_eps, REAL) };
 
+/* fp32 is not said: files from before there was another are read alike. */
 void sv_model_print(const sv_model *model, sv_text *text)
 {
     const char *options = (const char *)&model->options;
@@ -31,6 +32,7 @@ void sv_model_print(const sv_model *model, sv_text *text)
         else
             sv_text_add(text, "%s %d\n", rows[i].name, *(const bool *)at);
     }
+    if (model->options.precision != SV_PRECISION_FP32) sv_text_add(text, "precision %s\n", sv_precision_name(model->options.precision));
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -38,7 +40,7 @@ void sv_model_print(const sv_model *model, sv_text *text)
 typedef struct parsed {
     char arch[64];
     sv_model_options options;
-    bool seen[SV_COUNT(rows)];
+    bool seen[SV_COUNT(rows)], seen_precision;
 } parsed;
 
 /* 0 would mean the backbone's own size, so no size is 0. */
@@ -65,6 +67,11 @@ static bool parse_line(parsed *p, char *line)
         if (p->arch[0] || !value[0] || strlen(value) >= sizeof p->arch) return false;
         strcpy(p->arch, value);
         return true;
+    }
+    if (strcmp(line, "precision") == 0) {
+        if (p->seen_precision) return false;
+        p->seen_precision = true;
+        return sv_precision_find(&p->options.precision, value);
     }
     const size_row *row = SV_KIND_FIND(rows, line);
     if (!row || p->seen[row - rows]) return false;

@@ -12,7 +12,8 @@
 #include "train/speed.h"
 
 typedef struct settings {
-    const char *model, *precision;
+    const char *model;
+    sv_precision precision;
     size_t threads, batch, steps;
     bool json, profile;
     double seconds;
@@ -43,20 +44,22 @@ static double median_of(double *values, size_t count)
 
 typedef struct peaks {
     double of[64];
+    sv_precision precision;
 } peaks;
 static void peak_of_thread(void *context, size_t item, size_t thread)
 {
+    peaks *p = context;
     (void)thread;
-    ((peaks *)context)->of[item % 64] = sv_peak_gflops(0.003);
+    p->of[item % 64] = (p->precision == SV_PRECISION_BF16 ? sv_peak_bf16_gflops : sv_peak_gflops)(0.003);
 }
 
 /* GFLOP/s of all threads together, now. */
-static double peak_now(size_t threads)
+static double peak_now(const settings *s)
 {
-    peaks p = { { 0 } };
+    peaks p = { .precision = s->precision };
     double sum = 0;
-    sv_for_items(threads, peak_of_thread, &p);
-    for (size_t i = 0; i < threads && i < 64; i++) sum += p.of[i];
+    sv_for_items(s->threads, peak_of_thread, &p);
+    for (size_t i = 0; i < s->threads && i < 64; i++) sum += p.of[i];
     return sum;
 }
 
@@ -90,7 +93,7 @@ static timing measure(part_of_thread *part, void *context, const settings *s, do
     const double once = time_of(s, (loop){ part, context, 3 }), wanted = s->seconds / BATCHES / (once > 1e-9 ? once : 1e-9);
     const loop batch = { part, context, wanted < 1 ? 1 : (size_t)wanted };
     for (size_t b = 0; b < BATCHES; b++) {
-        peaks_of[b] = flops > 0 ? peak_now(s->threads) : 0;
+        peaks_of[b] = flops > 0 ? peak_now(s) : 0;
         times[b] = time_of(s, batch);
         best = peaks_of[b] > best ? peaks_of[b] : best;
     }
@@ -148,8 +151,9 @@ static void report(const settings *s, const row *r)
 
 enum { ROWS_MOST = 6304, WIDTH_MOST = 768, THREADS_MOST = 64 };
 typedef struct room {
-    sv_real *x, *y, *z, *w, *panels, *sums[THREADS_MOST];
-    void *scratch[THREADS_MOST];
+    sv_real *x, *y, *z, *w, *sums[THREADS_MOST];
+    void *panels, *scratch[THREADS_MOST];
+    sv_precision precision;
 } room;
 
 static void room_clear(room *r)
@@ -172,18 +176,20 @@ static void fill(sv_real *x, size_t count, uint32_t position)
     for (size_t i = 0; i < count; i++) x[i] = (sv_real)(sv_random_uniform(&random) - 0.5);
 }
 
-static sv_status room_make(room *r, size_t threads, sv_error *err)
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static sv_status room_make(room *r, const settings *s, sv_error *err)
 {
     const size_t rows = (size_t)ROWS_MOST * WIDTH_MOST * sizeof(sv_real), square = (size_t)WIDTH_MOST * WIDTH_MOST * sizeof(sv_real) * 2;
-    *r = (room){ 0 };
+    *r = (room){ .precision = s->precision };
     sv_status status = sv_alloc(&r->x, rows, "bench", err);
     if (!status) status = sv_alloc(&r->y, rows, "bench", err);
     if (!status) status = sv_alloc(&r->z, rows, "bench", err);
     if (!status) status = sv_alloc(&r->w, square, "bench", err);
     if (!status) status = sv_alloc(&r->panels, square, "bench", err);
-    for (size_t t = 0; t < threads && !status; t++) {
+    for (size_t t = 0; t < s->threads && !status; t++) {
         status = sv_alloc_zero(&r->sums[t], square, "bench", err);
-        if (!status) status = sv_alloc_zero(&r->scratch[t], sv_attention_backward_scratch(256, 64), "bench", err);
+        if (!status) status = sv_alloc_zero(&r->scratch[t], larger(sv_attention_backward_scratch(256, 64), sv_product_outer_bf16_scratch(ROWS_MOST / 32, WIDTH_MOST)), "bench", err);
     }
     if (status) {
         room_clear(r);
@@ -217,7 +223,8 @@ static void rows_of_thread(void *context, size_t item)
                            .k = j->shape.k,
                            .x = j->room->x + begin * j->shape.k,
                            .x_stride = j->shape.k,
-                           .panels = j->room->panels,
+                           .panels = j->s->precision == SV_PRECISION_FP32 ? j->room->panels : NULL,
+                           .panels_bf16 = j->s->precision == SV_PRECISION_BF16 ? j->room->panels : NULL,
                            .bias = j->room->w,
                            .epilogue = j->epilogue,
                            .addend = j->room->z + begin * j->shape.n,
@@ -232,8 +239,16 @@ static void rows_of_thread(void *context, size_t item)
 static void outer_of_thread(void *context, size_t item)
 {
     const job *j = context; /* each thread an image of its own, as in training */
-    sv_product_outer(j->room->sums[item], j->shape.k, j->room->y + item * j->shape.m * j->shape.n, j->shape.n,
-                     j->room->x + item * j->shape.m * j->shape.k, j->shape.k, j->shape.m, j->shape.n, j->shape.k, true);
+    const shape *s = &j->shape;
+    const sv_real *a = j->room->y + item * s->m * s->n, *b = j->room->x + item * s->m * s->k;
+    if (j->s->precision == SV_PRECISION_BF16) sv_product_outer_bf16(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true, j->room->scratch[item]);
+    else sv_product_outer(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true);
+}
+
+static void pack(const settings *s, room *r, size_t n, size_t k)
+{
+    if (s->precision == SV_PRECISION_BF16) sv_pack_forward_bf16(r->panels, r->w, n, k);
+    else sv_pack_forward(r->panels, r->w, n, k);
 }
 
 static const struct {
@@ -244,7 +259,7 @@ static void gemm_rows(const settings *s, room *r)
 {
     static const size_t counts[] = { 27, 68, 97, 138, 197, 6304 };
     for (size_t l = 0; l < SV_COUNT(layers); l++) {
-        sv_pack_forward(r->panels, r->w, layers[l].n, layers[l].k);
+        pack(s, r, layers[l].n, layers[l].k);
         for (size_t c = 0; c < SV_COUNT(counts); c++) {
             job j = { s, r, { counts[c], layers[l].n, layers[l].k }, SV_STORE };
             row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
@@ -263,7 +278,7 @@ static void gemm_epilogues(const settings *s, room *r)
         sv_epilogue epilogue;
     } rows[] = { { "gelu", 192, 768, SV_GELU }, { "add", 768, 192, SV_ADD } };
     for (size_t i = 0; i < SV_COUNT(rows); i++) {
-        sv_pack_forward(r->panels, r->w, rows[i].n, rows[i].k);
+        pack(s, r, rows[i].n, rows[i].k);
         job j = { s, r, { 197, rows[i].n, rows[i].k }, rows[i].epilogue };
         row result = { .flops = 2.0 * (double)(j.shape.m * j.shape.n * j.shape.k) };
         snprintf(result.name, sizeof result.name, "product %zux%zu rows 197 + %s", rows[i].k, rows[i].n, rows[i].name);
@@ -275,7 +290,7 @@ static void gemm_epilogues(const settings *s, room *r)
 static sv_status run_gemm(const settings *s, sv_error *err)
 {
     room r;
-    sv_status status = room_make(&r, s->threads, err);
+    sv_status status = room_make(&r, s, err);
     if (status) return status;
     gemm_rows(s, &r);
     gemm_epilogues(s, &r);
@@ -314,7 +329,8 @@ static sv_attention attention_of(room *r, size_t t, size_t tokens)
                            .out_stride = DIM,
                            .log_sum = log_sum,
                            .top = log_sum + HEADS * 197,
-                           .scratch = r->scratch[t] };
+                           .scratch = r->scratch[t],
+                           .bf16 = r->precision == SV_PRECISION_BF16 };
 }
 static void do_attention(room *r, size_t t, size_t tokens)
 {
@@ -406,7 +422,7 @@ static sv_status run_kernels(const settings *s, sv_error *err)
 {
     static const size_t counts[] = { 197, 139, 99, 71 };
     room r;
-    sv_status status = room_make(&r, s->threads, err);
+    sv_status status = room_make(&r, s, err);
     if (status) return status;
     for (size_t i = 0; i < SV_COUNT(tasks); i++)
         for (size_t c = 0; c < (tasks[i].flops ? SV_COUNT(counts) : 1); c++) {
@@ -441,15 +457,15 @@ static sv_status run_model(const settings *s, sv_speed_kind kind, const char *na
     const size_t runs = s->steps ? s->steps : kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN ? 5 : s->batch > 4 ? 10 : 50;
     sv_speed speed;
     sv_text profile = { 0 };
-    const sv_speed_request request = { .kind = kind, .backbone = s->model, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
+    const sv_speed_request request = { .kind = kind, .backbone = s->model, .precision = s->precision, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
     row r = { .images = (double)s->batch };
-    const double before = peak_now(s->threads);
+    const double before = peak_now(s);
     sv_status status = sv_speed_measure(&request, &speed, err);
     if (!status && s->profile) status = sv_text_check(&profile, err);
     if (!status && s->profile) fprintf(stderr, "%s\n", profile.data);
     sv_text_clear(&profile);
     if (status) return status;
-    const double after = peak_now(s->threads);
+    const double after = peak_now(s);
     snprintf(r.name, sizeof r.name, "%s %s batch %zu", name, s->model, s->batch);
     r.time = (timing){ speed.median_seconds, speed.least_seconds };
     r.flops = 2 * speed.macs;
@@ -482,7 +498,7 @@ static void help(void)
            "  --model NAME   backbone of the whole steps (default deit_t)\n"
            "  --batch N      their pictures a step (default 32)\n"
            "  --steps N      their timed runs\n"
-           "  --precision P  fp32\n"
+           "  --precision P  of products: fp32 or bf16 (default fp32); shares are of the peak of that kind\n"
            "  --profile      where the time of whole steps goes, by op, on standard error\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
@@ -494,7 +510,7 @@ static sv_status header(const settings *s, sv_error *err)
     sv_machine_name(machine, sizeof machine);
     if (!s->json) {
         printf("# %s | %s | threads %zu | %s | %s | load %.2f | peak %.1f GFLOP/s\n", machine, sv_isa_name(sv_isa_now()), s->threads,
-               __VERSION__, SV_REAL_NAME, sv_machine_load(), peak_now(s->threads));
+               __VERSION__, sv_precision_name(s->precision), sv_machine_load(), peak_now(s));
         printf("%-44s %10s %10s\n", "# case", "ms median", "ms least");
         return SV_OK;
     }
@@ -505,9 +521,9 @@ static sv_status header(const settings *s, sv_error *err)
     sv_json_text(&json, "isa", sv_isa_name(sv_isa_now()));
     sv_json_int(&json, "threads", (int64_t)s->threads);
     sv_json_text(&json, "compiler", __VERSION__);
-    sv_json_text(&json, "precision", SV_REAL_NAME);
+    sv_json_text(&json, "precision", sv_precision_name(s->precision));
     sv_json_real(&json, "load", sv_machine_load());
-    sv_json_real(&json, "peak_gflops", peak_now(s->threads));
+    sv_json_real(&json, "peak_gflops", peak_now(s));
     sv_json_close(&json);
     const sv_status status = sv_text_check(&text, err);
     if (!status) printf("%s\n", text.data);
@@ -546,7 +562,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
         } else if (!strcmp(word, "--model")) {
             s->model = value;
         } else if (!strcmp(word, "--precision")) {
-            if (strcmp(value, "fp32")) return sv_fail(err, SV_USAGE, "bench: --precision %s is not offered by this version; expected fp32", value);
+            if (!sv_precision_find(&s->precision, value)) return sv_fail(err, SV_USAGE, "bench: --precision is '%s', expected fp32 or bf16", value);
         } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps")) {
             if (!sv_parse_int(value, &whole) || whole < 1 || whole > 65536) return sv_fail(err, SV_USAGE, "bench: %s is '%s', expected 1 to 65536", word, value);
             *(word[2] == 'b' ? &s->batch : &s->steps) = (size_t)whole;
@@ -562,7 +578,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
 
 int main(int count, char **words)
 {
-    settings s = { .seconds = 0.3, .model = "deit_t", .precision = "fp32", .batch = 32 };
+    settings s = { .seconds = 0.3, .model = "deit_t", .batch = 32 };
     const bench_case *only = NULL;
     bool done = false;
     sv_error error = { 0 };

@@ -143,7 +143,7 @@ static sv_status solve_with(const subject *s, const sv_config *config, const sv_
     size_t batch = (size_t)sv_config_int(config, "latency.batch");
     sv_latency_rule rule = (sv_latency_rule)sv_config_choice(config, "latency.rule");
     for (size_t t = 0; t < s->options.plan.stages; t++) at[t] = (int64_t)s->options.plan.at[t];
-    sv_latency_about_model(&about, s->model, "fp32");
+    sv_latency_about_model(&about, s->model);
     sv_status status = sv_latency_fits_model(table, &about, name, err);
     if (!status) status = sv_budget_parse(&budget, sv_config_text(config, "latency.budget"), sv_config_where(config, "latency.budget"), err);
     if (!status && budget.kind == SV_NO_BUDGET) status = sv_fail(err, SV_USAGE, "there is no budget to solve for: give --latency.budget=70%% or --latency.budget=12.5ms");
@@ -182,7 +182,7 @@ static sv_status import(const sv_program_call *call, sv_error *err)
     sv_status status = open_subject(&s, call->config, err);
     if (!status) status = sv_file_read_all(call->words[1], SV_LATENCY_FILE_MOST, SV_MODEL_FILE, &text, &count, err);
     if (!status) {
-        sv_latency_about_model(&table.about, s.model, "fp32");
+        sv_latency_about_model(&table.about, s.model);
         snprintf(table.about.device, sizeof table.about.device, "%s", device ? device : "imported");
         table.about.cpu[0] = table.about.isa[0] = table.about.affinity[0] = 0;
         table.about.threads = 0;

@@ -37,7 +37,7 @@ sv_tensor *sv_removal_record_stage(sv_tape *tape, const sv_pruning *pruning, con
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err)
 {
     const sv_model *model = pruning->model;
-    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = images };
+    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = images, .precision = model->options.precision };
     memset(out, 0, sizeof *out);
     sv_status status = sv_tape_create(&out->tape, &options, err);
     if (status) return status;

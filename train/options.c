@@ -29,7 +29,6 @@ static const sv_config_row train_rows[] = {
     { "train.eps", SV_CONFIG_REAL, "1e-8", 0, 1, NULL, "AdamW" },
     { "train.clip", SV_CONFIG_REAL, "0", 0, 1e9, NULL, "largest 2-norm of the gradient; 0: no clipping" },
     { "train.ema", SV_CONFIG_REAL, "0", 0, 1, NULL, "decay of the averaged weights, evaluated beside the raw ones; 0: none (the papers store 0.99996)" },
-    { "train.precision", SV_CONFIG_CHOICE, "fp32", 0, 0, "fp32", "of the products" },
     { "train.lanes", SV_CONFIG_INT, "4", 1, 1024, NULL, "sums that gradients are gathered in; part of a run's identity, at least the number of threads to use them all" },
     { "train.evaluate_every", SV_CONFIG_INT, "1", 1, 100000, NULL, "epochs between evaluations; the last one is always evaluated" },
     { "train.calibrate", SV_CONFIG_INT, "512", 1, 1000000, NULL, "training pictures on which the thresholds of the selectors are set" },

@@ -121,7 +121,7 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
         make_charts(p, s->training.stages);
         report.charts = p->charts;
         report.chart_count = p->chart_count;
-        sv_latency_about_here(&here, "fp32");
+        sv_latency_about_here(&here, sv_precision_name(s->model->options.precision));
         snprintf(line, sizeof line, "%s, %zu threads, %s", sv_machine_name(machine, sizeof machine), sv_threads(), sv_isa_name(sv_isa_now()));
         report.machine = line;
         report.date = here.date;

@@ -47,7 +47,7 @@ static sv_status take_table(sv_session *s, sv_error *err)
     sv_latency_about here = { 0 };
     char *path = NULL, differs[256];
     sv_status status = SV_OK;
-    sv_latency_about_model(&here, s->model, "fp32");
+    sv_latency_about_model(&here, s->model);
     if (given[0]) {
         status = sv_latency_table_read(&s->table, given, err);
         if (!status) status = sv_latency_fits_model(&s->table, &here, given, err);

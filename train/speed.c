@@ -24,11 +24,12 @@ static void fill(sv_tape *tape, const sv_tensor *tensor, size_t images)
     }
 }
 
-static sv_status open_model(subject *s, const char *backbone, bool selectors, bool gradients, sv_error *err)
+static sv_status open_model(subject *s, const sv_speed_request *request, bool selectors, bool gradients, sv_error *err)
 {
     s->options = (sv_pruning_options){ .mask_clamp = 30, .tau = 1, .keep_bias = true, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5,
                                        .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(ratios) : 0 } };
-    sv_status status = sv_model_create(&s->student, backbone, NULL, err);
+    sv_status status = sv_model_create(&s->student, request->backbone, NULL, err);
+    if (!status) s->student->options.precision = request->precision;
     for (size_t t = 0; !status && t < s->options.plan.stages; t++) s->options.plan.at[t] = (t + 1) * sv_model_depth(s->student) / 4; /* 3, 6, 9 of 12 */
     if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
     if (!status) status = sv_pruning_create(&s->pruning, s->student, &s->options, err);
@@ -39,12 +40,13 @@ static sv_status open_model(subject *s, const char *backbone, bool selectors, bo
     return SV_OK;
 }
 
-static sv_status open_training(subject *s, const char *backbone, bool selectors, size_t batch, sv_error *err)
+static sv_status open_training(subject *s, const sv_speed_request *request, bool selectors, sv_error *err)
 {
+    const size_t batch = request->batch;
     sv_training_choice choice = { .images = batch };
     sv_optimizer_options options = { .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .all_new = true };
-    sv_status status = open_model(s, backbone, selectors, true, err);
-    if (!status && selectors) status = sv_model_create(&s->teacher, backbone, NULL, err);
+    sv_status status = open_model(s, request, selectors, true, err);
+    if (!status && selectors) status = sv_model_create(&s->teacher, request->backbone, NULL, err);
     if (!status && selectors) status = sv_model_allocate(s->teacher, false, err);
     if (!status && selectors) sv_model_initialise(s->teacher, 2);
     if (!status) status = sv_optimizer_create(&s->optimizer, s->student->parameters, &options, NULL, err);
@@ -102,8 +104,8 @@ sv_status sv_speed_measure(const sv_speed_request *request, sv_speed *out, sv_er
     const bool selectors = request->kind == SV_SPEED_SPVIT_TRAIN || request->kind == SV_SPEED_INFER_PRUNED;
     double *times = NULL;
     sv_status status = sv_alloc(&times, request->runs * sizeof *times, "bench", err);
-    if (!status && training) status = open_training(&s, request->backbone, selectors, request->batch, err);
-    if (!status && !training) status = open_model(&s, request->backbone, selectors, false, err);
+    if (!status && training) status = open_training(&s, request, selectors, err);
+    if (!status && !training) status = open_model(&s, request, selectors, false, err);
     if (!status && !training) status = sv_removal_record(&s.removal, s.pruning, &s.options.plan, request->batch, err);
     if (!status && !training) fill(s.removal.tape, s.removal.picture, request->batch);
     if (!status) status = time_runs(&s, request, training, times, err);

@@ -2,7 +2,7 @@
 #ifndef SIEVE_TRAIN_SPEED_H
 #define SIEVE_TRAIN_SPEED_H
 
-#include "base/base.h"
+#include "autograd/autograd.h"
 
 typedef enum sv_speed_kind {
     SV_SPEED_DENSE_TRAIN,   /* forward, cross entropy, backward, AdamW */
@@ -15,6 +15,7 @@ typedef struct sv_speed { double median_seconds, least_seconds, macs; } sv_speed
 typedef struct sv_speed_request {
     sv_speed_kind kind;
     const char *backbone;       /* a row of sv_backbones */
+    sv_precision precision;
     size_t batch, runs;         /* runs: timed, after 2 (training) or 5 (inference) that are not */
     sv_text *profile;           /* where not NULL: gets a table of where the time went */
 } sv_speed_request;

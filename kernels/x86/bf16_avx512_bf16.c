@@ -23,4 +23,5 @@ void sv_bf16_avx512_bf16(sv_kernel_table *table)
     table->product_outer_bf16 = product_outer_bf16;
     table->attention_forward_bf16 = attention_forward_bf16;
     table->attention_backward_bf16 = attention_backward_bf16;
+    table->peak_bf16_gflops = peak_bf16_gflops;
 }

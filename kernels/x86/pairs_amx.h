@@ -10,6 +10,9 @@ typedef struct tile_config { uint8_t palette, start; uint8_t reserved[14]; uint1
 /* clang-format on */
 _Static_assert(sizeof(tile_config) == 64, "as the instruction reads it");
 
+/* The tile instructions do not tell the compiler what memory they read. */
+WORD void memory_is_read(void) { __asm__ volatile("" : : : "memory"); }
+
 static _Thread_local size_t configured; /* rows the tiles stand for; 0: none */
 
 /* Sums 0, 1 and A in 4: the upper rows; 2, 3 and 5: the lower ones; B in 6, 7. */
@@ -19,6 +22,7 @@ static void tiles_for(size_t rows)
     const uint8_t upper = (uint8_t)least(rows, 16), lower = (uint8_t)(rows > 16 ? rows - 16 : 1);
     tile_config config = { .palette = 1, .rows = { upper, upper, lower, lower, upper, lower, 16, 16 } };
     for (int t = 0; t < 8; t++) config.bytes[t] = 64;
+    __asm__ volatile("" : : "r"(&config) : "memory");
     _tile_loadconfig(&config);
     configured = rows;
 }
@@ -32,6 +36,7 @@ static void engine_end(void)
 /* 17 to 32 rows. Strides in bytes. */
 WORD void tiles_two(char *y, size_t y_stride, const char *a, size_t a_stride, const char *b, size_t pairs, bool accumulate)
 {
+    memory_is_read();
     if (accumulate) {
         _tile_loadd(0, y, y_stride);
         _tile_loadd(1, y + 64, y_stride);
@@ -62,6 +67,7 @@ WORD void tiles_two(char *y, size_t y_stride, const char *a, size_t a_stride, co
 /* At most 16 rows. */
 WORD void tiles_one(char *y, size_t y_stride, const char *a, size_t a_stride, const char *b, size_t pairs, bool accumulate)
 {
+    memory_is_read();
     if (accumulate) {
         _tile_loadd(0, y, y_stride);
         _tile_loadd(1, y + 64, y_stride);
@@ -124,6 +130,36 @@ static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, con
                            bool accumulate)
 {
     multiply(y, y_stride, strip, STRIP_PAIRS, panel, rows, columns, pairs, accumulate);
+}
+
+/* Products of tiles that stay in registers, for about `seconds`. */
+static double peak_bf16_gflops(double seconds)
+{
+    enum { STEPS = 20000 };
+    double done = 0;
+    engine_begin();
+    tiles_for(32);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    const double begin = sv_now_seconds();
+    double now = begin;
+    for (; now - begin < seconds || done == 0; now = sv_now_seconds()) {
+        for (int s = 0; s < STEPS / 16; s++) {
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+        done += 4.0 * 16 * 16 * 32 * 2 * (STEPS / 16);
+    }
+    engine_end();
+    return now > begin ? done / (now - begin) * 1e-9 : 0;
 }
 
 #endif
