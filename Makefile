@@ -12,7 +12,7 @@ AR ?= ar
 VERSION := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' base/base.h)
 
 LIBRARY_FOLDERS := base kernels autograd formats layers pruning latency data comm report eval train
-WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-sign-conversion -Werror
+WARNINGS := -Wall -Wextra -Wpointer-arith -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-sign-conversion -Werror
 # gcc counts every sentence that may be cut, which sentences of fixed room are by contract; clang does not know the word.
 WARNINGS += $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
 COMMON := -std=c17 -D_GNU_SOURCE -I. -ffp-contract=off -fno-math-errno -fopenmp -MMD -MP $(WARNINGS)

@@ -20,9 +20,10 @@
 typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* storage of activations; no op computes in it */ } sv_dtype;
 size_t sv_dtype_size(sv_dtype dtype);
 
-/* What products are made of; everything else is f32 (f64 in that build). bf16: operands rounded to it, sums in f32. */
-typedef enum sv_precision { SV_PRECISION_FP32, SV_PRECISION_BF16, SV_PRECISION_COUNT } sv_precision;
-const char *sv_precision_name(sv_precision precision);                  /* "fp32", "bf16" */
+/* What products are made of; everything else is f32 (f64 in that build). bf16: operands rounded to it, sums in f32. bf16x3: operands in
+ * three parts that add up to them exactly, as exact as fp32 and much quicker where tiles multiply bf16; elsewhere it is fp32. */
+typedef enum sv_precision { SV_PRECISION_FP32, SV_PRECISION_BF16, SV_PRECISION_BF16X3, SV_PRECISION_COUNT } sv_precision;
+const char *sv_precision_name(sv_precision precision);                  /* "fp32", "bf16", "bf16x3" */
 bool sv_precision_find(sv_precision *out, const char *name);            /* false: no such name */
 
 /* How many rows a per-image tensor has: (count + add) * times, where count is a number an op writes for each image at run time

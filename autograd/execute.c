@@ -1,6 +1,7 @@
 /* Running a planned tape. Forward: segment by segment; in each, images are shared out to threads, and one thread takes an image through
  * all nodes of the segment while its rows are in cache. Backward: the same from the end; images belong to lanes, a lane is run by one
  * thread at a time in rising order of its images, and lanes are added to the gradient in order: same bits for any number of threads. */
+#include "autograd/op_shape.h"
 #include "autograd/tape_internal.h"
 #include "kernels/kernels.h"
 
@@ -160,14 +161,13 @@ static void weight_shape(const sv_parameter *parameter, size_t *n, size_t *k)
 static bool pack_one(sv_parameter *parameter, sv_precision precision, bool backward)
 {
     struct sv_packed *packed = backward ? &parameter->backward[precision] : &parameter->forward[precision];
-    const bool bf16 = precision == SV_PRECISION_BF16;
+    const sv_parts parts = sv_parts_of(precision);
     size_t n = 0, k = 0;
     if (packed->version == parameter->set->version) return true;
     weight_shape(parameter, &n, &k);
-    const size_t bytes = backward ? (bf16 ? sv_pack_backward_bf16_bytes : sv_pack_backward_bytes)(n, k) : (bf16 ? sv_pack_forward_bf16_bytes : sv_pack_forward_bytes)(n, k);
+    const size_t bytes = (backward ? sv_pack_backward_parts_bytes : sv_pack_forward_parts_bytes)(n, k, parts);
     if (!packed->panels && sv_alloc(&packed->panels, bytes, "packed weights", NULL)) return false;
-    if (bf16) (backward ? sv_pack_backward_bf16 : sv_pack_forward_bf16)(packed->panels, parameter->value, n, k);
-    else (backward ? sv_pack_backward : sv_pack_forward)(packed->panels, parameter->value, n, k);
+    (backward ? sv_pack_backward_parts : sv_pack_forward_parts)(packed->panels, parameter->value, n, k, parts);
     packed->version = parameter->set->version;
     return true;
 }

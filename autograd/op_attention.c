@@ -51,7 +51,7 @@ static sv_attention attention_of(const sv_call *call)
                            .log_sum = call->saved,
                            .top = call->saved ? call->saved + heads * qkv->rows : NULL,
                            .scratch = call->scratch,
-                           .bf16 = call->node->precision == SV_PRECISION_BF16 };
+                           .parts = sv_parts_of(call->node->precision) };
 }
 
 static void attention_forward(const sv_call *call)

@@ -85,22 +85,25 @@ void sv_begin_gradient(const sv_span *span)
     if (span->gradient && !span->accumulate) memset(span->gradient, 0, sv_span_numbers(span) * sizeof *span->gradient);
 }
 
+sv_parts sv_parts_of(sv_precision precision)
+{
+    static const sv_parts parts[SV_PRECISION_COUNT] = { [SV_PRECISION_BF16] = SV_ONE_PART, [SV_PRECISION_BF16X3] = SV_THREE_PARTS };
+    return parts[precision];
+}
+
 void sv_take_panels(const sv_call *call, sv_product *product, const sv_parameter *weight, bool backward)
 {
     const sv_precision precision = call->node->precision;
-    const void *panels = backward ? weight->backward[precision].panels : weight->forward[precision].panels;
-    if (precision == SV_PRECISION_BF16) product->panels_bf16 = panels;
-    else product->panels = panels;
+    product->panels = backward ? weight->backward[precision].panels : weight->forward[precision].panels;
+    product->parts = sv_parts_of(call->node->precision);
 }
 
 void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const sv_real *x, size_t rows, size_t n, size_t k, bool accumulate,
                         void *room)
 {
-    if (call->node->precision == SV_PRECISION_BF16) sv_product_outer_bf16(weight->gradient, k, dy, n, x, k, rows, n, k, accumulate, room);
+    const sv_parts parts = sv_parts_of(call->node->precision);
+    if (parts) sv_product_outer_parts(weight->gradient, k, dy, n, x, k, rows, n, k, accumulate, parts, room);
     else sv_product_outer(weight->gradient, k, dy, n, x, k, rows, n, k, accumulate);
 }
 
-size_t sv_outer_room(const sv_node *node, size_t rows, size_t k)
-{
-    return node->precision == SV_PRECISION_BF16 ? (sv_product_outer_bf16_scratch(rows, k) + 63) / 64 * 64 : 0;
-}
+size_t sv_outer_room(const sv_node *node, size_t rows, size_t k) { return (sv_product_outer_parts_scratch(rows, k, sv_parts_of(node->precision)) + 63) / 64 * 64; }

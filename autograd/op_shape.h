@@ -39,6 +39,7 @@ void sv_begin_gradient(const sv_span *span);
 size_t sv_span_numbers(const sv_span *span); /* live rows times width; of a parameter all of it */
 
 /* Products of layers in the precision of the call's tape. The panels of a weight, as the product wants them: */
+sv_parts sv_parts_of(sv_precision precision);
 void sv_take_panels(const sv_call *call, sv_product *product, const sv_parameter *weight, bool backward);
 /* weight gradient (+)= dy^T x over `rows` rows; room: sv_outer_room bytes of this thread. */
 void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const sv_real *x, size_t rows, size_t n, size_t k, bool accumulate,

@@ -6,7 +6,7 @@
 
 enum { BLOCK_UNIT = 16 };
 
-static const char *const precision_names[SV_PRECISION_COUNT] = { "fp32", "bf16" };
+static const char *const precision_names[SV_PRECISION_COUNT] = { "fp32", "bf16", "bf16x3" };
 
 const char *sv_precision_name(sv_precision precision) { return precision_names[precision]; }
 

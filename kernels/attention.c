@@ -4,7 +4,7 @@
  * Backward over live rows, g = d_out:  D_i = g_i.out_i;  e_ij = p_ij (g_i.v_j - D_i);
  *   dq_i = scale sum_j e_ij k_j;  dk_j = scale sum_i e_ij q_i;  dv_j = sum_i p_ij g_i;  policy_j = sum over i != j of e_ij, where
  *   for dead keys p_ij stands for exp(min(a_ij - top_i, clamp)) / Z_i.
- * With bf16, q, k, v, g and the weights p and slopes e enter products rounded (kernels/chain.h); sums, exponents and Z do not.
+ * With parts of bf16, q, k, v, g and the weights p and slopes scale e enter products so (kernels/chain.h); sums, exponents and Z do not.
  * Order of sums: scores rise over c, weighted rows over j, gradients of keys over i, each one chain from zero; Z, D and the
  * score of a row with itself run in lanes. Exponents are in units of log 2, c = scale log2 e: forward 2^((s - top) c), which is
  * exactly 1 at the top; backward 2^(s c - log_sum log2 e). */
@@ -34,16 +34,16 @@ size_t sv_attention_forward_scratch(size_t rows, size_t width)
 {
     const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
     const size_t whole = ((rows + SV_PANEL) * width + rows * columns + 9 * (rows + 16) + 64) * sizeof(sv_real);
-    const size_t half = 2 * tall * wide * 2 + SV_ROWS_BF16 * (wide * 2 + tall * 6) + 1024;
-    return larger(whole, half);
+    const size_t parts = 3 * (2 * tall * wide * 2 + SV_ROWS_BF16 * (wide * 2 + tall * 2)) + SV_ROWS_BF16 * tall * 4 + 1024;
+    return larger(whole, parts);
 }
 
 size_t sv_attention_backward_scratch(size_t rows, size_t width)
 {
     const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
     const size_t whole = (2 * (rows + 2 * SV_PANEL) * width + 3 * rows * columns + (2 * rows + 20) * (rows + 32) + 256) * sizeof(sv_real);
-    const size_t half = 7 * tall * wide * 2 + 2 * SV_ROWS_BF16 * (wide * 2 + tall * 8) + 2 * rows * tall * 2 + 2 * tall * 4 + 2048;
-    return larger(whole, half);
+    const size_t parts = 3 * (7 * tall * wide * 2 + 2 * SV_ROWS_BF16 * wide * 2 + 2 * (rows + 1) * tall * 2) + 4 * SV_ROWS_BF16 * tall * 4 + 2 * tall * 4 + 4096;
+    return larger(whole, parts);
 }
 
 static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chain)
@@ -73,15 +73,13 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
     if (a->log_sum) a->log_sum[h * a->rows + i] = top * d.scale + sv_ln(total);
 }
 
-static void forward(const sv_attention *attention, size_t row_begin, size_t row_end, sv_chain chain)
+void sv_attention_forward_any_c(const sv_attention *attention, size_t row_begin, size_t row_end, sv_chain chain)
 {
     for (size_t h = 0; h < attention->heads; h++)
         for (size_t i = row_begin; i < row_end; i++) forward_row(attention, h, i, chain);
 }
 
-void sv_attention_forward_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_F32); }
-void sv_attention_forward_bf16_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_DOT); }
-void sv_attention_forward_tile_c(const sv_attention *a, size_t begin, size_t end) { forward(a, begin, end, SV_CHAIN_TILE); }
+void sv_attention_forward_c(const sv_attention *a, size_t begin, size_t end) { sv_attention_forward_any_c(a, begin, end, (sv_chain){ .order = SV_ORDER_F32 }); }
 
 /* One head on its way back: weights p and slopes scale e of its live rows [live, live], and where gradients go. */
 typedef struct back {
@@ -147,8 +145,8 @@ static void backward_head(const back *b, size_t rows, sv_real *policy)
     for (size_t j = 0; policy && j < rows; j++) policy[j] += sums[j];
 }
 
-static void backward(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
-                     sv_real clamp, uint64_t *clamped, sv_chain chain)
+void sv_attention_backward_any_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
+                                 sv_real clamp, uint64_t *clamped, sv_chain chain)
 {
     const size_t part = a->heads * a->width;
     for (size_t h = 0; h < a->heads; h++) {
@@ -164,17 +162,5 @@ static void backward(const sv_attention *a, const sv_real *d_out, size_t d_out_s
 void sv_attention_backward_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
                              sv_real clamp, uint64_t *clamped)
 {
-    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_F32);
-}
-
-void sv_attention_backward_bf16_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
-                                  sv_real *policy, sv_real clamp, uint64_t *clamped)
-{
-    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_DOT);
-}
-
-void sv_attention_backward_tile_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
-                                  sv_real *policy, sv_real clamp, uint64_t *clamped)
-{
-    backward(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, SV_CHAIN_TILE);
+    sv_attention_backward_any_c(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, (sv_chain){ .order = SV_ORDER_F32 });
 }

@@ -23,11 +23,16 @@ size_t sv_pack_backward_bytes(size_t n, size_t k);
 void sv_pack_forward(sv_real *panels, const sv_real *w, size_t n, size_t k);
 void sv_pack_backward(sv_real *panels, const sv_real *w, size_t n, size_t k);
 
-/* The same for products in bf16: weights rounded to nearest even, sums in f32 (order: kernels/chain.h). */
-size_t sv_pack_forward_bf16_bytes(size_t n, size_t k);
-size_t sv_pack_backward_bf16_bytes(size_t n, size_t k);
-void sv_pack_forward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k);
-void sv_pack_backward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k);
+/* Operands of a product in parts of bf16, sums in f32 (order: kernels/chain.h). One part: the number rounded to nearest even. Three parts
+ * add up to the number exactly, and six of their nine products make a product as exact as f32's own (Henry, Tang, Heinecke 2019):
+ * quicker than f32 where tiles multiply bf16 (AMX); elsewhere three parts mean plain f32. */
+typedef enum sv_parts { SV_WHOLE = 0, SV_ONE_PART = 1, SV_THREE_PARTS = 3 } sv_parts;
+
+/* The same for products in parts. */
+size_t sv_pack_forward_parts_bytes(size_t n, size_t k, sv_parts parts);
+size_t sv_pack_backward_parts_bytes(size_t n, size_t k, sv_parts parts);
+void sv_pack_forward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts);
+void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts);
 
 /* What happens to a tile of Y when its sum is complete. */
 typedef enum sv_epilogue {
@@ -39,8 +44,8 @@ typedef enum sv_epilogue {
 typedef struct sv_product {
     size_t m, n, k;
     const sv_real *x; size_t x_stride;              /* [m,k] */
-    const sv_real *panels;                          /* of sv_pack_forward(n, k); or of sv_pack_backward(n=k here, k=n here) */
-    const uint16_t *panels_bf16;                    /* instead of panels: of sv_pack_*_bf16; x is rounded to bf16 on its way in */
+    const void *panels;                             /* of sv_pack_forward(n, k); or of sv_pack_backward(n=k here, k=n here) */
+    sv_parts parts;                                 /* panels are of sv_pack_*_parts; x is taken apart on its way in */
     const sv_real *bias;                            /* [n] or NULL */
     sv_epilogue epilogue;
     const sv_real *addend; size_t addend_stride;    /* [m,n], SV_ADD */
@@ -55,10 +60,10 @@ void sv_product_rows(const sv_product *product);
  * (m = 0 then writes zeros). */
 void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
                       size_t m, size_t n, size_t k, bool accumulate);
-/* The same with A and B rounded to bf16; scratch: sv_product_outer_bf16_scratch bytes of this thread alone. */
-void sv_product_outer_bf16(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
-                           size_t m, size_t n, size_t k, bool accumulate, void *scratch);
-size_t sv_product_outer_bf16_scratch(size_t m, size_t k);
+/* The same with A and B in parts; scratch: sv_product_outer_parts_scratch bytes of this thread alone. */
+void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
+                            size_t m, size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch);
+size_t sv_product_outer_parts_scratch(size_t m, size_t k, sv_parts parts);
 /* Bias gradient: sum[n] (+)= column sums of a[m,n]. */
 void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
 
@@ -79,7 +84,7 @@ typedef struct sv_attention {
     sv_real *log_sum;                               /* [heads, rows]: max + log(sum exp) of each query; NULL: not wanted. backward reads it */
     sv_real *top;                                   /* [heads, rows]: the max over visible keys; with log_sum */
     void *scratch;                                  /* sv_attention_*_scratch bytes, of this thread alone */
-    bool bf16;                                      /* operands of the products rounded to bf16; sums, exponents and their sum are not */
+    sv_parts parts;                                 /* of the operands of products; sums, exponents and their sum are f32 */
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
 size_t sv_attention_backward_scratch(size_t rows, size_t width);

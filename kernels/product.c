@@ -54,7 +54,7 @@ void sv_product_rows_c(const sv_product *p)
     for (size_t row = 0; row < p->m; row++) {
         const sv_real *x = p->x + row * p->x_stride;
         for (size_t first = 0; first < p->n; first += SV_PANEL) {
-            const sv_real *panel = p->panels + first * p->k;
+            const sv_real *panel = (const sv_real *)p->panels + first * p->k;
             const size_t columns = p->n - first < SV_PANEL ? p->n - first : SV_PANEL;
             sv_real sums[SV_PANEL];
             for (size_t l = 0; l == 0 || l < p->k; l += SV_PIECE) add_piece(sums, x, panel, l, p->k - l < SV_PIECE ? p->k - l : SV_PIECE, columns);

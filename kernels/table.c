@@ -11,12 +11,6 @@ static const sv_kernel_table c_forms = {
     .column_sums = sv_column_sums_c,
     .attention_forward = sv_attention_forward_c,
     .attention_backward = sv_attention_backward_c,
-    .pack_forward_bf16 = sv_pack_forward_bf16_c,
-    .pack_backward_bf16 = sv_pack_backward_bf16_c,
-    .product_rows_bf16 = sv_product_rows_bf16_c,
-    .product_outer_bf16 = sv_product_outer_bf16_c,
-    .attention_forward_bf16 = sv_attention_forward_bf16_c,
-    .attention_backward_bf16 = sv_attention_backward_bf16_c,
     .layer_norm = sv_layer_norm_c,
     .layer_norm_backward = sv_layer_norm_backward_c,
     .gelu = sv_gelu_c,
@@ -46,12 +40,18 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(column_sums),
     SLOT(attention_forward),
     SLOT(attention_backward),
-    SLOT(pack_forward_bf16),
-    SLOT(pack_backward_bf16),
-    SLOT(product_rows_bf16),
-    SLOT(product_outer_bf16),
-    SLOT(attention_forward_bf16),
-    SLOT(attention_backward_bf16),
+    SLOT(one.pack_forward),
+    SLOT(one.pack_backward),
+    SLOT(one.product_rows),
+    SLOT(one.product_outer),
+    SLOT(one.attention_forward),
+    SLOT(one.attention_backward),
+    SLOT(three.pack_forward),
+    SLOT(three.pack_backward),
+    SLOT(three.product_rows),
+    SLOT(three.product_outer),
+    SLOT(three.attention_forward),
+    SLOT(three.attention_backward),
     SLOT(layer_norm),
     SLOT(layer_norm_backward),
     SLOT(gelu),
@@ -71,6 +71,7 @@ _Static_assert(SV_COUNT(sv_kernel_slots) * sizeof(void (*)(void)) == sizeof(sv_k
 sv_kernel_table sv_kernel_table_for(sv_isa isa)
 {
     sv_kernel_table table = c_forms;
+    table.one = sv_one_part_c;
 #ifdef SIEVE_X86
     const sv_isa most = sv_isa_now();
     if (isa > most) isa = most;
@@ -79,18 +80,11 @@ sv_kernel_table sv_kernel_table_for(sv_isa isa)
     if (isa >= SV_ISA_AVX512) sv_table_avx512(&table);
     if (isa >= SV_ISA_AVX512_BF16) sv_bf16_avx512_bf16(&table);
     if (isa >= SV_ISA_AMX) sv_bf16_amx(&table);
+    if (isa >= SV_ISA_AMX) sv_bf16x3_amx(&table);
 #else
     (void)isa;
 #endif
     return table;
-}
-
-void sv_table_tile_c(sv_kernel_table *table)
-{
-    table->product_rows_bf16 = sv_product_rows_tile_c;
-    table->product_outer_bf16 = sv_product_outer_tile_c;
-    table->attention_forward_bf16 = sv_attention_forward_tile_c;
-    table->attention_backward_bf16 = sv_attention_backward_tile_c;
 }
 
 void sv_kernels_use(sv_isa isa)
@@ -103,14 +97,39 @@ void sv_kernels_init(void) { sv_kernels_use(sv_isa_now()); }
 
 void sv_pack_forward(sv_real *panels, const sv_real *w, size_t n, size_t k) { now->pack_forward(panels, w, n, k); }
 void sv_pack_backward(sv_real *panels, const sv_real *w, size_t n, size_t k) { now->pack_backward(panels, w, n, k); }
-void sv_pack_forward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k) { now->pack_forward_bf16(panels, w, n, k); }
-void sv_pack_backward_bf16(uint16_t *panels, const sv_real *w, size_t n, size_t k) { now->pack_backward_bf16(panels, w, n, k); }
-void sv_product_rows(const sv_product *product) { (product->panels_bf16 ? now->product_rows_bf16 : now->product_rows)(product); }
-
-void sv_product_outer_bf16(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                           size_t n, size_t k, bool accumulate, void *scratch)
+/* The forms for operands in parts; NULL: plain f32 is taken. */
+static const sv_parts_forms *forms_of(sv_parts parts)
 {
-    now->product_outer_bf16(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
+    if (parts == SV_ONE_PART) return now == &c_forms ? &sv_one_part_c : &now->one;
+    return parts == SV_THREE_PARTS && now->three.product_rows ? &now->three : NULL;
+}
+
+void sv_pack_forward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts)
+{
+    const sv_parts_forms *forms = forms_of(parts);
+    if (forms) forms->pack_forward(panels, w, n, k);
+    else now->pack_forward(panels, w, n, k);
+}
+
+void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts)
+{
+    const sv_parts_forms *forms = forms_of(parts);
+    if (forms) forms->pack_backward(panels, w, n, k);
+    else now->pack_backward(panels, w, n, k);
+}
+
+void sv_product_rows(const sv_product *product)
+{
+    const sv_parts_forms *forms = forms_of(product->parts);
+    (forms ? forms->product_rows : now->product_rows)(product);
+}
+
+void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                            size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch)
+{
+    const sv_parts_forms *forms = forms_of(parts);
+    if (forms) forms->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
+    else now->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate);
 }
 
 void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
@@ -132,14 +151,16 @@ void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, s
 
 void sv_attention_forward(const sv_attention *attention, size_t row_begin, size_t row_end)
 {
-    (attention->bf16 ? now->attention_forward_bf16 : now->attention_forward)(attention, row_begin, row_end);
+    const sv_parts_forms *forms = forms_of(attention->parts);
+    (forms && forms->attention_forward ? forms->attention_forward : now->attention_forward)(attention, row_begin, row_end);
 }
 
 void sv_attention_backward(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
                            sv_real *policy_gradient, sv_real clamp, uint64_t *clamped)
 {
-    (attention->bf16 ? now->attention_backward_bf16 : now->attention_backward)(attention, d_out, d_out_stride, d_qkv, d_qkv_stride,
-                                                                               policy_gradient, clamp, clamped);
+    const sv_parts_forms *forms = forms_of(attention->parts);
+    (forms && forms->attention_backward ? forms->attention_backward : now->attention_backward)(attention, d_out, d_out_stride, d_qkv, d_qkv_stride, policy_gradient, clamp,
+                                                                  clamped);
 }
 
 void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain, const sv_real *bias,

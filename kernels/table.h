@@ -14,6 +14,18 @@
 #define SV_ROWS_BF16 32  /* most rows of a block: two AMX tiles */
 #define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
+/* Kernels whose operands are in parts of bf16. */
+typedef struct sv_parts_forms {
+    void (*pack_forward)(void *panels, const sv_real *w, size_t n, size_t k);
+    void (*pack_backward)(void *panels, const sv_real *w, size_t n, size_t k);
+    void (*product_rows)(const sv_product *product);
+    void (*product_outer)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                          size_t n, size_t k, bool accumulate, void *scratch);
+    void (*attention_forward)(const sv_attention *attention, size_t row_begin, size_t row_end);
+    void (*attention_backward)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                               size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+} sv_parts_forms;
+
 typedef struct sv_kernel_table {
     void (*pack_forward)(sv_real *panels, const sv_real *w, size_t n, size_t k);
     void (*pack_backward)(sv_real *panels, const sv_real *w, size_t n, size_t k);
@@ -26,14 +38,7 @@ typedef struct sv_kernel_table {
     void (*attention_forward)(const sv_attention *attention, size_t row_begin, size_t row_end);
     void (*attention_backward)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
                                size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
-    void (*pack_forward_bf16)(uint16_t *panels, const sv_real *w, size_t n, size_t k);
-    void (*pack_backward_bf16)(uint16_t *panels, const sv_real *w, size_t n, size_t k);
-    void (*product_rows_bf16)(const sv_product *product);
-    void (*product_outer_bf16)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                               size_t n, size_t k, bool accumulate, void *scratch);
-    void (*attention_forward_bf16)(const sv_attention *attention, size_t row_begin, size_t row_end);
-    void (*attention_backward_bf16)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
-                                    size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
+    sv_parts_forms one, three; /* by number of parts; NULL, as three is without tiles: plain f32 is taken */
     void (*layer_norm)(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                        const sv_real *bias, size_t rows, size_t width, double eps);
     void (*layer_norm_backward)(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,
@@ -79,6 +84,7 @@ void sv_bf16_avx2(sv_kernel_table *table);
 void sv_bf16_avx512(sv_kernel_table *table);
 void sv_bf16_avx512_bf16(sv_kernel_table *table);
 void sv_bf16_amx(sv_kernel_table *table);
+void sv_bf16x3_amx(sv_kernel_table *table);
 
 /* The C forms, one file a family. */
 void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
@@ -92,22 +98,13 @@ void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m,
 void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end);
 void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
                              sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
-void sv_pack_forward_bf16_c(uint16_t *panels, const sv_real *w, size_t n, size_t k);
-void sv_pack_backward_bf16_c(uint16_t *panels, const sv_real *w, size_t n, size_t k);
-void sv_product_rows_bf16_c(const sv_product *product);
-void sv_product_outer_bf16_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                             size_t n, size_t k, bool accumulate, void *scratch);
-void sv_attention_forward_bf16_c(const sv_attention *attention, size_t row_begin, size_t row_end);
-void sv_attention_backward_bf16_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
-                                  size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
-/* The same in the order of AMX tiles, for the checks: sv_table_tile_c puts them into a table. */
-void sv_product_rows_tile_c(const sv_product *product);
-void sv_product_outer_tile_c(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                             size_t n, size_t k, bool accumulate, void *scratch);
-void sv_attention_forward_tile_c(const sv_attention *attention, size_t row_begin, size_t row_end);
-void sv_attention_backward_tile_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
-                                  size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
-void sv_table_tile_c(sv_kernel_table *table);
+extern const sv_parts_forms sv_one_part_c;   /* in the order of vectors */
+extern const sv_parts_forms sv_one_part_tile_c, sv_three_parts_tile_c; /* in the order of AMX tiles, for the checks */
+/* Attention in C, any order and number of parts (kernels/chain.h). */
+struct sv_chain;
+void sv_attention_forward_any_c(const sv_attention *attention, size_t row_begin, size_t row_end, struct sv_chain chain);
+void sv_attention_backward_any_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                                 sv_real *policy_gradient, sv_real clamp, uint64_t *clamped, struct sv_chain chain);
 void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                      const sv_real *bias, size_t rows, size_t width, double eps);
 void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,

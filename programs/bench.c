@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "autograd/op_shape.h"
 #include "base/base.h"
 #include "base/json.h"
 #include "kernels/kernels.h"
@@ -180,7 +181,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 static sv_status room_make(room *r, const settings *s, sv_error *err)
 {
-    const size_t rows = (size_t)ROWS_MOST * WIDTH_MOST * sizeof(sv_real), square = (size_t)WIDTH_MOST * WIDTH_MOST * sizeof(sv_real) * 2;
+    const size_t rows = (size_t)ROWS_MOST * WIDTH_MOST * sizeof(sv_real), square = (size_t)WIDTH_MOST * WIDTH_MOST * sizeof(sv_real) * 2; /* as parts too */
     *r = (room){ .precision = s->precision };
     sv_status status = sv_alloc(&r->x, rows, "bench", err);
     if (!status) status = sv_alloc(&r->y, rows, "bench", err);
@@ -189,7 +190,7 @@ static sv_status room_make(room *r, const settings *s, sv_error *err)
     if (!status) status = sv_alloc(&r->panels, square, "bench", err);
     for (size_t t = 0; t < s->threads && !status; t++) {
         status = sv_alloc_zero(&r->sums[t], square, "bench", err);
-        if (!status) status = sv_alloc_zero(&r->scratch[t], larger(sv_attention_backward_scratch(256, 64), sv_product_outer_bf16_scratch(ROWS_MOST / 32, WIDTH_MOST)), "bench", err);
+        if (!status) status = sv_alloc_zero(&r->scratch[t], larger(sv_attention_backward_scratch(256, 64), sv_product_outer_parts_scratch(ROWS_MOST / 32, WIDTH_MOST, SV_THREE_PARTS)), "bench", err);
     }
     if (status) {
         room_clear(r);
@@ -223,8 +224,8 @@ static void rows_of_thread(void *context, size_t item)
                            .k = j->shape.k,
                            .x = j->room->x + begin * j->shape.k,
                            .x_stride = j->shape.k,
-                           .panels = j->s->precision == SV_PRECISION_FP32 ? j->room->panels : NULL,
-                           .panels_bf16 = j->s->precision == SV_PRECISION_BF16 ? j->room->panels : NULL,
+                           .panels = j->room->panels,
+                           .parts = sv_parts_of(j->s->precision),
                            .bias = j->room->w,
                            .epilogue = j->epilogue,
                            .addend = j->room->z + begin * j->shape.n,
@@ -241,14 +242,14 @@ static void outer_of_thread(void *context, size_t item)
     const job *j = context; /* each thread an image of its own, as in training */
     const shape *s = &j->shape;
     const sv_real *a = j->room->y + item * s->m * s->n, *b = j->room->x + item * s->m * s->k;
-    if (j->s->precision == SV_PRECISION_BF16) sv_product_outer_bf16(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true, j->room->scratch[item]);
+    const sv_parts parts = sv_parts_of(j->s->precision);
+    if (parts) sv_product_outer_parts(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true, parts, j->room->scratch[item]);
     else sv_product_outer(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true);
 }
 
 static void pack(const settings *s, room *r, size_t n, size_t k)
 {
-    if (s->precision == SV_PRECISION_BF16) sv_pack_forward_bf16(r->panels, r->w, n, k);
-    else sv_pack_forward(r->panels, r->w, n, k);
+    sv_pack_forward_parts(r->panels, r->w, n, k, sv_parts_of(s->precision));
 }
 
 static const struct {
@@ -330,7 +331,7 @@ static sv_attention attention_of(room *r, size_t t, size_t tokens)
                            .log_sum = log_sum,
                            .top = log_sum + HEADS * 197,
                            .scratch = r->scratch[t],
-                           .bf16 = r->precision == SV_PRECISION_BF16 };
+                           .parts = sv_parts_of(r->precision) };
 }
 static void do_attention(room *r, size_t t, size_t tokens)
 {
@@ -498,7 +499,7 @@ static void help(void)
            "  --model NAME   backbone of the whole steps (default deit_t)\n"
            "  --batch N      their pictures a step (default 32)\n"
            "  --steps N      their timed runs\n"
-           "  --precision P  of products: fp32 or bf16 (default fp32); shares are of the peak of that kind\n"
+           "  --precision P  of products: fp32 (default), bf16, bf16x3; shares of bf16 are of its peak, others of f32's\n"
            "  --profile      where the time of whole steps goes, by op, on standard error\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
@@ -562,7 +563,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
         } else if (!strcmp(word, "--model")) {
             s->model = value;
         } else if (!strcmp(word, "--precision")) {
-            if (!sv_precision_find(&s->precision, value)) return sv_fail(err, SV_USAGE, "bench: --precision is '%s', expected fp32 or bf16", value);
+            if (!sv_precision_find(&s->precision, value)) return sv_fail(err, SV_USAGE, "bench: --precision is '%s', expected fp32, bf16 or bf16x3", value);
         } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps")) {
             if (!sv_parse_int(value, &whole) || whole < 1 || whole > 65536) return sv_fail(err, SV_USAGE, "bench: %s is '%s', expected 1 to 65536", word, value);
             *(word[2] == 'b' ? &s->batch : &s->steps) = (size_t)whole;

@@ -53,7 +53,8 @@ PAIR_TILES(PAIR_TILE)
 static void (*const pair_tile_forms[])(const pair_tile *t) = { PAIR_TILES(PAIR_TILE_NAME) };
 /* clang-format on */
 
-/* y[rows, columns] (+)= A B for at most ENGINE_ROWS rows; a_stride in words. */
+_Static_assert(PARTS == 1, "three parts are for tiles");
+
 static void multiply_steps(float *y, size_t y_stride, const uint32_t *a, size_t row_step, size_t pair_step, const uint32_t *panels, size_t rows,
                            size_t columns, size_t pairs, bool accumulate)
 {
@@ -62,9 +63,12 @@ static void multiply_steps(float *y, size_t y_stride, const uint32_t *a, size_t 
         pair_tile_forms[rows - 1](&t);
     }
 }
-static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, const uint32_t *panels, size_t rows, size_t columns, size_t pairs,
-                     bool accumulate)
+/* y[rows, columns] (+)= A B for at most ENGINE_ROWS rows; a_stride in words; panels of `columns` columns, each `pairs` deep. */
+static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels, size_t panel_step, size_t rows,
+                     size_t columns, size_t pairs, bool accumulate)
 {
+    (void)a_step;
+    (void)panel_step;
     multiply_steps(y, y_stride, a, a_stride, 1, panels, rows, columns, pairs, accumulate);
 }
 
@@ -72,35 +76,12 @@ static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stri
 enum { STRIP_PAIRS = 256, STRIP_WORDS = STRIP_PAIRS * 16 };
 static void strip_make(uint32_t *strip, const across *a, size_t begin, size_t pairs, size_t first, size_t rows)
 {
-    for (size_t p = 0; p < pairs; p++) w_store(strip + p * 16, across_pair(a, begin + 2 * p, first, rows));
+    for (size_t p = 0; p < pairs; p++) across_pairs(strip + p * 16, STRIP_WORDS, a, begin + 2 * p, first, rows);
 }
-static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t rows, size_t columns, size_t pairs,
-                           bool accumulate)
+static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t panel_step, size_t rows, size_t columns,
+                           size_t pairs, bool accumulate)
 {
+    (void)panel_step;
     multiply_steps(y, y_stride, strip, 1, 16, panel, rows, columns, pairs, accumulate);
 }
-
-/* Pairs multiplied and added in registers alone, for about `seconds`. */
-static double peak_bf16_gflops(double seconds)
-{
-    enum { CHAINS = 12, STEPS = 20000 };
-    v16 sum[CHAINS];
-    UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = v_set((float)c);
-    const i16 a = w_set(0xbf003f00u), b = w_set(0x3e803e80u);
-    double done = 0;
-    const double begin = sv_now_seconds();
-    double now = begin;
-    for (; now - begin < seconds || done == 0; now = sv_now_seconds()) {
-        for (int s = 0; s < STEPS; s++) {
-            UNROLL for (int c = 0; c < CHAINS; c++) sum[c] = v_dot(sum[c], a, b);
-        }
-        done += 64.0 * CHAINS * STEPS;
-    }
-    float sink = 0;
-    for (int c = 0; c < CHAINS; c++) sink += v_first(sum[c]);
-    volatile float kept = sink;
-    (void)kept;
-    return now > begin ? done / (now - begin) * 1e-9 : 0;
-}
-
 #endif

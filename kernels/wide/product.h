@@ -48,7 +48,7 @@ static void product_block(const sv_product *p, size_t begin, size_t rows)
                    .pieces = true,
                    .a = p->x + begin * p->x_stride,
                    .a_stride = p->x_stride,
-                   .b = p->panels + first * p->k,
+                   .b = (const float *)p->panels + first * p->k,
                    .b_stride = SV_PANEL,
                    .bias = p->bias ? p->bias + first : NULL,
                    .y = p->y + begin * p->y_stride + first,

@@ -5,23 +5,22 @@
 
 #include "kernels/wide/functions.h"
 
+enum { PARTS = 1 };
+
 #include "kernels/wide/pairs.h"
 
 #include "kernels/wide/pairs_tile.h"
 
-#include "kernels/wide/product_bf16.h"
+#include "kernels/wide/pairs_peak.h"
+
+#include "kernels/wide/product_parts.h"
 
 #include "kernels/wide/head.h"
 
-#include "kernels/wide/attention_bf16.h"
+#include "kernels/wide/attention_parts.h"
 
 void sv_bf16_avx512_bf16(sv_kernel_table *table)
 {
-    table->pack_forward_bf16 = pack_forward_bf16;
-    table->pack_backward_bf16 = pack_backward_bf16;
-    table->product_rows_bf16 = product_rows_bf16;
-    table->product_outer_bf16 = product_outer_bf16;
-    table->attention_forward_bf16 = attention_forward_bf16;
-    table->attention_backward_bf16 = attention_backward_bf16;
+    table->one = (sv_parts_forms){ pack_forward_parts, pack_backward_parts, product_rows_parts, product_outer_parts, attention_forward_parts, attention_backward_parts };
     table->peak_bf16_gflops = peak_bf16_gflops;
 }

@@ -221,6 +221,9 @@ WORD void v_store_halves(uint16_t *p, v16 x, v16 y)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(a, 0xd8));
     _mm256_storeu_si256((__m256i *)(void *)(p + 16), _mm256_permute4x64_epi64(b, 0xd8));
 }
+WORD __m256 rest_half(__m256 x) { return _mm256_sub_ps(x, _mm256_castsi256_ps(_mm256_and_si256(rounded_half(x), _mm256_set1_epi32((int)0xffff0000u)))); }
+/* x without its bf16. */
+WORD v16 v_rest(v16 x) { return (v16){ rest_half(x.low), rest_half(x.high) }; }
 WORD __m256 even_half(__m256i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)); }
 WORD __m256 odd_half(__m256i x) { return _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000u))); }
 WORD __m256 dot_half(__m256 sum, __m256i a, __m256i b)

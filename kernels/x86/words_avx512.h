@@ -166,6 +166,11 @@ WORD i16 v_pair(v16 x, v16 y)
 /* The 32 numbers of x, then y. */
 WORD void v_store_halves(uint16_t *p, v16 x, v16 y) { _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(y, x)); }
 WORD v16 v_dot(v16 sum, i16 a, i16 b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
+/* x without its bf16. */
+WORD v16 v_rest(v16 x)
+{
+    return v_sub(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), 16)));
+}
 #else
 WORD i16 w_rounded(v16 x)
 {
@@ -184,6 +189,7 @@ WORD void v_store_halves(uint16_t *p, v16 x, v16 y)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(w_rounded(x), 16)));
     _mm256_storeu_si256((__m256i *)(void *)(p + 16), _mm512_cvtepi32_epi16(_mm512_srli_epi32(w_rounded(y), 16)));
 }
+WORD v16 v_rest(v16 x) { return v_sub(x, _mm512_castsi512_ps(_mm512_and_si512(w_rounded(x), _mm512_set1_epi32((int)0xffff0000u)))); }
 WORD v16 w_even(i16 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)); }
 WORD v16 w_odd(i16 x) { return _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000u))); }
 WORD v16 v_dot(v16 sum, i16 a, i16 b) { return v_fma(w_even(a), w_even(b), v_fma(w_odd(a), w_odd(b), sum)); }

@@ -138,34 +138,28 @@ static void case_pack_backward(run *r)
     r->forms->pack_backward(output_of(r, "panels", sv_pack_backward_bytes(n, k) / sizeof(sv_real), REALS), w, n, k);
 }
 
-static void case_pack_forward_bf16(run *r)
+/* Kernels with operands in parts: the forms of one part and of three are drawn alike. */
+static const sv_parts_forms *forms_of(const run *r, sv_parts parts) { return parts == SV_ONE_PART ? &r->forms->one : &r->forms->three; }
+static const sv_parts_forms *c_forms_of(sv_parts parts) { return parts == SV_ONE_PART ? &sv_one_part_c : &sv_three_parts_tile_c; }
+
+static void pack_parts_case(run *r, sv_parts parts, bool backward)
 {
     const size_t n = size_up_to(r, 120), k = size_up_to(r, 120);
     const sv_real *w = input(r, n, k, k);
-    r->forms->pack_forward_bf16(output_of(r, "panels", sv_pack_forward_bf16_bytes(n, k) / 2, HALVES), w, n, k);
+    const size_t bytes = (backward ? sv_pack_backward_parts_bytes : sv_pack_forward_parts_bytes)(n, k, SV_ONE_PART) * (size_t)parts;
+    (backward ? forms_of(r, parts)->pack_backward : forms_of(r, parts)->pack_forward)(output_of(r, "panels", bytes / 2, HALVES), w, n, k);
 }
 
-static void case_pack_backward_bf16(run *r)
-{
-    const size_t n = size_up_to(r, 120), k = size_up_to(r, 120);
-    const sv_real *w = input(r, n, k, k);
-    r->forms->pack_backward_bf16(output_of(r, "panels", sv_pack_backward_bf16_bytes(n, k) / 2, HALVES), w, n, k);
-}
-
-static void product_case(run *r, bool bf16)
+static void product_case(run *r, sv_parts parts)
 {
     sv_product p = { .m = size_up_to(r, 60), .n = size_up_to(r, 110), .k = size_up_to(r, 80) };
-    if (bf16 && sv_random_below(&r->random, 16) == 0) p.k += 4096; /* deeper than a strip */
+    if (parts && sv_random_below(&r->random, 16) == 0) p.k += 4096 / (size_t)parts; /* deeper than a strip */
     const sv_real *w = input(r, p.n, p.k, p.k);
-    if (bf16) {
-        uint16_t *panels = input_bytes(r, sv_pack_forward_bf16_bytes(p.n, p.k));
-        sv_pack_forward_bf16_c(panels, w, p.n, p.k);
-        p.panels_bf16 = panels;
-    } else {
-        sv_real *panels = input_bytes(r, sv_pack_forward_bytes(p.n, p.k));
-        sv_pack_forward_c(panels, w, p.n, p.k);
-        p.panels = panels;
-    }
+    void *panels = input_bytes(r, parts ? sv_pack_forward_parts_bytes(p.n, p.k, SV_ONE_PART) * (size_t)parts : sv_pack_forward_bytes(p.n, p.k));
+    if (parts) c_forms_of(parts)->pack_forward(panels, w, p.n, p.k);
+    else sv_pack_forward_c(panels, w, p.n, p.k);
+    p.panels = panels;
+    p.parts = parts;
     p.x_stride = stride_for(r, p.k);
     p.x = input(r, p.m, p.k, p.x_stride);
     p.bias = coin(r) ? input(r, 1, p.n, p.n) : NULL;
@@ -185,21 +179,21 @@ static void product_case(run *r, bool bf16)
         part.y += at[i] * p.y_stride;
         part.addend += at[i] * p.addend_stride;
         if (part.before) part.before += at[i] * p.before_stride;
-        (bf16 ? r->forms->product_rows_bf16 : r->forms->product_rows)(&part);
+        (parts ? forms_of(r, parts)->product_rows : r->forms->product_rows)(&part);
     }
 }
-static void case_product_rows(run *r) { product_case(r, false); }
-static void case_product_rows_bf16(run *r) { product_case(r, true); }
+static void case_product_rows(run *r) { product_case(r, SV_WHOLE); }
 
 /* A sum goes on from c only at whole pairs and tiles: rows are not cut. */
-static void case_product_outer_bf16(run *r)
+static void outer_parts_case(run *r, sv_parts parts)
 {
     const size_t m = size_up_to(r, 150) + (sv_random_below(&r->random, 16) ? 0 : 512), n = size_up_to(r, 60), k = size_up_to(r, 110);
     const size_t a_stride = stride_for(r, n), b_stride = stride_for(r, k), c_stride = stride_for(r, k);
     const sv_real *a = input(r, m, n, a_stride), *b = input(r, m, k, b_stride);
     sv_real *c = output_rows(r, "c", n, k, c_stride);
     const bool accumulate = coin(r);
-    r->forms->product_outer_bf16(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, input_bytes(r, sv_product_outer_bf16_scratch(m, k)));
+    forms_of(r, parts)->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate,
+                                      input_bytes(r, sv_product_outer_parts_scratch(m, k, parts)));
 }
 
 static void case_product_outer(run *r)
@@ -240,10 +234,10 @@ static void case_column_sums(run *r)
 }
 
 /* An image whose scratch ends at a fence; out, log_sum and top are given by the C form where `with_results`. */
-static sv_attention image_of(run *r, bool with_results, bool bf16)
+static sv_attention image_of(run *r, bool with_results, sv_parts parts)
 {
     static const size_t widths[] = { 1, 4, 8, 15, 16, 17, 32, 48, 64, 64, 64, 80 };
-    sv_attention a = { .bf16 = bf16, .rows = 1 + size_up_to(r, 69), .heads = 1 + sv_random_below(&r->random, 3) };
+    sv_attention a = { .parts = parts, .rows = 1 + size_up_to(r, 69), .heads = 1 + sv_random_below(&r->random, 3) };
     a.width = widths[sv_random_below(&r->random, SV_COUNT(widths))];
     a.live = coin(r) ? a.rows : sv_random_below(&r->random, a.rows + 1);
     const size_t all = a.heads * a.width;
@@ -260,34 +254,46 @@ static sv_attention image_of(run *r, bool with_results, bool bf16)
     return a;
 }
 
-static void attention_forward_case(run *r, bool bf16)
+static void attention_forward_case(run *r, sv_parts parts)
 {
-    sv_attention a = image_of(r, false, bf16);
+    sv_attention a = image_of(r, false, parts);
     a.out = output_rows(r, "out", a.rows, a.heads * a.width, a.out_stride);
     if (coin(r)) {
         a.log_sum = output_rows(r, "log_sum", a.heads, a.rows, a.rows);
         a.top = output_rows(r, "top", a.heads, a.rows, a.rows);
     }
     size_t at[MOST_PIECES + 1], pieces = cut(r, a.rows, at);
-    for (size_t i = 0; i < pieces; i++) (bf16 ? r->forms->attention_forward_bf16 : r->forms->attention_forward)(&a, at[i], at[i + 1]);
+    for (size_t i = 0; i < pieces; i++) (parts ? forms_of(r, parts)->attention_forward : r->forms->attention_forward)(&a, at[i], at[i + 1]);
 }
-static void case_attention_forward(run *r) { attention_forward_case(r, false); }
-static void case_attention_forward_bf16(run *r) { attention_forward_case(r, true); }
+static void case_attention_forward(run *r) { attention_forward_case(r, SV_WHOLE); }
 
-static void attention_backward_case(run *r, bool bf16)
+static void attention_backward_case(run *r, sv_parts parts)
 {
-    const sv_attention a = image_of(r, true, bf16);
+    const sv_attention a = image_of(r, true, parts);
     const size_t all = a.heads * a.width, d_out_stride = stride_for(r, all), d_stride = stride_for(r, 3 * all);
     const sv_real *d_out = input(r, a.live, all, d_out_stride);
     sv_real *d_qkv = output_rows(r, "d_qkv", a.rows, 3 * all, d_stride);
     sv_real *policy = coin(r) ? output_rows(r, "policy", 1, a.rows, a.rows) : NULL;
     uint64_t *clamped = output_of(r, "clamped", 1, COUNTS);
     const sv_real clamp = coin(r) ? 80 : (sv_real)0.25;
-    (bf16 ? r->forms->attention_backward_bf16 : r->forms->attention_backward)(&a, d_out, d_out_stride, d_qkv, d_stride, policy, clamp,
-                                                                              coin(r) ? clamped : NULL);
+    (parts ? forms_of(r, parts)->attention_backward : r->forms->attention_backward)(&a, d_out, d_out_stride, d_qkv, d_stride, policy, clamp,
+                                                                                    coin(r) ? clamped : NULL);
 }
-static void case_attention_backward(run *r) { attention_backward_case(r, false); }
-static void case_attention_backward_bf16(run *r) { attention_backward_case(r, true); }
+static void case_attention_backward(run *r) { attention_backward_case(r, SV_WHOLE); }
+
+#define PARTS_CASES(name, parts)                                                                        \
+    static void case_##name##_pack_forward(run *r) { pack_parts_case(r, parts, false); }                \
+    static void case_##name##_pack_backward(run *r) { pack_parts_case(r, parts, true); }                \
+    static void case_##name##_product_rows(run *r) { product_case(r, parts); }                          \
+    static void case_##name##_product_outer(run *r) { outer_parts_case(r, parts); }                     \
+    static void case_##name##_attention_forward(run *r) { attention_forward_case(r, parts); }           \
+    static void case_##name##_attention_backward(run *r) { attention_backward_case(r, parts); }
+PARTS_CASES(one, SV_ONE_PART)
+PARTS_CASES(three, SV_THREE_PARTS)
+#define PARTS_ROWS(name)                                                                                                                    \
+    { #name ".pack_forward", case_##name##_pack_forward }, { #name ".pack_backward", case_##name##_pack_backward },                         \
+        { #name ".product_rows", case_##name##_product_rows }, { #name ".product_outer", case_##name##_product_outer },                     \
+        { #name ".attention_forward", case_##name##_attention_forward }, { #name ".attention_backward", case_##name##_attention_backward },
 
 static void case_layer_norm(run *r)
 {
@@ -426,12 +432,7 @@ static const slot_case cases[] = {
     { "column_sums", case_column_sums },
     { "attention_forward", case_attention_forward },
     { "attention_backward", case_attention_backward },
-    { "pack_forward_bf16", case_pack_forward_bf16 },
-    { "pack_backward_bf16", case_pack_backward_bf16 },
-    { "product_rows_bf16", case_product_rows_bf16 },
-    { "product_outer_bf16", case_product_outer_bf16 },
-    { "attention_forward_bf16", case_attention_forward_bf16 },
-    { "attention_backward_bf16", case_attention_backward_bf16 },
+    PARTS_ROWS(one) PARTS_ROWS(three)
     { "layer_norm", case_layer_norm },
     { "layer_norm_backward", case_layer_norm_backward },
     { "gelu", case_gelu },
@@ -544,11 +545,13 @@ static void run_isa(sv_isa isa, sv_isa below)
     const sv_kernel_table forms = sv_kernel_table_for(isa), lower = sv_kernel_table_for(below);
     sv_kernel_table plain = sv_kernel_table_for(SV_ISA_C);
     size_t own = 0;
-    if (isa == SV_ISA_AMX) sv_table_tile_c(&plain); /* tiles sum in an order of their own */
+    plain.three = sv_three_parts_tile_c; /* where there are no tiles, three parts are plain f32 and nothing is held against this */
+    if (isa == SV_ISA_AMX) plain.one = sv_one_part_tile_c; /* tiles sum in an order of their own */
     sv_for_items(1, nothing, NULL);                 /* as in every region: denormals are zero */
     for (size_t s = 0; s < sv_kernel_slot_count; s++) {
         const slot_case *c = SV_KIND_FIND(cases, sv_kernel_slots[s].name);
         if (!c) fail_msg("slot %s has no case in tests/unit/kernels/forms.c", sv_kernel_slots[s].name);
+        if (!pointer_of(&forms, &sv_kernel_slots[s])) continue;
         if (isa != below && pointer_of(&forms, &sv_kernel_slots[s]) == pointer_of(&lower, &sv_kernel_slots[s])) continue;
         own++;
         run_slot(c, &forms, &plain, sv_isa_name(isa));

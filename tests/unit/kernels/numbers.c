@@ -287,6 +287,44 @@ static void bf16_rounds_to_nearest_even_for_every_pattern(void **state)
     }
 }
 
+/* The worst error of a product of m x k by k x n, as a share of the sum of absolute products. */
+static double product_error(sv_parts parts, size_t m, size_t n, size_t k, const sv_real *x, const sv_real *w, void *packed, sv_real *y)
+{
+    double worst = 0;
+    sv_pack_forward_parts(packed, w, n, k, parts);
+    const sv_product product = { .m = m, .n = n, .k = k, .x = x, .x_stride = k, .panels = packed, .parts = parts, .y = y, .y_stride = n };
+    sv_product_rows(&product);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0, size = 0;
+            for (size_t l = 0; l < k; l++) {
+                sum += (double)x[i * k + l] * (double)w[j * k + l];
+                size += fabs((double)x[i * k + l] * (double)w[j * k + l]);
+            }
+            worst = fmax(worst, fabs((double)y[i * n + j] - sum) / size);
+        }
+    return worst;
+}
+
+static void three_parts_are_as_exact_as_whole_numbers(void **state)
+{
+    (void)state;
+    enum { HIGH = 37, BROAD = 70, DEEP = 900 };
+    static sv_real x[HIGH * DEEP], w[BROAD * DEEP], y[HIGH * BROAD];
+    static uint16_t packed[3 * 96 * (DEEP + 32) * 2];
+    static const size_t depths[] = { 1, 31, 64, 192, 900 };
+    for (size_t i = 0; i < SV_COUNT(depths); i++) {
+        fill(x, HIGH * depths[i], 16);
+        fill(w, BROAD * depths[i], 17);
+        const double whole = product_error(SV_WHOLE, HIGH, BROAD, depths[i], x, w, packed, y);
+        const double three = product_error(SV_THREE_PARTS, HIGH, BROAD, depths[i], x, w, packed, y);
+        const double one = product_error(SV_ONE_PART, HIGH, BROAD, depths[i], x, w, packed, y);
+        print_message("depth %zu: error %.2e whole, %.2e in three parts, %.2e in one\n", depths[i], whole, three, one);
+        assert_true(three <= (wide ? 1e-15 : 1.2e-7 + 1.5 * whole));
+        assert_true(one < 8e-3);
+    }
+}
+
 static void dot_and_scale_match_plain_sums(void **state)
 {
     (void)state;
@@ -316,6 +354,7 @@ int main(void)
         cmocka_unit_test(softmax_rows_sum_to_one_and_empty_rows_are_zero),
         cmocka_unit_test(adamw_follows_its_formula_for_many_steps),
         cmocka_unit_test(bf16_rounds_to_nearest_even_for_every_pattern),
+        cmocka_unit_test(three_parts_are_as_exact_as_whole_numbers),
         cmocka_unit_test(dot_and_scale_match_plain_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
-/* bf16 products of linear layers, over an engine (kernels/wide/pairs_tile.h, kernels/x86/pairs_amx.h). Rows outer: a block of rows is
- * rounded once and meets all panels; the sums of a panel are finished while the engine works on the next one. */
-#ifndef SIEVE_KERNELS_WIDE_PRODUCT_BF16_H
-#define SIEVE_KERNELS_WIDE_PRODUCT_BF16_H
+/* Products of linear layers with operands in parts of bf16, over an engine (kernels/wide/pairs_tile.h, kernels/x86/pairs_amx.h). Rows outer: a block of rows is
+ * taken apart once and meets all panels; the sums of a panel are finished while the engine works on the next one. */
+#ifndef SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
+#define SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
 
-enum { STRIP_DEPTH = 4096 }; /* columns of x rounded at a time: 256 KiB of stack; deeper sums go on from what was stored */
+enum { STRIP_DEPTH = 4096 / PARTS / 32 * 32, STRIP_STEP = ENGINE_ROWS * STRIP_DEPTH / 2 }; /* columns of x taken apart at a time: 256 KiB of stack */
 
-static void pack_forward_bf16(uint16_t *panels, const float *w, size_t n, size_t k) { pack_columns_bf16((uint32_t *)(void *)panels, w, k, n, k); }
-static void pack_backward_bf16(uint16_t *panels, const float *w, size_t n, size_t k) { pack_pieces_bf16((uint32_t *)(void *)panels, w, k, k, n); }
+static void pack_forward_parts(void *panels, const float *w, size_t n, size_t k) { pack_columns_parts(panels, w, k, n, k); }
+static void pack_backward_parts(void *panels, const float *w, size_t n, size_t k) { pack_pieces_parts(panels, w, k, k, n); }
 
 /* Blocks of at most ENGINE_ROWS rows, as even as can be. */
 static size_t engine_blocks(size_t rows) { return (rows + ENGINE_ROWS - 1) / ENGINE_ROWS; }
@@ -38,20 +38,21 @@ static void finish_block(const sv_product *p, const float *sums, size_t row, siz
     }
 }
 
+/* Sums of one panel; they go on where a row is deeper than a strip. */
 static void sum_block(const sv_product *p, float *sums, uint32_t *strip, size_t row, size_t rows, size_t first)
 {
-    const uint32_t *panel = (const uint32_t *)(const void *)p->panels_bf16 + first * pairs_of(p->k);
+    const uint32_t *panel = (const uint32_t *)p->panels + first * pairs_of(p->k);
+    const size_t step = panel_words(p->n, p->k);
     for (size_t l = 0; l == 0 || l < p->k; l += STRIP_DEPTH) {
         const size_t depth = least(p->k - l, STRIP_DEPTH), padded = up_to_32(depth);
-        if (p->k > STRIP_DEPTH || first == 0)
-            round_rows((uint16_t *)strip, padded, p->x + row * p->x_stride + l, p->x_stride, rows, depth, padded);
-        multiply(sums, SV_PANEL_BF16, strip, padded / 2, panel + l / 2 * SV_PANEL_BF16, rows, SV_PANEL_BF16, padded / 2, l > 0);
+        if (p->k > STRIP_DEPTH || first == 0) take_rows(strip, STRIP_STEP, p->x + row * p->x_stride + l, p->x_stride, rows, depth, padded);
+        multiply(sums, SV_PANEL_BF16, strip, padded / 2, STRIP_STEP, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, padded / 2, l > 0);
     }
 }
 
-static void product_rows_bf16(const sv_product *p)
+static void product_rows_parts(const sv_product *p)
 {
-    _Alignas(64) uint32_t strip[ENGINE_ROWS * STRIP_DEPTH / 2];
+    _Alignas(64) uint32_t strip[PARTS * STRIP_STEP];
     _Alignas(64) block_sums sums[2];
     engine_begin();
     for (size_t block = 0; block < engine_blocks(p->m); block++) {
@@ -66,11 +67,11 @@ static void product_rows_bf16(const sv_product *p)
     engine_end();
 }
 
-/* c[rows of A across, columns] (+)= A^T B, B in panels over all `depth` rows. */
+/* c[rows of A across, columns] (+)= A^T B, B in panels of `columns` columns over all of A's depth. */
 static void outer_rows(float *c, size_t c_stride, const across *a, const uint32_t *panels, size_t n, size_t columns, bool accumulate)
 {
-    _Alignas(64) uint32_t strip[STRIP_WORDS];
-    const size_t all = pairs_of(a->depth);
+    _Alignas(64) uint32_t strip[PARTS * STRIP_WORDS];
+    const size_t all = pairs_of(a->depth), step = panel_words(columns, a->depth);
     for (size_t block = 0; block < engine_blocks(n); block++) {
         const size_t row = engine_block_begin(n, block), rows = engine_block_begin(n, block + 1) - row;
         size_t done = 0;
@@ -78,20 +79,20 @@ static void outer_rows(float *c, size_t c_stride, const across *a, const uint32_
             const size_t pairs = least(all - done, STRIP_PAIRS);
             strip_make(strip, a, 2 * done, pairs, row, rows);
             for (size_t first = 0; first < columns; first += SV_PANEL_BF16)
-                strip_multiply(c + row * c_stride + first, c_stride, strip, panels + first * all + done * SV_PANEL_BF16, rows,
+                strip_multiply(c + row * c_stride + first, c_stride, strip, panels + first * all + done * SV_PANEL_BF16, step, rows,
                                least(columns - first, SV_PANEL_BF16), pairs, accumulate || done > 0);
             done += pairs;
         } while (done < all);
     }
 }
 
-static void product_outer_bf16(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m, size_t n, size_t k,
-                               bool accumulate, void *scratch)
+static void product_outer_parts(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m, size_t n, size_t k,
+                                bool accumulate, void *scratch)
 {
     uint32_t *panels = (uint32_t *)(void *)(((uintptr_t)scratch + 63) / 64 * 64);
-    const across rows = { a, a_stride, m, false };
+    const across rows = { a, a_stride, m, false, 0 };
     engine_begin();
-    pack_pieces_bf16(panels, b, b_stride, k, m);
+    pack_pieces_parts(panels, b, b_stride, k, m);
     outer_rows(c, c_stride, &rows, panels, n, k, accumulate);
     engine_end();
 }

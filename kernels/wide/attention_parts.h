@@ -1,10 +1,10 @@
-/* Attention with products in bf16, over an engine; formulas and orders: kernels/attention.c. As kernels/wide/attention.h, but with
- * operands rounded and packed as pairs, and weights P and slopes S kept as bf16 rows in L2. Scratch in order:
- *   forward:   keys, values (panels) | q [rows of a block] | scores | weights as bf16
+/* Attention with operands in parts of bf16, over an engine; formulas and orders: kernels/attention.c. As kernels/wide/attention.h, but
+ * with operands taken apart and packed as pairs, and weights P and slopes S kept so, as rows in L2. Scratch in order:
+ *   forward:   keys, values (panels) | q [rows of a block] | scores | weights
  *   backward:  keys, values (columns) | k, q, g (pieces) | q, g of a block | scores, products of a block | P | S | sums ||
  *              for dead keys: keys, values (columns) | scores, products of a block | sums */
-#ifndef SIEVE_KERNELS_WIDE_ATTENTION_BF16_H
-#define SIEVE_KERNELS_WIDE_ATTENTION_BF16_H
+#ifndef SIEVE_KERNELS_WIDE_ATTENTION_PARTS_H
+#define SIEVE_KERNELS_WIDE_ATTENTION_PARTS_H
 
 static void *take_bytes(unsigned char **room, size_t count)
 {
@@ -12,12 +12,14 @@ static void *take_bytes(unsigned char **room, size_t count)
     *room += up_to(count, 64);
     return taken;
 }
-static uint32_t *take_panels(unsigned char **room, size_t columns, size_t depth) { return take_bytes(room, up_to_32(columns) * up_to_32(depth) * 2); }
+static uint32_t *take_panels(unsigned char **room, size_t columns, size_t depth) { return take_bytes(room, PARTS * panel_words(columns, depth) * 4); }
+/* Rows of `padded` numbers in parts. */
+static uint32_t *take_halves(unsigned char **room, size_t rows, size_t padded) { return take_bytes(room, PARTS * rows * padded * 2); }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Weights 2^((score - top) c) of a row, rounded for the product, zeros behind them; returns the sum of what was not yet rounded. */
-static float weigh_row_bf16(uint16_t *weights, const float *scores, size_t live, size_t padded, float c, float lowest, float top)
+/* Weights 2^((score - top) c) of a row, taken apart for the product, zeros behind them; returns the sum of the whole ones. */
+static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores, size_t live, size_t padded, float c, float lowest, float top)
 {
     v16 sum = v_set(0.0f);
     const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
@@ -30,7 +32,7 @@ static float weigh_row_bf16(uint16_t *weights, const float *scores, size_t live,
             if (at + 16 > live) pair[half] = v_keep(pair[half], live > at ? live - at : 0);
             sum = v_add(sum, pair[half]);
         }
-        v_store_halves(weights + j, pair[0], pair[1]);
+        store_parts(weights + j / 2, step, pair[0], pair[1]);
     }
     return v_total(sum);
 }
@@ -47,17 +49,19 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
     const head *d = &f->d;
     const float c = d->scale * LOG2_E, lowest = -127.0f / c;
     float tops[SV_ROWS_BF16] = { 0 }, totals[SV_ROWS_BF16], owns[SV_ROWS_BF16];
-    round_rows((uint16_t *)(void *)f->q, f->wide, d->q + begin * d->stride, d->stride, rows, d->width, f->wide);
-    multiply(f->scores, f->tall, f->q, f->wide / 2, f->keys, rows, f->tall, f->wide / 2, false);
+    const size_t q_step = ENGINE_ROWS * f->wide / 2, step = ENGINE_ROWS * f->tall / 2;
+    take_rows(f->q, q_step, d->q + begin * d->stride, d->stride, rows, d->width, f->wide);
+    multiply(f->scores, f->tall, f->q, f->wide / 2, q_step, f->keys, panel_words(d->live, d->width), rows, f->tall, f->wide / 2, false);
     for (size_t r = 0; r < rows; r++) {
         const float *row = d->q + (begin + r) * d->stride, *scores = f->scores + r * f->tall;
         const bool dead = begin + r >= d->live;
         const float own = dead ? row_dot(row, d->k + (begin + r) * d->stride, d->width) : -__builtin_inff();
         tops[r] = row_top(scores, d->live, own);
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
-        totals[r] = weigh_row_bf16((uint16_t *)(void *)f->weights + r * f->tall, scores, d->live, f->tall, c, lowest, tops[r]) + owns[r];
+        totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->live, f->tall, c, lowest, tops[r]) + owns[r];
     }
-    multiply(d->out + begin * d->out_stride, d->out_stride, f->weights, f->tall / 2, f->values, rows, d->width, f->tall / 2, false);
+    multiply(d->out + begin * d->out_stride, d->out_stride, f->weights, f->tall / 2, step, f->values, panel_words(d->width, d->live), rows, d->width,
+             f->tall / 2, false);
     for (size_t r = 0; r < rows; r++)
         finish_out(d->out + (begin + r) * d->out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live, 1.0f / totals[r]);
     for (size_t r = 0; r < rows; r += 16) {
@@ -68,7 +72,7 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
     }
 }
 
-static void attention_forward_bf16(const sv_attention *a, size_t row_begin, size_t row_end)
+static void attention_forward_parts(const sv_attention *a, size_t row_begin, size_t row_end)
 {
     const size_t count = row_end - row_begin;
     engine_begin();
@@ -77,11 +81,11 @@ static void attention_forward_bf16(const sv_attention *a, size_t row_begin, size
         front f = { .d = head_of(a, h), .wide = up_to_32(a->width), .tall = up_to_32(a->live) };
         f.keys = take_panels(&room, a->live, a->width);
         f.values = take_panels(&room, a->width, a->live);
-        f.q = take_bytes(&room, ENGINE_ROWS * f.wide * 2);
+        f.q = take_halves(&room, ENGINE_ROWS, f.wide);
         f.scores = take_bytes(&room, ENGINE_ROWS * f.tall * 4);
-        f.weights = take_bytes(&room, ENGINE_ROWS * f.tall * 2);
-        pack_columns_bf16(f.keys, f.d.k, f.d.stride, a->live, a->width);
-        pack_pieces_bf16(f.values, f.d.v, f.d.stride, a->width, a->live);
+        f.weights = take_halves(&room, ENGINE_ROWS, f.tall);
+        pack_columns_parts(f.keys, f.d.k, f.d.stride, a->live, a->width);
+        pack_pieces_parts(f.values, f.d.v, f.d.stride, a->width, a->live);
         for (size_t block = 0; block < engine_blocks(count); block++) {
             const size_t begin = engine_block_begin(count, block);
             forward_block(&f, row_begin + begin, engine_block_begin(count, block + 1) - begin, a->top ? a->top + h * a->rows : NULL,
@@ -104,7 +108,7 @@ typedef struct back {
     uint32_t *keys, *values, *k, *q, *go; /* packed: columns; pieces */
     uint32_t *block_q, *block_g;          /* rows of a block, rounded */
     float *scores, *products, *sums;      /* of a block; of the policy */
-    uint16_t *weights, *slopes;           /* [live][tall] */
+    uint32_t *weights, *slopes;           /* [part][live][tall] of bf16 */
     size_t wide, tall;
     size_t dead; /* keys; 0 where no policy gradient is wanted */
     uint32_t *dead_keys, *dead_values;
@@ -132,12 +136,13 @@ WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, co
 static void slope_row(const back *b, size_t i, const float *scores, const float *products, float through)
 {
     const v16 shift = v_set(-(b->log_sum[i] * LOG2_E)), passed = v_set(through);
+    const size_t step = b->d.live * b->tall / 2;
     for (size_t j = 0; j < b->tall; j += 32) {
         v16 weight[2], slope[2];
         UNROLL for (size_t half = 0; half < 2; half++)
             slope_piece(b, i, j + 16 * half, scores, products, shift, passed, &weight[half], &slope[half]);
-        v_store_halves(b->weights + i * b->tall + j, weight[0], weight[1]);
-        v_store_halves(b->slopes + i * b->tall + j, slope[0], slope[1]);
+        store_parts(b->weights + (i * b->tall + j) / 2, step, weight[0], weight[1]);
+        store_parts(b->slopes + (i * b->tall + j) / 2, step, slope[0], slope[1]);
     }
 }
 
@@ -159,20 +164,20 @@ static void backward_block(back *b, size_t begin, size_t rows)
 {
     const head *d = &b->d;
     const float *g = b->g + begin * b->g_stride;
-    const size_t words = b->wide / 2;
-    round_rows((uint16_t *)(void *)b->block_q, b->wide, d->q + begin * d->stride, d->stride, rows, d->width, b->wide);
-    round_rows((uint16_t *)(void *)b->block_g, b->wide, g, b->g_stride, rows, d->width, b->wide);
-    multiply(b->scores, b->tall, b->block_q, words, b->keys, rows, b->tall, words, false);
-    multiply(b->products, b->tall, b->block_g, words, b->values, rows, b->tall, words, false);
-    if (b->dead) multiply(b->dead_scores, b->dead_tall, b->block_q, words, b->dead_keys, rows, b->dead_tall, words, false);
-    if (b->dead) multiply(b->dead_products, b->dead_tall, b->block_g, words, b->dead_values, rows, b->dead_tall, words, false);
+    const size_t words = b->wide / 2, step = ENGINE_ROWS * words, keys = panel_words(d->live, d->width), dead = panel_words(b->dead, d->width);
+    take_rows(b->block_q, step, d->q + begin * d->stride, d->stride, rows, d->width, b->wide);
+    take_rows(b->block_g, step, g, b->g_stride, rows, d->width, b->wide);
+    multiply(b->scores, b->tall, b->block_q, words, step, b->keys, keys, rows, b->tall, words, false);
+    multiply(b->products, b->tall, b->block_g, words, step, b->values, keys, rows, b->tall, words, false);
+    if (b->dead) multiply(b->dead_scores, b->dead_tall, b->block_q, words, step, b->dead_keys, dead, rows, b->dead_tall, words, false);
+    if (b->dead) multiply(b->dead_products, b->dead_tall, b->block_g, words, step, b->dead_values, dead, rows, b->dead_tall, words, false);
     for (size_t r = 0; r < rows; r++) {
         const float through = row_dot(g + r * b->g_stride, d->out + (begin + r) * d->out_stride, d->width);
         slope_row(b, begin + r, b->scores + r * b->tall, b->products + r * b->tall, through);
         if (b->dead) dead_row(b, begin + r, r, through);
     }
-    multiply(b->dq + begin * b->d_stride, b->d_stride, (const uint32_t *)(const void *)(b->slopes + begin * b->tall), b->tall / 2, b->k, rows, d->width,
-             b->tall / 2, false);
+    multiply(b->dq + begin * b->d_stride, b->d_stride, b->slopes + begin * b->tall / 2, b->tall / 2, d->live * b->tall / 2, b->k,
+             panel_words(d->width, d->live), rows, d->width, b->tall / 2, false);
 }
 
 static void back_lay_out(back *b, void *scratch)
@@ -187,12 +192,12 @@ static void back_lay_out(back *b, void *scratch)
     b->k = take_panels(&room, width, live);
     b->q = take_panels(&room, width, live);
     b->go = take_panels(&room, width, live);
-    b->block_q = take_bytes(&room, ENGINE_ROWS * b->wide * 2);
-    b->block_g = take_bytes(&room, ENGINE_ROWS * b->wide * 2);
+    b->block_q = take_halves(&room, ENGINE_ROWS, b->wide);
+    b->block_g = take_halves(&room, ENGINE_ROWS, b->wide);
     b->scores = take_bytes(&room, ENGINE_ROWS * b->tall * 4);
     b->products = take_bytes(&room, ENGINE_ROWS * b->tall * 4);
-    b->weights = take_bytes(&room, live * b->tall * 2);
-    b->slopes = take_bytes(&room, live * b->tall * 2);
+    b->weights = take_halves(&room, live, b->tall);
+    b->slopes = take_halves(&room, live, b->tall);
     b->sums = take_bytes(&room, b->tall * 4);
     b->dead_keys = take_panels(&room, b->dead, width);
     b->dead_values = take_panels(&room, b->dead, width);
@@ -204,13 +209,13 @@ static void back_lay_out(back *b, void *scratch)
 static void back_pack(back *b)
 {
     const head *d = &b->d;
-    pack_columns_bf16(b->keys, d->k, d->stride, d->live, d->width);
-    pack_columns_bf16(b->values, d->v, d->stride, d->live, d->width);
-    pack_pieces_bf16(b->k, d->k, d->stride, d->width, d->live);
-    pack_pieces_bf16(b->q, d->q, d->stride, d->width, d->live);
-    pack_pieces_bf16(b->go, b->g, b->g_stride, d->width, d->live);
-    pack_columns_bf16(b->dead_keys, d->k + d->live * d->stride, d->stride, b->dead, d->width);
-    pack_columns_bf16(b->dead_values, d->v + d->live * d->stride, d->stride, b->dead, d->width);
+    pack_columns_parts(b->keys, d->k, d->stride, d->live, d->width);
+    pack_columns_parts(b->values, d->v, d->stride, d->live, d->width);
+    pack_pieces_parts(b->k, d->k, d->stride, d->width, d->live);
+    pack_pieces_parts(b->q, d->q, d->stride, d->width, d->live);
+    pack_pieces_parts(b->go, b->g, b->g_stride, d->width, d->live);
+    pack_columns_parts(b->dead_keys, d->k + d->live * d->stride, d->stride, b->dead, d->width);
+    pack_columns_parts(b->dead_values, d->v + d->live * d->stride, d->stride, b->dead, d->width);
     for (size_t j = 0; j < b->tall; j += 16) v_store(b->sums + j, v_set(0.0f), 16);
     for (size_t j = 0; j < b->dead_tall; j += 16) v_store(b->dead_sums + j, v_set(0.0f), 16);
 }
@@ -224,14 +229,15 @@ static void backward_head(back *b, void *scratch, float *policy)
         const size_t begin = engine_block_begin(d->live, block);
         backward_block(b, begin, engine_block_begin(d->live, block + 1) - begin);
     }
-    const across slopes = { b->slopes, b->tall, d->live, true }, weights = { b->weights, b->tall, d->live, true };
+    const size_t step = d->live * b->tall / 2;
+    const across slopes = { b->slopes, b->tall, d->live, true, step }, weights = { b->weights, b->tall, d->live, true, step };
     outer_rows(b->dk, b->d_stride, &slopes, b->q, d->live, d->width, false);
     outer_rows(b->dv, b->d_stride, &weights, b->go, d->live, d->width, false);
     for (size_t j = 0; policy && j < d->live; j++) policy[j] += b->sums[j];
     for (size_t j = 0; policy && j < b->dead; j++) policy[d->live + j] += b->dead_sums[j];
 }
 
-static void attention_backward_bf16(const sv_attention *a, const float *d_out, size_t d_out_stride, float *d_qkv, size_t d_qkv_stride,
+static void attention_backward_parts(const sv_attention *a, const float *d_out, size_t d_out_stride, float *d_qkv, size_t d_qkv_stride,
                                     float *policy_gradient, float clamp, uint64_t *clamped)
 {
     const size_t part = a->heads * a->width;
