@@ -55,6 +55,12 @@ sv_status sv_deployed_from_weights(sv_deployed *out, const char *arch, const cha
     return status;
 }
 
+sv_status sv_deployed_set_precision(sv_deployed *d, const char *name, sv_error *err)
+{
+    if (!name || !d->model || sv_precision_find(&d->model->options.precision, name)) return SV_OK;
+    return sv_fail(err, SV_USAGE, "--precision is '%s'; expected fp32, bf16 or bf16x3", name);
+}
+
 void sv_deployed_clear(sv_deployed *d)
 {
     sv_pruning_destroy(d->pruning);

@@ -51,6 +51,8 @@ typedef struct sv_deployed {
 sv_status sv_deployed_load(sv_deployed *out, const char *path, sv_error *err) SV_MUST_CHECK;
 /* A dense model of a named backbone with weights of a foreign file; image, classes 0: the row's. */
 sv_status sv_deployed_from_weights(sv_deployed *out, const char *arch, const char *path, size_t image, size_t classes, sv_error *err) SV_MUST_CHECK;
+/* Another precision for its products than the one it was trained in: "fp32", "bf16", "bf16x3"; NULL: as it is. Before recording. SV_USAGE. */
+sv_status sv_deployed_set_precision(sv_deployed *deployed, const char *name, sv_error *err) SV_MUST_CHECK;
 void sv_deployed_clear(sv_deployed *deployed);
 
 #endif

@@ -25,14 +25,15 @@ static const char usage[] =
     "Options\n"
     "  --arch NAME       backbone of a weight file that is not Sieve's: deit_t, deit_s, deit_b, ...\n"
     "  --classes FILE    names of the classes, `folder<TAB>name` a line; default: those in the model\n"
+    "  --precision P     of products: fp32, bf16 or bf16x3; default: as the model was trained\n"
     "  --overlay FILE    a PNG of the picture and of what each selector keeps (one picture)\n"
     "  --json            one JSON object a picture: file, top5 (index, name, probability), ms, tokens_kept\n"
     "  --threads N, --quiet, --verbose, --help, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage, 3 a picture cannot be read (the others are done), 4 model file\n";
 
-static const char *arch, *classes_path, *overlay_path;
-static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path } };
+static const char *arch, *classes_path, *overlay_path, *precision;
+static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision } };
 
 enum { TOP = 5, RUNS = 5 };
 typedef struct answer { size_t index[TOP]; double probability[TOP]; size_t count; double ms; double kept[SV_MOST_STAGES]; } answer;
@@ -169,6 +170,7 @@ static sv_status open_session(session *s, const char *path, sv_error *err)
     sv_status status = classes_path ? sv_classes_read(&s->classes, classes_path, err) : SV_OK;
     s->has_classes = classes_path != NULL;
     if (!status) status = arch ? sv_deployed_from_weights(&s->model, arch, path, 0, s->has_classes ? s->classes.count : 0, err) : sv_deployed_load(&s->model, path, err);
+    if (!status) status = sv_deployed_set_precision(&s->model, precision, err);
     if (status) return status;
     s->options = sv_transform_defaults();
     s->options.size = s->model.model->options.image;

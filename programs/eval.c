@@ -29,15 +29,16 @@ static const char usage[] =
     "  --checkpoint FILE   a model that train or export wrote\n"
     "  --latency           also measure one picture at a time, dense and pruned in alternation\n"
     "  --logits FILE       write the logits of every picture as .npy [pictures, classes], float32\n"
+    "  --precision P       of products: fp32, bf16 or bf16x3; default: as the checkpoint was trained, or as the config says\n"
     "  --inspect FILE      what a weight file holds (.pth, .safetensors, .npz, .npy); exit 4 where it is refused\n"
     "  --json              one JSON object (with --inspect: one a tensor) on standard output\n"
     "  --threads N, --quiet, --verbose, --help, --keys, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 3 data, 4 model file, 75 interrupted\n";
 
-static const char *inspect, *checkpoint, *logits_path;
+static const char *inspect, *checkpoint, *logits_path, *precision;
 static bool measure;
-static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path } };
+static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path }, { "--precision", NULL, &precision } };
 
 /* ---- inspect ----------------------------------------------------------------------------------------------------- */
 
@@ -245,7 +246,9 @@ static sv_status open_models(const sv_config *config, const sv_data_options *dat
     }
     if (!weights[0]) return sv_fail(err, SV_USAGE, "there is no model to evaluate: give --checkpoint FILE, or model.weights in the config");
     size_t classes = (size_t)sv_config_int(config, "model.classes"), known = sv_source_classes(source)->count;
-    return sv_deployed_from_weights(&dense->model, arch, weights, data->transform.size, classes ? classes : known, err);
+    status = sv_deployed_from_weights(&dense->model, arch, weights, data->transform.size, classes ? classes : known, err);
+    if (!status) dense->model.model->options.precision = (sv_precision)sv_config_choice(config, "train.precision");
+    return status;
 }
 
 static sv_status run_eval(const sv_program_call *call, sv_error *err)
@@ -261,6 +264,8 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     sv_status status = sv_data_options_read(call->config, &data, err);
     if (!status) status = sv_data_open_val(&data, &source, err);
     if (!status) status = open_models(call->config, &data, source, &dense, &pruned, err);
+    if (!status) status = sv_deployed_set_precision(&dense.model, precision, err);
+    if (!status) status = sv_deployed_set_precision(&pruned.model, precision, err);
     if (!status) {
         sv_loader_options options = sv_data_loader_options(&data, SV_LOAD_EVALUATION, batch, 0);
         status = sv_loader_create(&loader, source, &options, err);
