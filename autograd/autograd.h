@@ -81,6 +81,7 @@ typedef struct sv_tape_options {
     sv_mode mode;               /* SV_INFERENCE: no gradients, nothing kept */
     size_t images_most;         /* the largest batch a step may hold */
     sv_precision precision;
+    bool recompute;             /* training: of a segment (a block) only what crosses its ends is kept; backward makes the rest again, bit for bit */
     size_t lanes;               /* of gradient sums; part of a run's identity; 0: 4 */
 } sv_tape_options;
 

@@ -63,7 +63,8 @@ void sv_call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t 
     for (uint32_t i = 0; i < node->input_count; i++) span_of(tape, &call->in[i], node->in[i], image, thread, phase);
     for (uint32_t o = 0; o < node->output_count; o++) span_of(tape, &call->out[o], node->out[o], image, thread, phase);
     call->row_end = call->out[0].rows;
-    if (tape->saved[node->index].stride) call->saved = at(tape, tape->saved[node->index], image, thread);
+    if (tape->saved[node->index].stride && (phase == SV_BACKWARD || !tape->redone[node->index]))
+        call->saved = at(tape, tape->saved[node->index], image, thread);
     call->scratch = tape->scratch[thread] + tape->scratch_bytes;
     if (node->count_source >= 0) call->count = &tape->counts[(size_t)node->count_source * tape->options.images_most + image];
 }
@@ -265,7 +266,9 @@ static void run_way(const segment_run *run, const sv_way *way, size_t image, siz
     double begin = sv_clock_begin(tape);
     sv_call call;
     sv_call_of(tape, &call, node, image, thread, SV_BACKWARD);
-    if (way->rebuild) {
+    if (way->kind == SV_WAY_REDO) {
+        node->op->forward(&call);
+    } else if (way->kind == SV_WAY_REBUILD) {
         if (!tape->plans[node->out[0]->index].backward_reads_dead) call.row_end = call.out[0].live;
         node->op->rebuild(&call);
     } else {

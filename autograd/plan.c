@@ -68,6 +68,30 @@ static void mark_read(sv_tape *tape, const sv_tensor *tensor, bool dead)
     if (dead) tape->plans[tensor->index].backward_reads_dead = true;
 }
 
+/* Segments that can be run again: of one image alone, without row counts of their own making. */
+static bool can_redo(const sv_tape *tape, const sv_node *node)
+{
+    if (!tape->options.recompute || !tape->loss) return false;
+    for (size_t n = 0; n < tape->node_count; n++) {
+        const sv_node *other = tape->nodes[n];
+        if (other->segment == node->segment && (other->op->locality == SV_BATCH_OP || other->op->sets_count)) return false;
+    }
+    return true;
+}
+
+static bool ends_here(const sv_tape *tape, const sv_tensor *tensor) { return !tape->plans[tensor->index].crosses && !tape->plans[tensor->index].kept; }
+
+/* A node that is run again makes all its outputs again, from whole inputs. */
+static void mark_redone(sv_tape *tape, const sv_node *node)
+{
+    bool wanted = node->op->saved && sv_node_active(tape, node);
+    for (uint32_t o = 0; o < node->output_count; o++) wanted = wanted || (tape->plans[node->out[o]->index].backward_reads && ends_here(tape, node->out[o]));
+    if (!wanted) return;
+    tape->redone[node->index] = 1;
+    for (uint32_t o = 0; o < node->output_count; o++) tape->plans[node->out[o]->index].rebuilt = ends_here(tape, node->out[o]);
+    for (uint32_t i = 0; i < node->input_count; i++) mark_read(tape, node->in[i], true);
+}
+
 /* From the last node to the first, so that what a rebuild reads is known before its own maker is met. */
 static void mark_backward_reads(sv_tape *tape)
 {
@@ -79,6 +103,10 @@ static void mark_backward_reads(sv_tape *tape)
                 if (op->backward_inputs >> i & 1) mark_read(tape, node->in[i], op->backward_dead >> i & 1);
             for (uint32_t o = 0; o < node->output_count; o++)
                 if (op->backward_outputs >> o & 1) mark_read(tape, node->out[o], false);
+        }
+        if (can_redo(tape, node)) {
+            mark_redone(tape, node);
+            continue;
         }
         sv_tensor_plan *made = &tape->plans[node->out[0]->index];
         if (made->backward_reads && can_rebuild(tape, node->out[0])) {
@@ -115,7 +143,7 @@ static void need(way_maker *maker, const sv_tensor *tensor)
     for (uint32_t i = 0; i < node->input_count; i++)
         if (node->op->rebuild_inputs >> i & 1) need(maker, node->in[i]);
     maker->ready[tensor->index] = 1;
-    maker->segment->way[maker->segment->way_count++] = (sv_way){ .node = node->index, .rebuild = true };
+    maker->segment->way[maker->segment->way_count++] = (sv_way){ .node = node->index, .kind = SV_WAY_REBUILD };
 }
 
 /* Whether each gradient written by this node adds to what is there; marks it as there. */
@@ -138,6 +166,11 @@ static sv_status make_way(sv_tape *tape, sv_segment *segment, uint8_t *ready, ui
     if (sv_mul_size(&bytes, most, sizeof *segment->way)) return sv_fail(err, SV_FAULT, "the tape is too long");
     sv_status status = sv_alloc_zero(&segment->way, bytes, "plan", err);
     if (status) return status;
+    for (uint32_t n = segment->first; n < segment->end; n++) {
+        if (!tape->redone[n]) continue;
+        for (uint32_t o = 0; o < tape->nodes[n]->output_count; o++) ready[tape->nodes[n]->out[o]->index] = 1;
+        segment->way[segment->way_count++] = (sv_way){ .node = n, .kind = SV_WAY_REDO };
+    }
     for (uint32_t n = segment->end; n-- > segment->first;) {
         const sv_node *node = tape->nodes[n];
         if (!sv_node_active(tape, node)) continue;
@@ -204,7 +237,7 @@ static void join_gradients(sv_tape *tape)
         for (size_t w = 0; w < tape->segments[s].way_count; w++) {
             const sv_way *way = &tape->segments[s].way[w];
             const sv_node *node = tape->nodes[way->node];
-            if (way->rebuild || !node->op->passes_gradient) continue;
+            if (way->kind != SV_WAY_BACK || !node->op->passes_gradient) continue;
             uint32_t k = node->op->passes_gradient - 1;
             const sv_tensor *in = k < node->input_count ? node->in[k] : NULL, *out = node->out[0];
             bool once = in && in->extent == SV_PER_IMAGE && out->extent == SV_PER_IMAGE && tape->plans[in->index].reached &&
@@ -328,7 +361,7 @@ static sv_status place_arena(sv_tape *tape, sv_error *err)
     for (size_t n = 0; !status && n < tape->node_count; n++) {
         const sv_node *node = tape->nodes[n];
         size_t bytes = 0;
-        if (!node->op->saved || !(sv_node_active(tape, node) || tape->plans[node->out[0]->index].rebuilt)) continue;
+        if (!node->op->saved || tape->redone[n] || !(sv_node_active(tape, node) || tape->plans[node->out[0]->index].rebuilt)) continue;
         if (sv_mul_size(&tape->saved[n].stride, node->op->saved(node), sizeof(sv_real)) || sv_align_up(&tape->saved[n].stride, tape->saved[n].stride, SV_ALIGN) ||
             sv_mul_size(&bytes, tape->saved[n].stride, tape->options.images_most))
             status = sv_fail(err, SV_FAULT, "a batch of %zu does not fit the address space", tape->options.images_most);
@@ -360,10 +393,10 @@ static sv_status place_forward_scratch(sv_tape *tape, const sv_segment *segment,
 static bool way_reads(const sv_tape *tape, const sv_way *way, const sv_tensor *t)
 {
     const sv_node *node = tape->nodes[way->node];
-    uint32_t in = way->rebuild ? node->op->rebuild_inputs : node->op->backward_inputs;
+    uint32_t in = way->kind == SV_WAY_REDO ? UINT32_MAX : way->kind == SV_WAY_REBUILD ? node->op->rebuild_inputs : node->op->backward_inputs;
     for (uint32_t i = 0; i < node->input_count; i++)
         if (node->in[i] == t && (in >> i & 1)) return true;
-    for (uint32_t o = 0; o < node->output_count && !way->rebuild; o++)
+    for (uint32_t o = 0; o < node->output_count && way->kind == SV_WAY_BACK; o++)
         if (node->out[o] == t && (node->op->backward_outputs >> o & 1)) return true;
     return false;
 }
@@ -371,7 +404,7 @@ static bool way_reads(const sv_tape *tape, const sv_way *way, const sv_tensor *t
 static bool way_touches_gradient(sv_tape *tape, const sv_way *way, uint32_t group)
 {
     const sv_node *node = tape->nodes[way->node];
-    if (way->rebuild) return false;
+    if (way->kind != SV_WAY_BACK) return false;
     for (uint32_t i = 0; i < node->input_count; i++)
         if (node->in[i] && has_own_gradient(tape, node->in[i]) && group_of(tape, node->in[i]->index) == group) return true;
     for (uint32_t o = 0; o < node->output_count; o++)
@@ -379,17 +412,35 @@ static bool way_touches_gradient(sv_tape *tape, const sv_way *way, uint32_t grou
     return false;
 }
 
-static sv_status place_back_scratch(sv_tape *tape, const sv_segment *segment, life_list *list, sv_error *err)
+/* What way w makes lives until the last way that reads it; the saved numbers of a node that is run again, until its backward. */
+static sv_status place_made_again(sv_tape *tape, const sv_segment *segment, uint32_t w, life_list *list, sv_error *err)
 {
+    const sv_way *way = &segment->way[w];
+    const sv_node *node = tape->nodes[way->node];
     sv_status status = SV_OK;
-    for (uint32_t w = 0; !status && w < segment->way_count; w++) {
-        if (!segment->way[w].rebuild) continue;
-        const sv_tensor *t = tape->nodes[segment->way[w].node]->out[0];
+    for (uint32_t o = 0; !status && o < (way->kind == SV_WAY_REDO ? node->output_count : 1); o++) {
+        const sv_tensor *t = node->out[o];
         uint32_t last = w;
+        if (!tape->plans[t->index].rebuilt) continue;
         for (uint32_t v = w + 1; v < segment->way_count; v++)
             if (way_reads(tape, &segment->way[v], t)) last = v;
         status = life_add(list, &tape->plans[t->index].again, sv_tensor_bytes(t), w, last, err);
     }
+    if (status || way->kind != SV_WAY_REDO || !node->op->saved) return status;
+    uint32_t last = w;
+    for (uint32_t v = w + 1; v < segment->way_count; v++)
+        if (segment->way[v].node == way->node) last = v;
+    if (sv_mul_size(&tape->saved[node->index].stride, node->op->saved(node), sizeof(sv_real)) ||
+        sv_align_up(&tape->saved[node->index].stride, tape->saved[node->index].stride, SV_ALIGN))
+        return sv_fail(err, SV_FAULT, "the plan does not fit the address space");
+    return life_add(list, &tape->saved[node->index], tape->saved[node->index].stride, w, last, err);
+}
+
+static sv_status place_back_scratch(sv_tape *tape, const sv_segment *segment, life_list *list, sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (uint32_t w = 0; !status && w < segment->way_count; w++)
+        if (segment->way[w].kind != SV_WAY_BACK) status = place_made_again(tape, segment, w, list, err);
     for (uint32_t n = segment->first; !status && n < segment->end; n++)
         for (uint32_t o = 0; !status && o < tape->nodes[n]->output_count; o++) {
             const sv_tensor *t = tape->nodes[n]->out[o];
@@ -472,6 +523,8 @@ sv_status sv_tape_plan(sv_tape *tape, sv_error *err)
     size_t bytes = 0;
     if (sv_mul_size(&bytes, tape->node_count, sizeof *tape->saved)) return sv_fail(err, SV_FAULT, "the tape is too long");
     sv_status status = sv_alloc_zero(&tape->saved, bytes, "plan", err);
+    if (!status) status = sv_alloc_zero(&tape->redone, tape->node_count, "plan", err);
+    if (status) return status;
     mark_reached(tape);
     mark_crossings(tape);
     mark_backward_reads(tape);

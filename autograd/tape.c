@@ -67,6 +67,7 @@ void sv_tape_destroy(sv_tape *tape)
     sv_free(tape->counts);
     sv_free(tape->barriers);
     sv_free(tape->saved);
+    sv_free(tape->redone);
     sv_free(tape->arena);
     sv_free(tape->batch_arena);
     sv_free(tape->team_arena);

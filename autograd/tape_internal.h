@@ -25,7 +25,8 @@ typedef struct sv_tensor_plan {
 } sv_tensor_plan;
 
 /* One step of a segment's way back. */
-typedef struct sv_way { uint32_t node; bool rebuild; uint32_t accumulate; /* bits: inputs added to */ } sv_way;
+typedef enum sv_way_kind { SV_WAY_BACK, SV_WAY_REBUILD, SV_WAY_REDO /* its forward once more */ } sv_way_kind;
+typedef struct sv_way { uint32_t node; sv_way_kind kind; uint32_t accumulate; /* bits: inputs added to */ } sv_way;
 
 typedef struct sv_lane_item { sv_parameter *parameter; size_t offset; /* numbers, in a lane */ } sv_lane_item;
 
@@ -49,6 +50,7 @@ struct sv_tape {
     uint32_t *counts;               /* [count_sources][images_most] */
     uint8_t *barriers;              /* [nodes]: split by rows, the team meets before this node */
     sv_where *saved;                /* [nodes] */
+    uint8_t *redone;                /* [nodes]: run forward once more in backward (options.recompute) */
     unsigned char *arena, *batch_arena, *team_arena;
     size_t arena_bytes, batch_bytes, team_bytes, scratch_bytes, op_scratch_bytes;
     sv_real *zeros;

@@ -15,9 +15,19 @@ static const sv_config_row rows[] = {
     { "model.drop_path", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "stochastic depth of the last block, rising linearly from the first" },
     { "model.dropout", SV_CONFIG_REAL, "0", 0, 0.99, NULL, "dropout behind embedding, projection and MLP" },
     { "train.precision", SV_CONFIG_CHOICE, "fp32", 0, 0, "fp32|bf16|bf16x3", "of products, in training and ever after: bf16 rounds their operands; bf16x3 takes them apart into three, as exact as fp32 and quicker on CPUs with AMX (elsewhere it is fp32); sums, softmax, norms, losses, weights and moments stay fp32" },
+    { "train.recompute", SV_CONFIG_CHOICE, "auto", 0, 0, "auto|no|yes", "keep only what goes from block to block and compute the rest again in backward: a third of the memory, the same bits; auto: where it is quicker too, with bf16 on matrix tiles" },
     { "model.pos_resize", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bicubic_aa|bilinear", "how positions of another grid are resized; timm: bicubic_aa, DeiT: bicubic" },
 };
 const sv_config_group sv_model_config = SV_CONFIG_GROUP(rows);
+
+/* Tiles make products anew sooner than memory brings them back. */
+static bool wants_recompute(const sv_config *config)
+{
+    enum { AUTO, NO };
+    const int choice = (int)sv_config_choice(config, "train.recompute");
+    if (choice != AUTO) return choice != NO;
+    return sv_config_choice(config, "train.precision") == SV_PRECISION_BF16 && sv_isa_now() == SV_ISA_AMX;
+}
 
 sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t image, size_t classes, sv_error *err)
 {
@@ -25,7 +35,8 @@ sv_status sv_model_from_config(sv_model **out, const sv_config *config, size_t i
         .image = image, .classes = classes, .patch = (size_t)sv_config_int(config, "model.patch"), .width = (size_t)sv_config_int(config, "model.width"),
         .depth = (size_t)sv_config_int(config, "model.depth"), .heads = (size_t)sv_config_int(config, "model.heads"), .mlp_ratio = sv_config_real(config, "model.mlp_ratio"),
         .norm_eps = sv_config_real(config, "model.norm_eps"), .drop_path = sv_config_real(config, "model.drop_path"), .dropout = sv_config_real(config, "model.dropout"),
-        .distilled = sv_config_bool(config, "model.distilled"), .precision = (sv_precision)sv_config_choice(config, "train.precision") };
+        .distilled = sv_config_bool(config, "model.distilled"), .precision = (sv_precision)sv_config_choice(config, "train.precision"),
+        .recompute = wants_recompute(config) };
     sv_status status = sv_model_create(out, sv_config_text(config, "model.arch"), &options, err);
     if (status) sv_fail_within(err, "%s", sv_config_where(config, "model.arch"));
     return status;

@@ -17,6 +17,7 @@ typedef struct sv_model_options {
     double norm_eps;
     double drop_path;           /* of the last block; block i gets i/(depth-1) of it */
     double dropout;             /* behind embedding, projection and MLP */
+    bool recompute;             /* training keeps only what goes from block to block and makes the rest again (sv_tape_options) */
     sv_precision precision;     /* what its products are made of; may be set before recording */
 } sv_model_options;
 

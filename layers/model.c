@@ -51,6 +51,7 @@ static void put_over(sv_model_options *o, const sv_model_options *given)
     if (given->dropout > 0) o->dropout = given->dropout;
     o->distilled = o->distilled || given->distilled;
     o->precision = given->precision;
+    o->recompute = given->recompute;
 }
 
 static sv_status check(const sv_model_options *o, const char *name, sv_error *err)

@@ -16,7 +16,7 @@ typedef struct settings {
     const char *model;
     sv_precision precision;
     size_t threads, batch, steps;
-    bool json, profile;
+    bool json, profile, recompute;
     double seconds;
 } settings;
 
@@ -458,7 +458,7 @@ static sv_status run_model(const settings *s, sv_speed_kind kind, const char *na
     const size_t runs = s->steps ? s->steps : kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN ? 5 : s->batch > 4 ? 10 : 50;
     sv_speed speed;
     sv_text profile = { 0 };
-    const sv_speed_request request = { .kind = kind, .backbone = s->model, .precision = s->precision, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
+    const sv_speed_request request = { .kind = kind, .backbone = s->model, .precision = s->precision, .recompute = s->recompute, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
     row r = { .images = (double)s->batch };
     const double before = peak_now(s);
     sv_status status = sv_speed_measure(&request, &speed, err);
@@ -501,6 +501,7 @@ static void help(void)
            "  --steps N      their timed runs\n"
            "  --precision P  of products: fp32 (default), bf16, bf16x3; shares of bf16 are of its peak, others of f32's\n"
            "  --profile      where the time of whole steps goes, by op, on standard error\n"
+           "  --recompute    training steps keep only what goes from block to block\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
     for (size_t i = 0; i < SV_COUNT(cases); i++) printf("  %-14s %s\n", cases[i].name, cases[i].help);
 }
@@ -548,8 +549,9 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             *done = true;
             return SV_OK;
         }
-        if (!strcmp(word, "--json") || !strcmp(word, "--profile")) {
-            *(word[2] == 'j' ? &s->json : &s->profile) = true;
+        bool *flag = !strcmp(word, "--json") ? &s->json : !strcmp(word, "--profile") ? &s->profile : !strcmp(word, "--recompute") ? &s->recompute : NULL;
+        if (flag) {
+            *flag = true;
             continue;
         }
         if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") &&

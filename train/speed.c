@@ -29,7 +29,7 @@ static sv_status open_model(subject *s, const sv_speed_request *request, bool se
     s->options = (sv_pruning_options){ .mask_clamp = 30, .tau = 1, .keep_bias = true, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5,
                                        .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(ratios) : 0 } };
     sv_status status = sv_model_create(&s->student, request->backbone, NULL, err);
-    if (!status) s->student->options.precision = request->precision;
+    if (!status) s->student->options.precision = request->precision, s->student->options.recompute = request->recompute;
     for (size_t t = 0; !status && t < s->options.plan.stages; t++) s->options.plan.at[t] = (t + 1) * sv_model_depth(s->student) / 4; /* 3, 6, 9 of 12 */
     if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
     if (!status) status = sv_pruning_create(&s->pruning, s->student, &s->options, err);

@@ -16,6 +16,7 @@ typedef struct sv_speed_request {
     sv_speed_kind kind;
     const char *backbone;       /* a row of sv_backbones */
     sv_precision precision;
+    bool recompute;             /* training: see sv_tape_options */
     size_t batch, runs;         /* runs: timed, after 2 (training) or 5 (inference) that are not */
     sv_text *profile;           /* where not NULL: gets a table of where the time went */
 } sv_speed_request;

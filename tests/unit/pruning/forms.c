@@ -9,6 +9,7 @@ static void training_and_removal_with_the_same_draws_give_the_same_bits(void **s
     (void)state;
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = world_of(seed);
+        w.sizes.precision = (sv_precision)(seed % SV_PRECISION_COUNT);
         world_open(&w);
         forward(w.training.tape, w.images, seed);
         forward(w.removal.tape, w.images, seed);
@@ -133,11 +134,38 @@ static void topk_keeps_the_counts_of_the_plan(void **state)
     }
 }
 
+/* What is not kept is made again: by the same steps from the same numbers. */
+static void computing_again_gives_the_gradients_of_keeping(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < WORLDS; seed++) {
+        world keep = world_of(seed), again = world_of(seed);
+        keep.sizes.precision = again.sizes.precision = (sv_precision)(seed / 2 % SV_PRECISION_COUNT);
+        keep.options.mask_eps = again.options.mask_eps = seed % 5 == 4 ? 1e-6 : 0;
+        keep.sizes.drop_path = again.sizes.drop_path = seed % 2 ? 0.3 : 0;
+        keep.sizes.dropout = again.sizes.dropout = seed % 7 == 6 ? 0.2 : 0;
+        again.sizes.recompute = true;
+        world_open(&keep);
+        world_open(&again);
+        for (size_t step = 0; step < 2; step++) {
+            forward(keep.training.tape, keep.images, seed + step);
+            forward(again.training.tape, again.images, seed + step);
+            sv_tape_backward(keep.training.tape, 1);
+            sv_tape_backward(again.training.tape, 1);
+        }
+        assert_same_numbers(keep.student->parameters->gradients, again.student->parameters->gradients, keep.student->parameters->total, "gradients", seed);
+        assert_true(sv_tape_bytes_planned(again.training.tape).stored < sv_tape_bytes_planned(keep.training.tape).stored);
+        world_close(&keep);
+        world_close(&again);
+    }
+}
+
 static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = world_of(seed);
+        w.sizes.precision = (sv_precision)(seed % SV_PRECISION_COUNT);
         sv_real *logits = NULL;
         w.options.plan.rule = (sv_decision_rule)(seed % 3);
         w.options.plan.min_keep = 1;
@@ -221,6 +249,7 @@ int main(void)
         cmocka_unit_test(everything_or_nothing_dropped_stays_finite_forward_and_backward),
         cmocka_unit_test(min_keep_patches_stay_whatever_the_selectors_say),
         cmocka_unit_test(topk_keeps_the_counts_of_the_plan),
+        cmocka_unit_test(computing_again_gives_the_gradients_of_keeping),
         cmocka_unit_test(a_picture_alone_gets_the_bits_it_gets_in_a_batch),
         cmocka_unit_test(the_work_counted_by_formula_is_the_work_done),
         cmocka_unit_test(drop_path_of_the_student_is_not_the_teachers),
