@@ -88,7 +88,7 @@ $(BUILD)/libsieve.a: $(OBJECTS) $(BUILD)/.objects
 	@$(AR) rcs $@ $(OBJECTS)
 
 # Only files named for an instruction set are compiled for it; all others must run anywhere.
-AVX512_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma
+AVX512_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprfchw
 ISA_FLAGS = $(if $(findstring _amx,$(1)),$(AVX512_FLAGS) -mavx512bf16 -mamx-tile -mamx-bf16)\
             $(if $(findstring _avx512_bf16,$(1)),$(AVX512_FLAGS) -mavx512bf16,$(if $(findstring _avx512,$(1)),$(AVX512_FLAGS)))\
             $(if $(findstring _avx2,$(1)),-mavx2 -mfma)

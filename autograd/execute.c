@@ -51,6 +51,22 @@ static void span_of(const sv_tape *tape, sv_span *span, const sv_tensor *t, size
     span->image_stride = where.stride / sv_dtype_size(t->dtype);
 }
 
+/* Many images: the segment's own weights come again with the next one. One image: the next segment's follow. */
+static void look_ahead(const sv_tape *tape, sv_call *call, const sv_node *node, sv_phase phase)
+{
+    uint32_t next = tape->next_packed[node->index];
+    if (next == UINT32_MAX || !node->op->pack_forward) return;
+    if (phase == SV_FORWARD && tape->nodes[next]->segment != node->segment) next = tape->segments[node->segment].first_packed;
+    const sv_node *reader = tape->nodes[next];
+    for (uint32_t i = 0; i < reader->input_count; i++) {
+        if (!(reader->op->pack_forward >> i & 1) || !reader->in[i]) continue;
+        const sv_parameter *weight = reader->in[i]->parameter;
+        call->ahead = weight->forward[reader->precision].panels;
+        call->ahead_bytes = weight->forward[reader->precision].bytes;
+        return;
+    }
+}
+
 void sv_call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t image, size_t thread, sv_phase phase)
 {
     memset(call, 0, sizeof *call);
@@ -66,6 +82,7 @@ void sv_call_of(const sv_tape *tape, sv_call *call, const sv_node *node, size_t 
     if (tape->saved[node->index].stride && (phase == SV_BACKWARD || !tape->redone[node->index]))
         call->saved = at(tape, tape->saved[node->index], image, thread);
     call->scratch = tape->scratch[thread] + tape->scratch_bytes;
+    if (phase != SV_BACKWARD) look_ahead(tape, call, node, phase);
     if (node->count_source >= 0) call->count = &tape->counts[(size_t)node->count_source * tape->options.images_most + image];
 }
 
@@ -170,6 +187,7 @@ static bool pack_one(sv_parameter *parameter, sv_precision precision, bool backw
     if (!packed->panels && sv_alloc(&packed->panels, bytes, "packed weights", NULL)) return false;
     (backward ? sv_pack_backward_parts : sv_pack_forward_parts)(packed->panels, parameter->value, n, k, parts);
     packed->version = parameter->set->version;
+    packed->bytes = bytes;
     return true;
 }
 

@@ -38,6 +38,7 @@ typedef struct sv_call {
     sv_span in[SV_MOST_INPUTS], out[SV_MOST_OUTPUTS];
     sv_real *saved;             /* the node's own numbers of this image (op->saved of them), kept from forward to backward; NULL in inference */
     void *scratch;              /* op->scratch bytes of this thread, contents undefined */
+    const void *ahead; size_t ahead_bytes; /* forward: the packed weight that is read next; products fetch it meanwhile */
     uint32_t *count;            /* the run-time row count this op sets for the image (ops with sets_count) */
 } sv_call;
 

@@ -96,6 +96,8 @@ void sv_take_panels(const sv_call *call, sv_product *product, const sv_parameter
     const sv_precision precision = call->node->precision;
     product->panels = backward ? weight->backward[precision].panels : weight->forward[precision].panels;
     product->parts = sv_parts_of(call->node->precision);
+    product->ahead = call->ahead;
+    product->ahead_bytes = call->ahead_bytes;
 }
 
 void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const sv_real *x, size_t rows, size_t n, size_t k, bool accumulate,

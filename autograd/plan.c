@@ -518,6 +518,23 @@ static sv_status allocate(sv_tape *tape, sv_error *err)
     return status;
 }
 
+/* What each product should fetch for the one after it. */
+static sv_status mark_packed(sv_tape *tape, sv_error *err)
+{
+    uint32_t next = UINT32_MAX;
+    const sv_status status = sv_alloc_zero(&tape->next_packed, tape->node_count * sizeof *tape->next_packed, "plan", err);
+    if (status) return status;
+    for (uint32_t s = 0; s < tape->segment_count; s++) tape->segments[s].first_packed = UINT32_MAX;
+    for (size_t round = 0; round < 2; round++) /* the second time the last nodes know the first one */
+        for (size_t n = tape->node_count; n-- > 0;) {
+            tape->next_packed[n] = next;
+            if (!tape->nodes[n]->op->pack_forward) continue;
+            next = (uint32_t)n;
+            tape->segments[tape->nodes[n]->segment].first_packed = next;
+        }
+    return SV_OK;
+}
+
 sv_status sv_tape_plan(sv_tape *tape, sv_error *err)
 {
     size_t bytes = 0;
@@ -530,6 +547,7 @@ sv_status sv_tape_plan(sv_tape *tape, sv_error *err)
     mark_backward_reads(tape);
     if (!status) status = make_segments(tape, err);
     if (!status) status = make_ways(tape, err);
+    if (!status) status = mark_packed(tape, err);
     join_gradients(tape);
     if (!status) status = place_batch(tape, err);
     if (!status) status = place_arena(tape, err);

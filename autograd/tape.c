@@ -68,6 +68,7 @@ void sv_tape_destroy(sv_tape *tape)
     sv_free(tape->barriers);
     sv_free(tape->saved);
     sv_free(tape->redone);
+    sv_free(tape->next_packed);
     sv_free(tape->arena);
     sv_free(tape->batch_arena);
     sv_free(tape->team_arena);

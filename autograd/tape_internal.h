@@ -34,6 +34,7 @@ typedef struct sv_segment {
     uint32_t first, end;            /* nodes */
     bool batch;                     /* one batch op, run once */
     sv_way *way; size_t way_count;
+    uint32_t first_packed;          /* its first node that reads a packed weight in forward; UINT32_MAX: none */
     sv_lane_item *lane_items; size_t lane_item_count, lane_numbers;
 } sv_segment;
 
@@ -50,6 +51,7 @@ struct sv_tape {
     uint32_t *counts;               /* [count_sources][images_most] */
     uint8_t *barriers;              /* [nodes]: split by rows, the team meets before this node */
     sv_where *saved;                /* [nodes] */
+    uint32_t *next_packed;          /* [nodes]: the next node that reads a packed weight in forward, the first one behind the last; UINT32_MAX: none */
     uint8_t *redone;                /* [nodes]: run forward once more in backward (options.recompute) */
     unsigned char *arena, *batch_arena, *team_arena;
     size_t arena_bytes, batch_bytes, team_bytes, scratch_bytes, op_scratch_bytes;

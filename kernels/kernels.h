@@ -51,6 +51,7 @@ typedef struct sv_product {
     const sv_real *addend; size_t addend_stride;    /* [m,n], SV_ADD */
     sv_real *before; size_t before_stride;          /* [m,n], SV_GELU, may be NULL */
     sv_real *y; size_t y_stride;                    /* [m,n] */
+    const void *ahead; size_t ahead_bytes;          /* what is read next, another weight's panels say: fetched into L2 meanwhile. NULL: nothing */
 } sv_product;
 /* Y = X W^T (+ ...) over packed panels. The sum runs in rising k, one fused multiply-add a step, in pieces of 96 that are added in order;
  * then bias and addend are added. */

@@ -64,6 +64,7 @@ static void product_block(const sv_product *p, size_t begin, size_t rows)
             t.y_stride = p->before_stride;
         }
         tile_any(t, rows, false);
+        fetch_ahead(p, begin * p->n + rows * first, rows * t.columns);
         if (gelu) gelu_tile(y, p->y_stride, t.y, t.y_stride, rows, t.columns);
     }
 }

@@ -50,6 +50,16 @@ static void sum_block(const sv_product *p, float *sums, uint32_t *strip, size_t 
     }
 }
 
+/* Lines of y that another core may have read last are made ours while the engine works. */
+static void ask_block(const sv_product *p, size_t row, size_t rows, size_t first)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *y = p->y + (row + r) * p->y_stride + first;
+        __builtin_prefetch(y, 1);
+        __builtin_prefetch(y + 16, 1);
+    }
+}
+
 static void product_rows_parts(const sv_product *p)
 {
     _Alignas(64) uint32_t strip[PARTS * STRIP_STEP];
@@ -59,7 +69,9 @@ static void product_rows_parts(const sv_product *p)
         const size_t row = engine_block_begin(p->m, block), rows = engine_block_begin(p->m, block + 1) - row;
         size_t turn = 0;
         for (size_t first = 0; first < p->n; first += SV_PANEL_BF16, turn ^= 1) {
+            ask_block(p, row, rows, first);
             sum_block(p, sums[turn], strip, row, rows, first);
+            fetch_ahead(p, row * p->n + rows * first, rows * least(p->n - first, SV_PANEL_BF16));
             if (first) finish_block(p, sums[turn ^ 1], row, rows, first - SV_PANEL_BF16);
         }
         if (p->n) finish_block(p, sums[turn ^ 1], row, rows, (p->n - 1) / SV_PANEL_BF16 * SV_PANEL_BF16);

@@ -27,7 +27,7 @@ WORD v16 tile_load(const float *at, bool whole, v_mask last) { return whole ? v_
 WORD void tile_ask(const float *y, size_t stride, const int rows, const int vectors)
 {
     UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(y + (size_t)r * stride + 16 * v);
+        UNROLL for (int v = 0; v < vectors; v++) __builtin_prefetch(y + (size_t)r * stride + 16 * v, 1);
     }
 }
 

@@ -13,6 +13,8 @@ enum { PARTS = 1 };
 
 #include "kernels/x86/peak_amx.h"
 
+#include "kernels/wide/ahead.h"
+
 #include "kernels/wide/product_parts.h"
 
 #include "kernels/wide/head.h"

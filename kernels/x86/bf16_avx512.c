@@ -13,6 +13,8 @@ enum { PARTS = 1 };
 
 #include "kernels/wide/pairs_peak.h"
 
+#include "kernels/wide/ahead.h"
+
 #include "kernels/wide/product_parts.h"
 
 #include "kernels/wide/head.h"

@@ -11,6 +11,8 @@ enum { PARTS = 3 };
 
 #include "kernels/x86/pairs_amx.h"
 
+#include "kernels/wide/ahead.h"
+
 #include "kernels/wide/product_parts.h"
 
 void sv_bf16x3_amx(sv_kernel_table *table)

@@ -7,6 +7,8 @@
 
 #include "kernels/wide/tile.h"
 
+#include "kernels/wide/ahead.h"
+
 #include "kernels/wide/product.h"
 
 #include "kernels/wide/head.h"
