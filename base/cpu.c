@@ -40,7 +40,7 @@ static bool have_tiles(void)
     unsigned a = 0, b = 0, c = 0, d = 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILES) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
-#else
+#elif defined(__i386__)
 static bool have_tiles(void) { return false; }
 #endif
 

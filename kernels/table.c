@@ -74,13 +74,15 @@ sv_kernel_table sv_kernel_table_for(sv_isa isa)
     table.one = sv_one_part_c;
 #ifdef SIEVE_X86
     const sv_isa most = sv_isa_now();
-    if (isa > most) isa = most;
     if (isa == SV_ISA_NEON) isa = SV_ISA_C;
+    if (isa > most) isa = most;
     if (isa >= SV_ISA_AVX2) sv_table_avx2(&table);
     if (isa >= SV_ISA_AVX512) sv_table_avx512(&table);
     if (isa >= SV_ISA_AVX512_BF16) sv_bf16_avx512_bf16(&table);
     if (isa >= SV_ISA_AMX) sv_bf16_amx(&table);
     if (isa >= SV_ISA_AMX) sv_bf16x3_amx(&table);
+#elif defined(SIEVE_ARM)
+    if (isa == SV_ISA_NEON) sv_table_neon(&table);
 #else
     (void)isa;
 #endif

@@ -102,6 +102,16 @@ if [ -n "$slow" ]; then
     hold "build/tsan: tests of threads" build VARIANT=tsan library tsan-tests
     built tsan "${threaded[@]}"
     [ ${#programs[@]} -gt 0 ] && run "${programs[@]}"
+    heading "aarch64, emulated"
+    if tools/install-deps.sh --check-only --arm > "$work/out"; then
+        arm=(tests/unit/kernels/*.c tests/unit/base/{cpu,threads,random,memory,text,checked,atomic_file}.c tests/unit/autograd/op_goldens.c tests/unit/data/resize.c)
+        built arm "${arm[@]}"
+        hold "build/arm: library and tests for aarch64" build VARIANT=release CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar BUILD=build/arm BIN=build/arm/bin "${programs[@]}"
+        SIEVE_CASES=40 SIEVE_UNFENCED=1 SIEVE_EMULATOR=qemu-aarch64 run "${programs[@]}"
+    else
+        echo "skipped: $(head -1 "$work/out")"
+        echo "0 0 1" >> "$counts"
+    fi
     hold "build/clang: everything compiles with clang" build VARIANT=release CC=clang BUILD=build/clang BIN=build/clang/bin all tests
 fi
 finish

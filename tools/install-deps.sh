@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what Sieve is built with is there: a C compiler, make, and the libraries. Without arguments it installs what
 # is missing (apt; asks for root only where it is needed and not had). --check-only looks and says what is missing, exit 1.
+# --all: also what the slow part of the checks wants. --arm: a compiler, an emulator and libraries for aarch64, alone.
 set -uo pipefail
 
 # What is looked for (a command, a header or a tool by trial), and the Debian package that brings it.
@@ -18,24 +19,38 @@ header() { echo "#include <stddef.h>
 #include <$1>" | "${CC:-cc}" -fsyntax-only -x c -; }
 openmp_of_clang() { echo 'int main(void) { return 0; }' | clang -fopenmp -x c - -o /dev/null; }
 
-need gcc command -v gcc
-need libc6-dev header stdlib.h
-need make command -v make
-need libcmocka-dev header cmocka.h
-need libjansson-dev header jansson.h
-need libjpeg62-turbo-dev header jpeglib.h
-need libpng-dev header png.h
-need zlib1g-dev header zlib.h
-if [ "${1:-}" = --all ] || [ "${2:-}" = --all ]; then # for the slow part of the checks
-    need clang command -v clang
-    need libomp-dev openmp_of_clang
-    need valgrind command -v valgrind
+arm=""
+for argument in "$@"; do [ "$argument" = --arm ] && arm=yes; done
+if [ -n "$arm" ]; then
+    there() { [ -e "/usr/lib/aarch64-linux-gnu/$1" ]; }
+    need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
+    need qemu-user command -v qemu-aarch64
+    need libcmocka-dev:arm64 there libcmocka.so
+    need libjansson-dev:arm64 there libjansson.so
+    need libjpeg62-turbo-dev:arm64 there libjpeg.so
+    need libpng-dev:arm64 there libpng.so
+    need zlib1g-dev:arm64 there libz.so
+    need libgomp1:arm64 there libgomp.so.1
+else
+    need gcc command -v gcc
+    need libc6-dev header stdlib.h
+    need make command -v make
+    need libcmocka-dev header cmocka.h
+    need libjansson-dev header jansson.h
+    need libjpeg62-turbo-dev header jpeglib.h
+    need libpng-dev header png.h
+    need zlib1g-dev header zlib.h
+    if [ "${1:-}" = --all ] || [ "${2:-}" = --all ]; then # for the slow part of the checks
+        need clang command -v clang
+        need libomp-dev openmp_of_clang
+        need valgrind command -v valgrind
+    fi
 fi
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "${1:-}" = --check-only ]; then
     echo "missing: ${missing[*]}"
-    echo "install with: tools/install-deps.sh    (or: sudo apt-get install ${missing[*]})"
+    echo "install with: tools/install-deps.sh ${arm:+--arm}   (or: sudo apt-get install ${missing[*]})"
     exit 1
 fi
 if ! command -v apt-get > /dev/null; then
@@ -48,6 +63,7 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root=(sudo)
 fi
 export DEBIAN_FRONTEND=noninteractive
+[ -n "$arm" ] && { "${as_root[@]}" dpkg --add-architecture arm64 || exit 1; }
 "${as_root[@]}" apt-get update -q || exit 1
 for i in "${!missing[@]}"; do # Ubuntu names it otherwise
     if [ "${missing[i]}" = libjpeg62-turbo-dev ] && ! apt-cache show libjpeg62-turbo-dev > /dev/null 2>&1; then missing[i]=libjpeg-turbo8-dev; fi

@@ -3,7 +3,7 @@
 # name, counts, seconds. What failed is shown whole. The last line is "N passed, N failed[, N skipped]"; exit 1 if any failed.
 #     tools/run-tests.sh [--label WORD] [--counts FILE] PROGRAM...
 # A program is a cmocka test, a script (*.sh) that prints "ok NAME", "not ok NAME: why", "skip NAME: why", or a fuzz replay,
-# which speaks like a script. A program that is absent (not built), crashes, times out or runs nothing counts as failed.
+# which speaks like a script. SIEVE_EMULATOR: a command that runs programs of another machine. A program that is absent (not built), crashes, times out or runs nothing counts as failed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 label=""
@@ -34,7 +34,7 @@ run_one() { # run_one INDEX PROGRAM
         local arguments=()
         case $program in */fuzz_*) arguments=("tests/fuzz/corpus/$(basename "$program")") ;; esac
         [[ $program == */* ]] || program=./$program
-        timeout -k 10 600 "$program" "${arguments[@]}" > "$out" 2>&1 < /dev/null
+        timeout -k 10 600 ${SIEVE_EMULATOR:-} "$program" "${arguments[@]}" > "$out" 2>&1 < /dev/null
         rc=$?
     fi
     end=$(date +%s%N)

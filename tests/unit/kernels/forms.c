@@ -588,6 +588,11 @@ static void amx_forms_equal_c_to_the_bit(void **state)
     (void)state;
     run_isa(SV_ISA_AMX, SV_ISA_AVX512_BF16);
 }
+static void neon_forms_equal_c_to_the_bit(void **state)
+{
+    (void)state;
+    run_isa(SV_ISA_NEON, SV_ISA_C);
+}
 
 int main(void)
 {
@@ -599,6 +604,7 @@ int main(void)
         cmocka_unit_test(avx512_forms_equal_c_to_the_bit),
         cmocka_unit_test(avx512_bf16_forms_equal_c_to_the_bit),
         cmocka_unit_test(amx_forms_equal_c_to_the_bit),
+        cmocka_unit_test(neon_forms_equal_c_to_the_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
