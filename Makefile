@@ -58,7 +58,7 @@ BIN ?= $(BUILD)/bin
 endif
 
 .PHONY: all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
-        quickstart bench docs FORCE
+        quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -144,6 +144,8 @@ quickstart:
 	@tools/quickstart.sh
 bench: $(BIN)/bench
 	@$(BIN)/bench $(ARGS)
+bench-peer: programs
+	@tools/bench-peer.sh $(ARGS)
 docs: $(BIN)/opdocs $(BIN)/train
 	@$(BIN)/opdocs > docs/ops.md.new && mv docs/ops.md.new docs/ops.md
 	@$(BIN)/train --keys-markdown > docs/config.md.new && mv docs/config.md.new docs/config.md
@@ -164,6 +166,7 @@ help:
 	@echo "make asan, tsan    unit tests under AddressSanitizer and UBSan; tests of threads under ThreadSanitizer"
 	@echo "make fuzz          fuzz targets with libFuzzer (clang)"
 	@echo "make bench         speed, beside the peak of this machine; ARGS='--case gemm' for one case"
+	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"

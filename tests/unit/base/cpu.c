@@ -34,7 +34,7 @@ static void unknown_instruction_sets_are_refused(void **state)
     assert_int_equal(sv_isa_check(&err), SV_USAGE);
 #if defined(__x86_64__)
     assert_string_equal(err.text, "environment: SIEVE_ISA = 'sse9?' is not an instruction set of this kind of machine; expected one of c, avx2, "
-                                  "avx512, avx512_bf16");
+                                  "avx512, avx512_bf16, amx");
     setenv("SIEVE_ISA", "neon", 1);
     assert_int_equal(sv_isa_check(&err), SV_USAGE);
 #endif
