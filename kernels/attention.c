@@ -42,7 +42,8 @@ size_t sv_attention_backward_scratch(size_t rows, size_t width)
 {
     const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
     const size_t whole = (2 * (rows + 2 * SV_PANEL) * width + 3 * rows * columns + (2 * rows + 20) * (rows + 32) + 256) * sizeof(sv_real);
-    const size_t parts = 3 * (7 * tall * wide * 2 + 2 * SV_ROWS_BF16 * wide * 2 + 2 * (rows + 1) * tall * 2) + 4 * SV_ROWS_BF16 * tall * 4 + 2 * tall * 4 + 4096;
+    const size_t parts = 3 * (7 * tall * wide * 2 + 2 * SV_ROWS_BF16 * wide * 2 + 2 * (rows + 1) * tall * 2) + 4 * SV_ROWS_BF16 * tall * 4
+                         + 2 * tall * 4 + 4096;
     return larger(whole, parts);
 }
 
@@ -79,7 +80,10 @@ void sv_attention_forward_any_c(const sv_attention *attention, size_t row_begin,
         for (size_t i = row_begin; i < row_end; i++) forward_row(attention, h, i, chain);
 }
 
-void sv_attention_forward_c(const sv_attention *a, size_t begin, size_t end) { sv_attention_forward_any_c(a, begin, end, (sv_chain){ .order = SV_ORDER_F32 }); }
+void sv_attention_forward_c(const sv_attention *a, size_t begin, size_t end)
+{
+    sv_attention_forward_any_c(a, begin, end, (sv_chain){ .order = SV_ORDER_F32 });
+}
 
 /* One head on its way back: weights p and slopes scale e of its live rows [live, live], and where gradients go. */
 typedef struct back {
@@ -123,8 +127,8 @@ static sv_real dead_key(const back *b, size_t i, size_t j)
         exponent = most;
         if (b->clamped) ++*b->clamped;
     }
-    return real_exp2(exponent) * inverse *
-           (chain_sum(b->chain, 0, b->g + i * b->g_stride, 1, d->v + j * d->stride, 1, d->width) - through_of(b, i));
+    return real_exp2(exponent) * inverse
+           * (chain_sum(b->chain, 0, b->g + i * b->g_stride, 1, d->v + j * d->stride, 1, d->width) - through_of(b, i));
 }
 
 static void backward_head(const back *b, size_t rows, sv_real *policy)
@@ -145,22 +149,33 @@ static void backward_head(const back *b, size_t rows, sv_real *policy)
     for (size_t j = 0; policy && j < rows; j++) policy[j] += sums[j];
 }
 
-void sv_attention_backward_any_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
-                                 sv_real clamp, uint64_t *clamped, sv_chain chain)
+void sv_attention_backward_any_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                                 sv_real *policy, sv_real clamp, uint64_t *clamped, sv_chain chain)
 {
     const size_t part = a->heads * a->width;
     for (size_t h = 0; h < a->heads; h++) {
         sv_real *dq = d_qkv + h * a->width, *weights = a->scratch;
-        const back b = { .d = head_of(a, h), .g = d_out + h * a->width, .g_stride = d_out_stride, .dq = dq, .dk = dq + part, .dv = dq + 2 * part,
-                         .d_stride = d_qkv_stride, .top = a->top ? a->top + h * a->rows : NULL, .log_sum = a->log_sum + h * a->rows,
-                         .weights = weights, .slopes = weights + a->live * a->live, .e = weights + 2 * a->live * a->live, .clamp = clamp,
-                         .clamped = clamped, .chain = chain };
+        const back b = { .d = head_of(a, h),
+                         .g = d_out + h * a->width,
+                         .g_stride = d_out_stride,
+                         .dq = dq,
+                         .dk = dq + part,
+                         .dv = dq + 2 * part,
+                         .d_stride = d_qkv_stride,
+                         .top = a->top ? a->top + h * a->rows : NULL,
+                         .log_sum = a->log_sum + h * a->rows,
+                         .weights = weights,
+                         .slopes = weights + a->live * a->live,
+                         .e = weights + 2 * a->live * a->live,
+                         .clamp = clamp,
+                         .clamped = clamped,
+                         .chain = chain };
         backward_head(&b, a->rows, policy);
     }
 }
 
-void sv_attention_backward_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride, sv_real *policy,
-                             sv_real clamp, uint64_t *clamped)
+void sv_attention_backward_c(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
+                             sv_real *policy, sv_real clamp, uint64_t *clamped)
 {
     sv_attention_backward_any_c(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, (sv_chain){ .order = SV_ORDER_F32 });
 }

@@ -9,7 +9,10 @@
 #include "kernels/real.h"
 
 typedef enum sv_order { SV_ORDER_F32, SV_ORDER_DOT, SV_ORDER_TILE } sv_order;
-typedef struct sv_chain { sv_order order; sv_parts parts; } sv_chain;
+typedef struct sv_chain {
+    sv_order order;
+    sv_parts parts;
+} sv_chain;
 
 /* The bf16 number nearest to x. In the f64 build too, where the sums alone are wider. */
 static inline sv_real real_round_bf16(sv_real x)
@@ -18,9 +21,12 @@ static inline sv_real real_round_bf16(sv_real x)
     uint32_t bits;
     float rounded;
     memcpy(&bits, &narrow, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) bits |= 0x400000u;
-    else if ((bits & 0x7f800000u) == 0) bits &= 0x80000000u;
-    else bits += 0x7fffu + (bits >> 16 & 1u);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        bits |= 0x400000u;
+    else if ((bits & 0x7f800000u) == 0)
+        bits &= 0x80000000u;
+    else
+        bits += 0x7fffu + (bits >> 16 & 1u);
     bits &= 0xffff0000u;
     memcpy(&rounded, &bits, sizeof rounded);
     return (sv_real)rounded;
@@ -44,15 +50,18 @@ static inline sv_real real_part(sv_real x, int part)
 }
 
 /* Which part of a meets which part of b: in an order that lets tiles be used twice. */
-static const struct { int a, b; } sv_part_pairs[6] = { { 0, 2 }, { 0, 1 }, { 0, 0 }, { 1, 0 }, { 1, 1 }, { 2, 0 } };
+static const struct {
+    int a, b;
+} sv_part_pairs[6] = { { 0, 2 }, { 0, 1 }, { 0, 0 }, { 1, 0 }, { 1, 1 }, { 2, 0 } };
 enum { SV_MAIN_PAIR = 2 };
 
 /* sum + a[0] b[0] + a[1] b[1] + ... over `count` numbers that stand a_step and b_step apart. b is one array a part, or, where all
  * three are the same, numbers that are yet to be taken apart. */
-static inline sv_real chain_parts(sv_chain chain, sv_real sum, const sv_real *a, size_t a_step, const sv_real *const b[3], size_t b_step, size_t count)
+static inline sv_real chain_parts(sv_chain chain, sv_real sum, const sv_real *a, size_t a_step, const sv_real *const b[3], size_t b_step,
+                                  size_t count)
 {
     const bool whole = b[0] == b[1];
-#define STEP(i, to) real_flush(real_fma(real_part(a[(i) * a_step], pa), whole ? real_part(b[pb][(i) * b_step], pb) : b[pb][(i) * b_step], to))
+#define STEP(i, to) real_flush(real_fma(real_part(a[(i)*a_step], pa), whole ? real_part(b[pb][(i)*b_step], pb) : b[pb][(i)*b_step], to))
     if (chain.order == SV_ORDER_DOT) {
         const int pa = 0, pb = 0;
         for (size_t i = 0; i < count; i += 2) {

@@ -4,7 +4,10 @@
 #include "kernels/chain.h"
 
 static size_t up_to(size_t x, size_t unit) { return (x + unit - 1) / unit * unit; }
-static size_t panel_bytes(size_t columns, size_t depth) { return up_to(columns, SV_PANEL_BF16) * up_to(depth, SV_DEPTH_BF16) * sizeof(uint16_t); }
+static size_t panel_bytes(size_t columns, size_t depth)
+{
+    return up_to(columns, SV_PANEL_BF16) * up_to(depth, SV_DEPTH_BF16) * sizeof(uint16_t);
+}
 
 /* Three parts may turn out to be plain f32. */
 static size_t bytes_of(size_t whole, size_t part, sv_parts parts)
@@ -12,8 +15,14 @@ static size_t bytes_of(size_t whole, size_t part, sv_parts parts)
     if (parts == SV_ONE_PART) return part;
     return parts == SV_WHOLE || whole > 3 * part ? whole : 3 * part;
 }
-size_t sv_pack_forward_parts_bytes(size_t n, size_t k, sv_parts parts) { return bytes_of(sv_pack_forward_bytes(n, k), panel_bytes(n, k), parts); }
-size_t sv_pack_backward_parts_bytes(size_t n, size_t k, sv_parts parts) { return bytes_of(sv_pack_backward_bytes(n, k), panel_bytes(k, n), parts); }
+size_t sv_pack_forward_parts_bytes(size_t n, size_t k, sv_parts parts)
+{
+    return bytes_of(sv_pack_forward_bytes(n, k), panel_bytes(n, k), parts);
+}
+size_t sv_pack_backward_parts_bytes(size_t n, size_t k, sv_parts parts)
+{
+    return bytes_of(sv_pack_backward_bytes(n, k), panel_bytes(k, n), parts);
+}
 
 static uint16_t bits_of(sv_real part)
 {
@@ -39,21 +48,24 @@ static void pack(uint16_t *panels, const sv_real *w, size_t columns, size_t colu
             for (size_t l = 0; l < up_to(depth, SV_DEPTH_BF16); l += 2)
                 for (size_t j = first; j < first + SV_PANEL_BF16; j++)
                     for (size_t half = 0; half < 2; half++)
-                        *panels++ = l + half < depth && j < columns ? bits_of(real_part(w[(l + half) * depth_step + j * column_step], part)) : 0;
+                        *panels++ =
+                            l + half < depth && j < columns ? bits_of(real_part(w[(l + half) * depth_step + j * column_step], part)) : 0;
 }
 
 enum { DEPTH_AT_ONCE = 512 }; /* a whole number of tiles' depths */
 
 static sv_real element(const sv_product *p, size_t row, size_t column, sv_chain chain)
 {
-    const size_t first = column / SV_PANEL_BF16 * SV_PANEL_BF16, depth = up_to(p->k, SV_DEPTH_BF16), step = up_to(p->n, SV_PANEL_BF16) * depth;
+    const size_t first = column / SV_PANEL_BF16 * SV_PANEL_BF16, depth = up_to(p->k, SV_DEPTH_BF16),
+                 step = up_to(p->n, SV_PANEL_BF16) * depth;
     const uint16_t *panel = (const uint16_t *)p->panels + first * depth + 2 * (column - first);
     sv_real sum = 0, weights[3][DEPTH_AT_ONCE];
     const sv_real *const parts[3] = { weights[0], weights[1], weights[2] };
     for (size_t begin = 0; begin < p->k; begin += DEPTH_AT_ONCE) {
         const size_t count = p->k - begin < DEPTH_AT_ONCE ? p->k - begin : DEPTH_AT_ONCE;
         for (size_t part = 0; part < chain.parts; part++)
-            for (size_t i = 0; i < count; i++) weights[part][i] = value_of(panel[part * step + (begin + i) / 2 * 2 * SV_PANEL_BF16 + i % 2]);
+            for (size_t i = 0; i < count; i++)
+                weights[part][i] = value_of(panel[part * step + (begin + i) / 2 * 2 * SV_PANEL_BF16 + i % 2]);
         sum = chain_parts(chain, sum, p->x + row * p->x_stride + begin, 1, parts, 1, count);
     }
     return sum;
@@ -72,10 +84,13 @@ static void product_rows(const sv_product *p, sv_chain chain)
         }
 }
 
-size_t sv_product_outer_parts_scratch(size_t m, size_t k, sv_parts parts) { return parts == SV_WHOLE ? 0 : panel_bytes(k, m) * (size_t)parts + 64; }
+size_t sv_product_outer_parts_scratch(size_t m, size_t k, sv_parts parts)
+{
+    return parts == SV_WHOLE ? 0 : panel_bytes(k, m) * (size_t)parts + 64;
+}
 
-static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
-                          size_t k, bool accumulate, sv_chain chain)
+static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
+                          size_t n, size_t k, bool accumulate, sv_chain chain)
 {
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < k; j++) {
@@ -86,10 +101,10 @@ static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t 
 
 /* The six kernels of one order and number of parts. */
 #define FORMS(name, order_, parts_)                                                                                                        \
-    static void name##_pack_forward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, n, k, k, 1, parts_); }            \
-    static void name##_pack_backward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, k, 1, n, k, parts_); }           \
+    static void name##_pack_forward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, n, k, k, 1, parts_); }           \
+    static void name##_pack_backward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, k, 1, n, k, parts_); }          \
     static void name##_rows(const sv_product *p) { product_rows(p, (sv_chain){ order_, parts_ }); }                                        \
-    static void name##_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,   \
+    static void name##_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,  \
                              size_t n, size_t k, bool accumulate, void *scratch)                                                           \
     {                                                                                                                                      \
         (void)scratch;                                                                                                                     \
@@ -99,12 +114,13 @@ static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t 
     {                                                                                                                                      \
         sv_attention_forward_any_c(a, begin, end, (sv_chain){ order_, parts_ });                                                           \
     }                                                                                                                                      \
-    static void name##_backward(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,      \
+    static void name##_backward(const sv_attention *a, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,     \
                                 sv_real *policy, sv_real clamp, uint64_t *clamped)                                                         \
     {                                                                                                                                      \
         sv_attention_backward_any_c(a, d_out, d_out_stride, d_qkv, d_qkv_stride, policy, clamp, clamped, (sv_chain){ order_, parts_ });    \
     }                                                                                                                                      \
-    const sv_parts_forms sv_##name##_c = { name##_pack_forward, name##_pack_backward, name##_rows, name##_outer, name##_forward, name##_backward };
+    const sv_parts_forms sv_##name##_c = { name##_pack_forward, name##_pack_backward, name##_rows,                                         \
+                                           name##_outer,        name##_forward,       name##_backward };
 
 FORMS(one_part, SV_ORDER_DOT, SV_ONE_PART)
 FORMS(one_part_tile, SV_ORDER_TILE, SV_ONE_PART)

@@ -109,15 +109,19 @@ static const sv_parts_forms *forms_of(sv_parts parts)
 void sv_pack_forward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts)
 {
     const sv_parts_forms *forms = forms_of(parts);
-    if (forms) forms->pack_forward(panels, w, n, k);
-    else now->pack_forward(panels, w, n, k);
+    if (forms)
+        forms->pack_forward(panels, w, n, k);
+    else
+        now->pack_forward(panels, w, n, k);
 }
 
 void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, sv_parts parts)
 {
     const sv_parts_forms *forms = forms_of(parts);
-    if (forms) forms->pack_backward(panels, w, n, k);
-    else now->pack_backward(panels, w, n, k);
+    if (forms)
+        forms->pack_backward(panels, w, n, k);
+    else
+        now->pack_backward(panels, w, n, k);
 }
 
 void sv_product_rows(const sv_product *product)
@@ -130,8 +134,10 @@ void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_
                             size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch)
 {
     const sv_parts_forms *forms = forms_of(parts);
-    if (forms) forms->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
-    else now->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate);
+    if (forms)
+        forms->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
+    else
+        now->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate);
 }
 
 void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
@@ -161,8 +167,8 @@ void sv_attention_backward(const sv_attention *attention, const sv_real *d_out, 
                            sv_real *policy_gradient, sv_real clamp, uint64_t *clamped)
 {
     const sv_parts_forms *forms = forms_of(attention->parts);
-    (forms && forms->attention_backward ? forms->attention_backward : now->attention_backward)(attention, d_out, d_out_stride, d_qkv, d_qkv_stride, policy_gradient, clamp,
-                                                                  clamped);
+    (forms && forms->attention_backward ? forms->attention_backward : now->attention_backward)(
+        attention, d_out, d_out_stride, d_qkv, d_qkv_stride, policy_gradient, clamp, clamped);
 }
 
 void sv_layer_norm(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain, const sv_real *bias,

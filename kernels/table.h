@@ -7,12 +7,14 @@
 
 #include "kernels/kernels.h"
 
-#define SV_PIECE 96 /* products summed in a row before the sum goes to the total: rounding grows with the piece, not with k (docs/decisions-kernels.md) */
-#define SV_PANEL 48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions-kernels.md) */
+#define SV_PIECE                                                                                                                           \
+    96 /* products summed in a row before the sum goes to the total: rounding grows with the piece, not with k (docs/decisions-kernels.md) */
+#define SV_PANEL                                                                                                                           \
+    48 /* 9 rows of three AVX-512 registers fill 27 accumulators: the fewest loads a multiply-add (docs/decisions-kernels.md) */
 #define SV_PANEL_BF16 32 /* columns of a panel of pairs: two AMX tiles, two AVX-512 registers */
 #define SV_DEPTH_BF16 32 /* the summed index is padded to it: the depth of an AMX tile */
 #define SV_ROWS_BF16 32  /* most rows of a block: two AMX tiles */
-#define SV_LANES 16 /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
+#define SV_LANES 16      /* every sum along a row runs in this many lanes, in every form (kernels/real.h) */
 
 /* Kernels whose operands are in parts of bf16. */
 typedef struct sv_parts_forms {
@@ -102,13 +104,13 @@ void sv_column_sums_c(sv_real *sum, const sv_real *a, size_t a_stride, size_t m,
 void sv_attention_forward_c(const sv_attention *attention, size_t row_begin, size_t row_end);
 void sv_attention_backward_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
                              sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);
-extern const sv_parts_forms sv_one_part_c;   /* in the order of vectors */
+extern const sv_parts_forms sv_one_part_c;                             /* in the order of vectors */
 extern const sv_parts_forms sv_one_part_tile_c, sv_three_parts_tile_c; /* in the order of AMX tiles, for the checks */
 /* Attention in C, any order and number of parts (kernels/chain.h). */
 struct sv_chain;
 void sv_attention_forward_any_c(const sv_attention *attention, size_t row_begin, size_t row_end, struct sv_chain chain);
-void sv_attention_backward_any_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv, size_t d_qkv_stride,
-                                 sv_real *policy_gradient, sv_real clamp, uint64_t *clamped, struct sv_chain chain);
+void sv_attention_backward_any_c(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
+                                 size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped, struct sv_chain chain);
 void sv_layer_norm_c(sv_real *y, size_t y_stride, sv_real *stats, const sv_real *x, size_t x_stride, const sv_real *gain,
                      const sv_real *bias, size_t rows, size_t width, double eps);
 void sv_layer_norm_backward_c(sv_real *dx, size_t dx_stride, sv_real *d_gain, sv_real *d_bias, const sv_real *dy, size_t dy_stride,

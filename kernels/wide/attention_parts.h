@@ -12,14 +12,18 @@ static void *take_bytes(unsigned char **room, size_t count)
     *room += up_to(count, 64);
     return taken;
 }
-static uint32_t *take_panels(unsigned char **room, size_t columns, size_t depth) { return take_bytes(room, PARTS * panel_words(columns, depth) * 4); }
+static uint32_t *take_panels(unsigned char **room, size_t columns, size_t depth)
+{
+    return take_bytes(room, PARTS * panel_words(columns, depth) * 4);
+}
 /* Rows of `padded` numbers in parts. */
 static uint32_t *take_halves(unsigned char **room, size_t rows, size_t padded) { return take_bytes(room, PARTS * rows * padded * 2); }
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
 /* Weights 2^((score - top) c) of a row, taken apart for the product, zeros behind them; returns the sum of the whole ones. */
-static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores, size_t live, size_t padded, float c, float lowest, float top)
+static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores, size_t live, size_t padded, float c, float lowest,
+                             float top)
 {
     v16 sum = v_set(0.0f);
     const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
@@ -60,10 +64,11 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
         totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->live, f->tall, c, lowest, tops[r]) + owns[r];
     }
-    multiply(d->out + begin * d->out_stride, d->out_stride, f->weights, f->tall / 2, step, f->values, panel_words(d->width, d->live), rows, d->width,
-             f->tall / 2, false);
+    multiply(d->out + begin * d->out_stride, d->out_stride, f->weights, f->tall / 2, step, f->values, panel_words(d->width, d->live), rows,
+             d->width, f->tall / 2, false);
     for (size_t r = 0; r < rows; r++)
-        finish_out(d->out + (begin + r) * d->out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live, 1.0f / totals[r]);
+        finish_out(d->out + (begin + r) * d->out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live,
+                   1.0f / totals[r]);
     for (size_t r = 0; r < rows; r += 16) {
         const size_t n = least(rows - r, 16);
         const v16 top = v_mul(v_load(tops + r, n), v_set(d->scale));
@@ -120,7 +125,8 @@ typedef struct back {
 } back;
 
 /* 16 weights and slopes of live row i from j on; e goes into the sums of the policy. */
-WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, const float *products, v16 shift, v16 through, v16 *weight, v16 *slope)
+WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, const float *products, v16 shift, v16 through, v16 *weight,
+                      v16 *slope)
 {
     *weight = w_exp2(v_fma(v_load(scores + j, 16), v_set(b->d.scale * LOG2_E), shift));
     v16 e = v_mul(*weight, v_sub(v_load(products + j, 16), through));
@@ -164,7 +170,8 @@ static void backward_block(back *b, size_t begin, size_t rows)
 {
     const head *d = &b->d;
     const float *g = b->g + begin * b->g_stride;
-    const size_t words = b->wide / 2, step = ENGINE_ROWS * words, keys = panel_words(d->live, d->width), dead = panel_words(b->dead, d->width);
+    const size_t words = b->wide / 2, step = ENGINE_ROWS * words, keys = panel_words(d->live, d->width),
+                 dead = panel_words(b->dead, d->width);
     take_rows(b->block_q, step, d->q + begin * d->stride, d->stride, rows, d->width, b->wide);
     take_rows(b->block_g, step, g, b->g_stride, rows, d->width, b->wide);
     multiply(b->scores, b->tall, b->block_q, words, step, b->keys, keys, rows, b->tall, words, false);
@@ -238,15 +245,24 @@ static void backward_head(back *b, void *scratch, float *policy)
 }
 
 static void attention_backward_parts(const sv_attention *a, const float *d_out, size_t d_out_stride, float *d_qkv, size_t d_qkv_stride,
-                                    float *policy_gradient, float clamp, uint64_t *clamped)
+                                     float *policy_gradient, float clamp, uint64_t *clamped)
 {
     const size_t part = a->heads * a->width;
     engine_begin();
     for (size_t h = 0; a->live > 0 && h < a->heads; h++) {
         float *dq = d_qkv + h * a->width;
-        back b = { .d = head_of(a, h), .g = d_out + h * a->width, .g_stride = d_out_stride, .dq = dq, .dk = dq + part, .dv = dq + 2 * part,
-                   .d_stride = d_qkv_stride, .log_sum = a->log_sum + h * a->rows, .top = a->top ? a->top + h * a->rows : NULL,
-                   .dead = policy_gradient ? a->rows - a->live : 0, .policy = policy_gradient != NULL, .clamp = clamp };
+        back b = { .d = head_of(a, h),
+                   .g = d_out + h * a->width,
+                   .g_stride = d_out_stride,
+                   .dq = dq,
+                   .dk = dq + part,
+                   .dv = dq + 2 * part,
+                   .d_stride = d_qkv_stride,
+                   .log_sum = a->log_sum + h * a->rows,
+                   .top = a->top ? a->top + h * a->rows : NULL,
+                   .dead = policy_gradient ? a->rows - a->live : 0,
+                   .policy = policy_gradient != NULL,
+                   .clamp = clamp };
         backward_head(&b, a->scratch, policy_gradient);
         if (clamped) *clamped += b.clamped;
     }

@@ -42,7 +42,8 @@ static void take_rows(uint32_t *out, size_t step, const float *in, size_t in_str
         for (; c + 32 <= columns; c += 32) store_parts(out + c / 2, step, v_load(in + c, 16), v_load(in + c + 16, 16));
         for (; c < padded; c += 32) {
             const size_t left = columns > c ? columns - c : 0;
-            const v16 low = v_load(in + (left ? c : 0), least(left, 16)), high = v_load(in + (left > 16 ? c + 16 : 0), left > 16 ? left - 16 : 0);
+            const v16 low = v_load(in + (left ? c : 0), least(left, 16)),
+                      high = v_load(in + (left > 16 ? c + 16 : 0), left > 16 ? left - 16 : 0);
             store_parts(out + c / 2, step, low, high);
         }
     }
@@ -57,13 +58,18 @@ static void pack_columns_parts(uint32_t *panels, const float *rows, size_t strid
         for (size_t l = 0; l < depth; l += 32)
             for (size_t j = 0; j < SV_PANEL_BF16; j += 16) {
                 const size_t left = first + j < count ? least(count - first - j, 16) : 0;
-                take_rows((uint32_t *)(void *)turned, 256, rows + (left ? (first + j) * stride + l : 0), stride, left, least(depth - l, 32), 32);
+                take_rows((uint32_t *)(void *)turned, 256, rows + (left ? (first + j) * stride + l : 0), stride, left, least(depth - l, 32),
+                          32);
                 for (size_t part = 0; part < PARTS; part++)
-                    v_transpose((float *)(void *)(panels + part * step + l / 2 * SV_PANEL_BF16 + j), SV_PANEL_BF16, turned + part * 256, 16, left, 16);
+                    v_transpose((float *)(void *)(panels + part * step + l / 2 * SV_PANEL_BF16 + j), SV_PANEL_BF16, turned + part * 256, 16,
+                                left, 16);
             }
 }
 
-WORD v16 row_piece(const float *rows, size_t stride, size_t row, size_t depth, size_t n) { return row < depth ? v_load(rows + row * stride, n) : v_set(0.0f); }
+WORD v16 row_piece(const float *rows, size_t stride, size_t row, size_t depth, size_t n)
+{
+    return row < depth ? v_load(rows + row * stride, n) : v_set(0.0f);
+}
 
 /* B[l,j] = rows[l * stride + j] for l < depth, j < count. */
 static void pack_pieces_parts(uint32_t *panels, const float *rows, size_t stride, size_t count, size_t depth)
@@ -74,13 +80,20 @@ static void pack_pieces_parts(uint32_t *panels, const float *rows, size_t stride
             for (size_t j = 0; j < SV_PANEL_BF16; j += 16) {
                 const size_t at = first + j, n = at < count ? least(count - at, 16) : 0;
                 const float *from = rows + (n ? at : 0);
-                if (n) store_pairs(panels + j, step, row_piece(from, stride, l, depth, n), row_piece(from, stride, l + 1, depth, n));
-                else store_pairs(panels + j, step, v_set(0.0f), v_set(0.0f));
+                if (n)
+                    store_pairs(panels + j, step, row_piece(from, stride, l, depth, n), row_piece(from, stride, l + 1, depth, n));
+                else
+                    store_pairs(panels + j, step, v_set(0.0f), v_set(0.0f));
             }
 }
 
 /* A across: columns of rows that lie along what is summed. Rows of floats, or rows that were taken apart before, part by part. */
-typedef struct across { const void *rows; size_t stride, depth; bool taken; size_t step; } across;
+typedef struct across {
+    const void *rows;
+    size_t stride, depth;
+    bool taken;
+    size_t step;
+} across;
 
 /* Columns first .. first + n - 1 of rows l and l + 1, as words; to out, out + step ... */
 WORD void across_pairs(uint32_t *out, size_t out_step, const across *a, size_t l, size_t first, size_t n)

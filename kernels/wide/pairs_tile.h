@@ -55,17 +55,19 @@ static void (*const pair_tile_forms[])(const pair_tile *t) = { PAIR_TILES(PAIR_T
 
 _Static_assert(PARTS == 1, "three parts are for tiles");
 
-static void multiply_steps(float *y, size_t y_stride, const uint32_t *a, size_t row_step, size_t pair_step, const uint32_t *panels, size_t rows,
-                           size_t columns, size_t pairs, bool accumulate)
+static void multiply_steps(float *y, size_t y_stride, const uint32_t *a, size_t row_step, size_t pair_step, const uint32_t *panels,
+                           size_t rows, size_t columns, size_t pairs, bool accumulate)
 {
     for (size_t first = 0; first < columns; first += SV_PANEL_BF16) {
-        const pair_tile t = { a, row_step, pair_step, panels + first * pairs, y + first, y_stride, pairs, least(columns - first, SV_PANEL_BF16), accumulate };
+        const pair_tile t = { a,         row_step, pair_step, panels + first * pairs,
+                              y + first, y_stride, pairs,     least(columns - first, SV_PANEL_BF16),
+                              accumulate };
         pair_tile_forms[rows - 1](&t);
     }
 }
 /* y[rows, columns] (+)= A B for at most ENGINE_ROWS rows; a_stride in words; panels of `columns` columns, each `pairs` deep. */
-static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels, size_t panel_step, size_t rows,
-                     size_t columns, size_t pairs, bool accumulate)
+static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels,
+                     size_t panel_step, size_t rows, size_t columns, size_t pairs, bool accumulate)
 {
     (void)a_step;
     (void)panel_step;
@@ -78,8 +80,8 @@ static void strip_make(uint32_t *strip, const across *a, size_t begin, size_t pa
 {
     for (size_t p = 0; p < pairs; p++) across_pairs(strip + p * 16, STRIP_WORDS, a, begin + 2 * p, first, rows);
 }
-static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t panel_step, size_t rows, size_t columns,
-                           size_t pairs, bool accumulate)
+static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t panel_step, size_t rows,
+                           size_t columns, size_t pairs, bool accumulate)
 {
     (void)panel_step;
     multiply_steps(y, y_stride, strip, 1, 16, panel, rows, columns, pairs, accumulate);

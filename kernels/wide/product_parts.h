@@ -3,7 +3,10 @@
 #ifndef SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
 #define SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
 
-enum { STRIP_DEPTH = 4096 / PARTS / 32 * 32, STRIP_STEP = ENGINE_ROWS * STRIP_DEPTH / 2 }; /* columns of x taken apart at a time: 256 KiB of stack */
+enum {
+    STRIP_DEPTH = 4096 / PARTS / 32 * 32,
+    STRIP_STEP = ENGINE_ROWS * STRIP_DEPTH / 2
+}; /* columns of x taken apart at a time: 256 KiB of stack */
 
 static void pack_forward_parts(void *panels, const float *w, size_t n, size_t k) { pack_columns_parts(panels, w, k, n, k); }
 static void pack_backward_parts(void *panels, const float *w, size_t n, size_t k) { pack_pieces_parts(panels, w, k, k, n); }
@@ -46,7 +49,8 @@ static void sum_block(const sv_product *p, float *sums, uint32_t *strip, size_t 
     for (size_t l = 0; l == 0 || l < p->k; l += STRIP_DEPTH) {
         const size_t depth = least(p->k - l, STRIP_DEPTH), padded = up_to_32(depth);
         if (p->k > STRIP_DEPTH || first == 0) take_rows(strip, STRIP_STEP, p->x + row * p->x_stride + l, p->x_stride, rows, depth, padded);
-        multiply(sums, SV_PANEL_BF16, strip, padded / 2, STRIP_STEP, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, padded / 2, l > 0);
+        multiply(sums, SV_PANEL_BF16, strip, padded / 2, STRIP_STEP, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, padded / 2,
+                 l > 0);
     }
 }
 
@@ -98,8 +102,8 @@ static void outer_rows(float *c, size_t c_stride, const across *a, const uint32_
     }
 }
 
-static void product_outer_parts(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m, size_t n, size_t k,
-                                bool accumulate, void *scratch)
+static void product_outer_parts(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m,
+                                size_t n, size_t k, bool accumulate, void *scratch)
 {
     uint32_t *panels = (uint32_t *)(void *)(((uintptr_t)scratch + 63) / 64 * 64);
     const across rows = { a, a_stride, m, false, 0 };

@@ -23,6 +23,7 @@ enum { PARTS = 1 };
 
 void sv_bf16_avx512_bf16(sv_kernel_table *table)
 {
-    table->one = (sv_parts_forms){ pack_forward_parts, pack_backward_parts, product_rows_parts, product_outer_parts, attention_forward_parts, attention_backward_parts };
+    table->one = (sv_parts_forms){ pack_forward_parts,  pack_backward_parts,     product_rows_parts,
+                                   product_outer_parts, attention_forward_parts, attention_backward_parts };
     table->peak_bf16_gflops = peak_bf16_gflops;
 }

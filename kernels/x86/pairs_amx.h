@@ -34,7 +34,15 @@ static void engine_end(void)
 }
 
 /* What a block is made of: A and B begin at a and b, their next parts a_step and b_step behind. Strides and steps in bytes. */
-typedef struct tile_block { char *y; size_t y_stride; const char *a; size_t a_stride, a_step; const char *b; size_t b_step, pairs; bool accumulate; } tile_block;
+typedef struct tile_block {
+    char *y;
+    size_t y_stride;
+    const char *a;
+    size_t a_stride, a_step;
+    const char *b;
+    size_t b_step, pairs;
+    bool accumulate;
+} tile_block;
 
 /* Two rows of tiles of A are in 4 and 5, two columns of B in 6 and 7. */
 WORD void tiles_a(const char *a, size_t stride)
@@ -143,8 +151,10 @@ WORD void tiles_one(const tile_block *t)
 
 static void tiles_any(const tile_block *t, size_t rows)
 {
-    if (rows > 16) tiles_two(t);
-    else tiles_one(t);
+    if (rows > 16)
+        tiles_two(t);
+    else
+        tiles_one(t);
 }
 
 /* Columns that do not fill a block go through a copy. */
@@ -157,7 +167,8 @@ static void tiles_narrow(const tile_block *t, size_t rows, size_t columns)
     copy.y = (char *)room;
     copy.y_stride = 128;
     for (size_t r = 0; t->accumulate && r < rows; r++)
-        for (size_t c = 0; c < 32; c += 16) v_store(room + 32 * r + c, v_load(y + (columns > c ? r * stride + c : 0), columns > c ? least(columns - c, 16) : 0), 16);
+        for (size_t c = 0; c < 32; c += 16)
+            v_store(room + 32 * r + c, v_load(y + (columns > c ? r * stride + c : 0), columns > c ? least(columns - c, 16) : 0), 16);
     tiles_any(&copy, rows);
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < columns; c += 16) v_store(y + r * stride + c, v_load(room + 32 * r + c, 16), least(columns - c, 16));
@@ -168,18 +179,20 @@ static void tiles_narrow(const tile_block *t, size_t rows, size_t columns)
 enum { CHUNK_PAIRS = PARTS == 3 ? 32 : 96 };
 
 /* y[rows, columns] (+)= A B for at most ENGINE_ROWS rows; strides and steps in numbers and words. */
-static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels, size_t panel_step, size_t rows,
-                     size_t columns, size_t pairs, bool accumulate)
+static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels,
+                     size_t panel_step, size_t rows, size_t columns, size_t pairs, bool accumulate)
 {
     tiles_for(rows);
     for (size_t first = 0; first < columns; first += SV_PANEL_BF16) {
         size_t done = 0;
         do {
             const uint32_t *panel = panels + first * pairs + done * SV_PANEL_BF16;
-            const tile_block t = { (char *)(y + first), y_stride * 4, (const char *)(a + done), a_stride * 4, a_step * 4, (const char *)panel, panel_step * 4,
-                                   least(pairs - done, CHUNK_PAIRS), accumulate || done > 0 };
-            if (columns - first >= SV_PANEL_BF16) tiles_any(&t, rows);
-            else tiles_narrow(&t, rows, columns - first);
+            const tile_block t = { (char *)(y + first), y_stride * 4,   (const char *)(a + done),         a_stride * 4,          a_step * 4,
+                                   (const char *)panel, panel_step * 4, least(pairs - done, CHUNK_PAIRS), accumulate || done > 0 };
+            if (columns - first >= SV_PANEL_BF16)
+                tiles_any(&t, rows);
+            else
+                tiles_narrow(&t, rows, columns - first);
             done += CHUNK_PAIRS;
         } while (done < pairs);
     }
@@ -196,11 +209,12 @@ static void strip_make(uint32_t *strip, const across *a, size_t begin, size_t pa
             const size_t n = least(rows - r, 16);
             for (size_t l = 0; l < 16; l++) across_pairs((uint32_t *)(void *)turned + 16 * l, 256, a, begin + 2 * (p + l), first + r, n);
             for (size_t part = 0; part < PARTS; part++)
-                v_transpose((float *)(void *)(strip + part * STRIP_WORDS + r * STRIP_PAIRS + p), STRIP_PAIRS, turned + part * 256, 16, 16, n);
+                v_transpose((float *)(void *)(strip + part * STRIP_WORDS + r * STRIP_PAIRS + p), STRIP_PAIRS, turned + part * 256, 16, 16,
+                            n);
         }
 }
-static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t panel_step, size_t rows, size_t columns,
-                           size_t pairs, bool accumulate)
+static void strip_multiply(float *y, size_t y_stride, const uint32_t *strip, const uint32_t *panel, size_t panel_step, size_t rows,
+                           size_t columns, size_t pairs, bool accumulate)
 {
     multiply(y, y_stride, strip, STRIP_PAIRS, STRIP_WORDS, panel, panel_step, rows, columns, pairs, accumulate);
 }

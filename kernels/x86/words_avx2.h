@@ -188,7 +188,8 @@ enum { PAIR_ROWS = 2, PAIR_VECTORS = 2 };
 /* clang-format on */
 WORD i16 w_load(const void *p)
 {
-    return (i16){ _mm256_loadu_si256((const __m256i *)(const void *)p), _mm256_loadu_si256((const __m256i *)(const void *)((const char *)p + 32)) };
+    return (i16){ _mm256_loadu_si256((const __m256i *)(const void *)p),
+                  _mm256_loadu_si256((const __m256i *)(const void *)((const char *)p + 32)) };
 }
 WORD void w_store(void *p, i16 x)
 {
@@ -202,7 +203,8 @@ WORD __m256i rounded_half(__m256 x)
 {
     const __m256i bits = _mm256_castps_si256(x), odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
-    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)), sign = _mm256_and_si256(bits, _mm256_set1_epi32((int)0x80000000u));
+    const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)),
+                  sign = _mm256_and_si256(bits, _mm256_set1_epi32((int)0x80000000u));
     const __m256i denormal = _mm256_cmpeq_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x7f800000)), _mm256_setzero_si256());
     const __m256i number = _mm256_blendv_epi8(rounded, sign, denormal);
     return _mm256_blendv_epi8(number, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
@@ -221,7 +223,10 @@ WORD void v_store_halves(uint16_t *p, v16 x, v16 y)
     _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(a, 0xd8));
     _mm256_storeu_si256((__m256i *)(void *)(p + 16), _mm256_permute4x64_epi64(b, 0xd8));
 }
-WORD __m256 rest_half(__m256 x) { return _mm256_sub_ps(x, _mm256_castsi256_ps(_mm256_and_si256(rounded_half(x), _mm256_set1_epi32((int)0xffff0000u)))); }
+WORD __m256 rest_half(__m256 x)
+{
+    return _mm256_sub_ps(x, _mm256_castsi256_ps(_mm256_and_si256(rounded_half(x), _mm256_set1_epi32((int)0xffff0000u))));
+}
 /* x without its bf16. */
 WORD v16 v_rest(v16 x) { return (v16){ rest_half(x.low), rest_half(x.high) }; }
 WORD __m256 even_half(__m256i x) { return _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)); }

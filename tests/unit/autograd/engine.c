@@ -64,13 +64,28 @@ static sv_parameters *parameters(sv_parameter *p[4 + LAYER * DEPTH + 4])
     return set;
 }
 
+static sv_precision precision_now;
+static bool recompute_now;
+
+/* What must hold however products are made and whatever is kept. */
+static void in_every_precision(void (*test)(void))
+{
+    for (int way = 0; way < 2 * SV_PRECISION_COUNT; way++) {
+        precision_now = (sv_precision)(way / 2);
+        recompute_now = way % 2 != 0;
+        test();
+    }
+    precision_now = SV_PRECISION_FP32;
+    recompute_now = false;
+}
+
 typedef enum cuts { CUT_BLOCKS, CUT_NOWHERE } cuts;
 
 static net net_create(sv_mode mode, size_t images, cuts where)
 {
     net n = { 0 };
     sv_parameter *p[4 + LAYER * DEPTH + 4];
-    sv_tape_options options = { .mode = mode, .images_most = images, .lanes = 3 };
+    sv_tape_options options = { .mode = mode, .images_most = images, .precision = precision_now, .recompute = recompute_now, .lanes = 3 };
     sv_error err = { 0 };
     n.set = parameters(p);
     assert_int_equal(sv_tape_create(&n.tape, &options, NULL), SV_OK);
@@ -120,9 +135,8 @@ static void run(net *n, size_t images)
     if (n->loss) sv_tape_backward(n->tape, 1);
 }
 
-static void threads_do_not_change_a_bit(void **state)
+static void threads_do_not_change_a_bit_here(void)
 {
-    (void)state;
     static const size_t threads[] = { 1, 2, 3, 5, 8 };
     net first = net_create(SV_TRAINING, IMAGES, CUT_BLOCKS);
     sv_threads_set(1);
@@ -138,10 +152,14 @@ static void threads_do_not_change_a_bit(void **state)
     net_destroy(&first);
     sv_threads_set(0);
 }
-
-static void one_by_one_split_by_rows_equals_batch(void **state)
+static void threads_do_not_change_a_bit(void **state)
 {
     (void)state;
+    in_every_precision(threads_do_not_change_a_bit_here);
+}
+
+static void one_by_one_split_by_rows_equals_batch_here(void)
+{
     net batch = net_create(SV_INFERENCE, IMAGES, CUT_BLOCKS), one = net_create(SV_INFERENCE, 1, CUT_BLOCKS);
     sv_threads_set(1);
     run(&batch, IMAGES);
@@ -158,10 +176,14 @@ static void one_by_one_split_by_rows_equals_batch(void **state)
     net_destroy(&one);
     sv_threads_set(0);
 }
-
-static void cuts_do_not_change_a_bit(void **state)
+static void one_by_one_split_by_rows_equals_batch(void **state)
 {
     (void)state;
+    in_every_precision(one_by_one_split_by_rows_equals_batch_here);
+}
+
+static void cuts_do_not_change_a_bit_here(void)
+{
     net cut = net_create(SV_TRAINING, IMAGES, CUT_BLOCKS), whole = net_create(SV_TRAINING, IMAGES, CUT_NOWHERE);
     run(&cut, IMAGES);
     run(&whole, IMAGES);
@@ -169,10 +191,14 @@ static void cuts_do_not_change_a_bit(void **state)
     net_destroy(&cut);
     net_destroy(&whole);
 }
-
-static void inference_computes_what_training_computes(void **state)
+static void cuts_do_not_change_a_bit(void **state)
 {
     (void)state;
+    in_every_precision(cuts_do_not_change_a_bit_here);
+}
+
+static void inference_computes_what_training_computes_here(void)
+{
     net training = net_create(SV_TRAINING, IMAGES, CUT_BLOCKS), inference = net_create(SV_INFERENCE, IMAGES, CUT_BLOCKS);
     run(&training, IMAGES);
     run(&inference, IMAGES);
@@ -182,10 +208,14 @@ static void inference_computes_what_training_computes(void **state)
     net_destroy(&training);
     net_destroy(&inference);
 }
-
-static void later_steps_allocate_nothing(void **state)
+static void inference_computes_what_training_computes(void **state)
 {
     (void)state;
+    in_every_precision(inference_computes_what_training_computes_here);
+}
+
+static void later_steps_allocate_nothing_here(void)
+{
     net n = net_create(SV_TRAINING, IMAGES, CUT_BLOCKS);
     run(&n, IMAGES);
     size_t before = sv_memory_now().allocations;
@@ -195,6 +225,11 @@ static void later_steps_allocate_nothing(void **state)
     }
     assert_int_equal(sv_memory_now().allocations, before);
     net_destroy(&n);
+}
+static void later_steps_allocate_nothing(void **state)
+{
+    (void)state;
+    in_every_precision(later_steps_allocate_nothing_here);
 }
 
 static void gradients_add_up_and_scale(void **state)
