@@ -15,7 +15,7 @@
 typedef struct settings {
     const char *model;
     sv_precision precision;
-    size_t threads, batch, steps;
+    size_t threads, batch, steps, image;
     bool json, profile, recompute;
     double seconds;
 } settings;
@@ -458,7 +458,7 @@ static sv_status run_model(const settings *s, sv_speed_kind kind, const char *na
     const size_t runs = s->steps ? s->steps : kind == SV_SPEED_DENSE_TRAIN || kind == SV_SPEED_SPVIT_TRAIN ? 5 : s->batch > 4 ? 10 : 50;
     sv_speed speed;
     sv_text profile = { 0 };
-    const sv_speed_request request = { .kind = kind, .backbone = s->model, .precision = s->precision, .recompute = s->recompute, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
+    const sv_speed_request request = { .kind = kind, .backbone = s->model, .image = s->image, .precision = s->precision, .recompute = s->recompute, .batch = s->batch, .runs = runs, .profile = s->profile ? &profile : NULL };
     row r = { .images = (double)s->batch };
     const double before = peak_now(s);
     sv_status status = sv_speed_measure(&request, &speed, err);
@@ -498,6 +498,7 @@ static void help(void)
            "  --seconds S    time spent on each row (default 0.3)\n"
            "  --model NAME   backbone of the whole steps (default deit_t)\n"
            "  --batch N      their pictures a step (default 32)\n"
+           "  --image N      pixels a side of theirs (default: the backbone's, 224)\n"
            "  --steps N      their timed runs\n"
            "  --precision P  of products: fp32 (default), bf16, bf16x3; shares of bf16 are of its peak, others of f32's\n"
            "  --profile      where the time of whole steps goes, by op, on standard error\n"
@@ -554,7 +555,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             *flag = true;
             continue;
         }
-        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") &&
+        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") && strcmp(word, "--image") &&
             strcmp(word, "--precision"))
             return sv_fail(err, SV_USAGE, "bench: unknown option '%s'; see bench --help", word);
         if (!value) return sv_fail(err, SV_USAGE, "bench: %s needs a value; see bench --help", word);
@@ -566,9 +567,9 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             s->model = value;
         } else if (!strcmp(word, "--precision")) {
             if (!sv_precision_find(&s->precision, value)) return sv_fail(err, SV_USAGE, "bench: --precision is '%s', expected fp32, bf16 or bf16x3", value);
-        } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps")) {
+        } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps") || !strcmp(word, "--image")) {
             if (!sv_parse_int(value, &whole) || whole < 1 || whole > 65536) return sv_fail(err, SV_USAGE, "bench: %s is '%s', expected 1 to 65536", word, value);
-            *(word[2] == 'b' ? &s->batch : &s->steps) = (size_t)whole;
+            *(word[2] == 'b' ? &s->batch : word[2] == 's' ? &s->steps : &s->image) = (size_t)whole;
         } else if (!strcmp(word, "--threads")) {
             if (!sv_parse_int(value, &whole) || whole < 1 || whole > THREADS_MOST)
                 return sv_fail(err, SV_USAGE, "bench: --threads is '%s', expected 1 to %d", value, THREADS_MOST);

@@ -28,7 +28,8 @@ static sv_status open_model(subject *s, const sv_speed_request *request, bool se
 {
     s->options = (sv_pruning_options){ .mask_clamp = 30, .tau = 1, .keep_bias = true, .ratio_weight = 2, .kl_weight = 0.5, .token_weight = 0.5,
                                        .plan = { .rule = SV_RULE_TOPK, .min_keep = 1, .stages = selectors ? SV_COUNT(ratios) : 0 } };
-    sv_status status = sv_model_create(&s->student, request->backbone, NULL, err);
+    const sv_model_options sizes = { .image = request->image };
+    sv_status status = sv_model_create(&s->student, request->backbone, &sizes, err);
     if (!status) s->student->options.precision = request->precision, s->student->options.recompute = request->recompute;
     for (size_t t = 0; !status && t < s->options.plan.stages; t++) s->options.plan.at[t] = (t + 1) * sv_model_depth(s->student) / 4; /* 3, 6, 9 of 12 */
     if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
@@ -43,10 +44,11 @@ static sv_status open_model(subject *s, const sv_speed_request *request, bool se
 static sv_status open_training(subject *s, const sv_speed_request *request, bool selectors, sv_error *err)
 {
     const size_t batch = request->batch;
+    const sv_model_options sizes = { .image = request->image };
     sv_training_choice choice = { .images = batch };
     sv_optimizer_options options = { .decay = 0.05, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .all_new = true };
     sv_status status = open_model(s, request, selectors, true, err);
-    if (!status && selectors) status = sv_model_create(&s->teacher, request->backbone, NULL, err);
+    if (!status && selectors) status = sv_model_create(&s->teacher, request->backbone, &sizes, err);
     if (!status && selectors) status = sv_model_allocate(s->teacher, false, err);
     if (!status && selectors) sv_model_initialise(s->teacher, 2);
     if (!status) status = sv_optimizer_create(&s->optimizer, s->student->parameters, &options, NULL, err);

@@ -15,6 +15,7 @@ typedef struct sv_speed { double median_seconds, least_seconds, macs; } sv_speed
 typedef struct sv_speed_request {
     sv_speed_kind kind;
     const char *backbone;       /* a row of sv_backbones */
+    size_t image;               /* pixels a side; 0: the backbone's */
     sv_precision precision;
     bool recompute;             /* training: see sv_tape_options */
     size_t batch, runs;         /* runs: timed, after 2 (training) or 5 (inference) that are not */
