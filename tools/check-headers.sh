@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each header compiles alone, in both number types. What is the body of several files (NAME_body.h, kernels/wide/) is no header
+# Each header compiles alone, in both number types. What is the body of several files (NAME_body.h, kernels/wide/, engines) is no header
 # in this sense. Headers of an instruction set get its flags. Prints the compiler's first words; exit 1 if one does not compile.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -9,7 +9,7 @@ while IFS= read -r header; do
     [ -f "$header" ] || continue
     isa=()
     case $header in
-    *_body.h | kernels/wide/* | kernels/arm/*) continue ;;
+    *_body.h | kernels/wide/* | kernels/arm/* | kernels/x86/*_amx.h) continue ;;
     *_bf16*) isa=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mavx512bf16) ;;
     kernels/x86/*avx2*) isa=(-mavx2 -mfma) ;;
     kernels/x86/*) isa=(-mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma) ;;

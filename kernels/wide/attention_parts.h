@@ -152,20 +152,6 @@ static void slope_row(const back *b, size_t i, const float *scores, const float 
     }
 }
 
-/* e of live row i (row r of its block) towards the dead keys. */
-static void dead_row(back *b, size_t i, size_t r, float through)
-{
-    const v16 c = v_set(b->d.scale * LOG2_E), shift = v_set(-(b->top[i] * LOG2_E)), most = v_set(b->clamp * LOG2_E);
-    const v16 inverse = w_exp2(v_set((b->top[i] - b->log_sum[i]) * LOG2_E));
-    for (size_t j = 0; j < b->dead; j += 16) {
-        const v16 exponent = v_fma(v_load(b->dead_scores + r * b->dead_tall + j, 16), c, shift);
-        const v16 product = v_sub(v_load(b->dead_products + r * b->dead_tall + j, 16), v_set(through));
-        const v16 e = v_mul(v_mul(w_exp2(v_min(most, exponent)), inverse), product);
-        b->clamped += v_count_above(exponent, most, least(b->dead - j, 16));
-        v_store(b->dead_sums + j, v_add(v_load(b->dead_sums + j, 16), e), 16);
-    }
-}
-
 static void backward_block(back *b, size_t begin, size_t rows)
 {
     const head *d = &b->d;
@@ -181,7 +167,9 @@ static void backward_block(back *b, size_t begin, size_t rows)
     for (size_t r = 0; r < rows; r++) {
         const float through = row_dot(g + r * b->g_stride, d->out + (begin + r) * d->out_stride, d->width);
         slope_row(b, begin + r, b->scores + r * b->tall, b->products + r * b->tall, through);
-        if (b->dead) dead_row(b, begin + r, r, through);
+        if (b->dead)
+            b->clamped += dead_row(b->dead_sums, b->dead_scores + r * b->dead_tall, b->dead_products + r * b->dead_tall, b->dead, d->scale,
+                                   b->top[begin + r], b->log_sum[begin + r], b->clamp, through);
     }
     multiply(b->dq + begin * b->d_stride, b->d_stride, b->slopes + begin * b->tall / 2, b->tall / 2, d->live * b->tall / 2, b->k,
              panel_words(d->width, d->live), rows, d->width, b->tall / 2, false);

@@ -58,4 +58,20 @@ static void finish_out(float *out, const float *v, size_t width, float own, bool
     }
 }
 
+/* e of one live query towards the dead keys, from its scores and products with them; added to sums. Returns how many exponents were cut. */
+static uint64_t dead_row(float *sums, const float *scores, const float *products, size_t dead, float scale, float top, float log_sum,
+                         float clamp, float through)
+{
+    const v16 c = v_set(scale * LOG2_E), shift = v_set(-(top * LOG2_E)), most = v_set(clamp * LOG2_E);
+    const v16 inverse = w_exp2(v_set((top - log_sum) * LOG2_E));
+    uint64_t clamped = 0;
+    for (size_t j = 0; j < dead; j += 16) {
+        const v16 exponent = v_fma(v_load(scores + j, 16), c, shift), product = v_sub(v_load(products + j, 16), v_set(through));
+        const v16 e = v_mul(v_mul(w_exp2(v_min(most, exponent)), inverse), product);
+        clamped += v_count_above(exponent, most, least(dead - j, 16));
+        v_store(sums + j, v_add(v_load(sums + j, 16), e), 16);
+    }
+    return clamped;
+}
+
 #endif
