@@ -141,16 +141,17 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir and run.threads, is left out of checkpoints: the same run gives the same bytes anywhere. */
+/* What does not change the result, run.dir, run.threads and train.recompute, is left out of checkpoints: the same run gives the same bytes
+ * anywhere. */
 static void drop_places(char *text)
 {
-    static const char *const keys[] = { "dir = ", "threads = " };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
         size_t length = strcspn(from, "\n") + 1;
         bool run_section = !end || from < end, drop = false;
-        for (size_t i = 0; run_section && i < SV_COUNT(keys); i++) drop = drop || strncmp(from, keys[i], strlen(keys[i])) == 0;
+        for (size_t i = 0; i < SV_COUNT(keys); i++) drop = drop || ((run_section || keys[i].anywhere) && strncmp(from, keys[i].key, strlen(keys[i].key)) == 0);
         if (from[length - 1] == 0) length--;
         if (!drop) {
             memmove(to, from, length);

@@ -84,6 +84,11 @@ if cmp -s "$room/pruned/model.safetensors" "$room/again/model.safetensors"; then
     echo "not ok resumed_run_ends_with_the_same_bytes: $(cmp "$room/pruned/model.safetensors" "$room/again/model.safetensors" 2>&1)"; fi
 bin/train $pruned --run.dir="$room/one" --run.threads=1 > /dev/null 2>&1
 if cmp -s "$room/pruned/model.safetensors" "$room/one/model.safetensors"; then echo "ok one_thread_gives_the_same_bytes"; else echo "not ok one_thread_gives_the_same_bytes"; fi
+half="$pruned --train.precision=bf16" # kept or made again, one thread or two: the same bytes
+try bf16_run 0 "measured_ms" bin/train $half --run.dir="$room/half" --train.recompute=yes --json
+bin/train $half --run.dir="$room/half_one" --run.threads=1 --train.recompute=no > /dev/null 2>&1
+if cmp -s "$room/half/model.safetensors" "$room/half_one/model.safetensors"; then echo "ok bf16_made_again_gives_the_same_bytes"; else echo "not ok bf16_made_again_gives_the_same_bytes"; fi
+try precision_of_another_name 2 "expected fp32, bf16 or bf16x3" bin/eval --config configs/quickstart.ini --checkpoint "$room/half/model.safetensors" --precision fp8
 try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resume 3
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
