@@ -172,8 +172,10 @@ static size_t candidates(const sv_call *call, sv_real *score)
 
 static size_t rank_of(const sv_real *score, size_t count, size_t i)
 {
-    size_t better = 0;
-    for (size_t j = 0; j < count; j++) better += (score[j] > score[i]) | ((score[j] == score[i]) & (j < i));
+    const sv_real own = score[i];
+    uint32_t better = 0;
+    for (size_t j = 0; j < i; j++) better += score[j] >= own;
+    for (size_t j = i + 1; j < count; j++) better += score[j] > own;
     return better;
 }
 
