@@ -3,12 +3,14 @@
  * change with the load of the multipliers; shares are of the peak beside them. Nothing here is a test. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <math.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "autograd/op_shape.h"
 #include "base/base.h"
 #include "base/json.h"
+#include "data/transform.h"
 #include "kernels/kernels.h"
 #include "train/speed.h"
 
@@ -445,6 +447,74 @@ static sv_status run_kernels(const settings *s, sv_error *err)
     return SV_OK;
 }
 
+/* ---- pictures ---------------------------------------------------------------------------------------------------- */
+
+/* A made-up photo of ImageNet's usual size as JPEG: smooth, with some grain, about 60 KB. */
+static sv_status make_photo(unsigned char **bytes, size_t *count, sv_error *err)
+{
+    sv_picture photo = { 0 };
+    sv_random random = sv_random_at(1, SV_FOR_TEST, 0, 0, 5);
+    sv_status status = sv_picture_resize(&photo, 500, 375, err);
+    for (size_t y = 0; !status && y < 375; y++)
+        for (size_t x = 0; x < 500; x++)
+            for (size_t c = 0; c < 3; c++) {
+                const double wave = sin(0.021 * (double)(x * (c + 1))) * cos(0.017 * (double)y) + sin(0.3 * (double)(x + y)) * 0.2;
+                photo.rgb[(y * 500 + x) * 3 + c] = (uint8_t)(128 + 80 * wave + 16 * (sv_random_uniform(&random) - 0.5));
+            }
+    if (!status) status = sv_jpeg_encode(&photo, 90, bytes, count, err);
+    sv_picture_clear(&photo);
+    return status;
+}
+
+/* Each thread decodes and transforms on its own. */
+typedef struct darkroom {
+    unsigned char *bytes;
+    size_t count;
+    bool training;
+    sv_picture pictures[THREADS_MOST];
+    sv_transform *transforms[THREADS_MOST];
+    sv_real *numbers[THREADS_MOST];
+    uint64_t sample[THREADS_MOST];
+    bool failed;
+} darkroom;
+
+static void develop(void *context, size_t thread)
+{
+    darkroom *d = context;
+    sv_status status = sv_picture_decode(&d->pictures[thread], d->bytes, d->count, "bench", NULL);
+    if (!status && d->training)
+        status = sv_transform_training(d->transforms[thread], &d->pictures[thread], (sv_draw){ .seed = 1, .sample = d->sample[thread]++ }, d->numbers[thread], NULL);
+    else if (!status)
+        status = sv_transform_evaluation(d->transforms[thread], &d->pictures[thread], d->numbers[thread], NULL);
+    if (status) d->failed = true;
+}
+
+static sv_status run_pictures(const settings *s, sv_error *err)
+{
+    static darkroom d;
+    const sv_transform_options options = sv_transform_defaults();
+    sv_status status = make_photo(&d.bytes, &d.count, err);
+    for (size_t t = 0; !status && t < s->threads; t++) {
+        status = sv_transform_create(&d.transforms[t], &options, err);
+        if (!status) status = sv_alloc(&d.numbers[t], 3 * options.size * options.size * sizeof(sv_real), "bench", err);
+    }
+    for (int way = 0; !status && way < 2; way++) {
+        row result = { .images = (double)s->threads };
+        d.training = way == 1;
+        snprintf(result.name, sizeof result.name, "%s", d.training ? "decode, random crop, resize, flip" : "decode, resize, centre crop");
+        result.time = measure(develop, &d, s, 0, &result.share);
+        report(s, &result);
+    }
+    if (!status && d.failed) status = sv_fail(err, SV_FAULT, "bench: a picture could not be made");
+    for (size_t t = 0; t < s->threads; t++) {
+        sv_picture_clear(&d.pictures[t]);
+        sv_transform_destroy(d.transforms[t]);
+        sv_free(d.numbers[t]);
+    }
+    sv_free(d.bytes);
+    return status;
+}
+
 /* ---- the cases and the command line ------------------------------------------------------------------------------ */
 
 typedef struct bench_case {
@@ -483,6 +553,7 @@ static sv_status run_infer_pruned(const settings *s, sv_error *err) { return run
 static const bench_case cases[] = {
     { "gemm", "matrix products of DeiT-T: forward shapes, epilogues, weight gradients", run_gemm },
     { "kernels", "attention, norms, activations, optimizer on one image a thread", run_kernels },
+    { "augment", "a JPEG of 500 x 375 decoded and transformed, one a thread", run_pictures },
     { "dense-train", "a training step of the dense model", run_dense_train },
     { "spvit-train", "a SPViT step: student, teacher, selectors, losses, AdamW", run_spvit_train },
     { "infer", "the dense model forward", run_infer },
