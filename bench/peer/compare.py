@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Runs `bin/bench` and the peers in turn, case by case, and puts the medians side by side: on the terminal and, between two markers, into
-docs/performance.md. Peers that are absent or fail are shown as "-", with their last words on standard error.
+"""Runs `bin/bench` and the peers in turn, case by case, and puts the medians side by side: on the terminal and, between two markers a
+model, into docs/performance.md. Peers that are absent or fail are shown as "-", with their last words on standard error.
 
     tools/bench-peer.sh                                   every case, three rounds (about half an hour)
     tools/bench-peer.sh --cases infer --batch 1           one case, one batch size
@@ -15,7 +15,6 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- table:begin -->", "<!-- table:end -->"
 
 # (case, batch): training at 32, inference at 32 and 1
 CASES = [("dense-train", 32), ("spvit-train", 32), ("infer", 32), ("infer-pruned", 32), ("infer", 1), ("infer-pruned", 1)]
@@ -56,7 +55,8 @@ def compare(case, batch, args):
     """Rounds of everything in turn; the median round of each."""
     columns = {}
     for round_number in range(args.rounds):
-        print(f"\r{case}, batch {batch}: round {round_number + 1} of {args.rounds}   ", end="", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            print(f"\r{case}, batch {batch}: round {round_number + 1} of {args.rounds}   ", end="", file=sys.stderr, flush=True)
         for name, _, extra in PRECISIONS:
             rows = ours(case, batch, name, extra, args)
             if rows:
@@ -69,7 +69,8 @@ def compare(case, batch, args):
             for name, row in found.items():
                 if row:
                     columns.setdefault((name, precision), []).append(row)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    if sys.stderr.isatty():
+        print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
     middle = {}
     for name, rows in columns.items():
         rows.sort(key=lambda row: row["ms_median"])
@@ -98,13 +99,21 @@ def lines_of(case, batch, found):
 HEADS = ["case", "ours in", "Sieve, ms", "torch eager", "torch compiled", "OpenVINO", "ratio to the best", "share of peak", "MiB, ours / best peer's"]
 
 
-def write(table, head):
-    text = PAGE.read_text() if PAGE.exists() else f"# Speed beside others\n\n{BEGIN}\n{END}\n"
-    if BEGIN not in text or END not in text:
-        sys.exit(f"{PAGE} has lost its markers {BEGIN} and {END}")
-    page = [head, "", "| " + " | ".join(HEADS) + " |", "|" + " --- |" * len(HEADS)] + ["| " + " | ".join(row) + " |" for row in table]
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(page) + "\n" + END + after)
+def write(table, head, model):
+    """Into the model's own table; rows of cases that were not run stay."""
+    begin, end = f"<!-- {model}:begin -->", f"<!-- {model}:end -->"
+    text = PAGE.read_text() if PAGE.exists() else "# Speed beside others\n"
+    if begin not in text or end not in text:
+        text = text.rstrip() + f"\n\n## {model}\n\n{begin}\n{end}\n"
+    before, rest = text.split(begin)
+    old, after = rest.split(end)
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in old.splitlines() if line.startswith("|")][2:]
+    rows = {tuple(row[:2]): row for row in cells}
+    rows.update({tuple(row[:2]): row for row in table})
+    order = [(f"{case}, batch {batch}", name) for case, batch in CASES for name, _, _ in PRECISIONS]
+    lines = ["", head, "", "| " + " | ".join(HEADS) + " |", "|" + " --- |" * len(HEADS)]
+    lines += ["| " + " | ".join(rows[key]) + " |" for key in order if key in rows]
+    PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
     print(f"written to {PAGE.relative_to(ROOT)}")
 
 
@@ -134,7 +143,7 @@ def main():
             table.append(row)
             print("  ".join(f"{cell:>{max(len(head_of), 10)}}" for cell, head_of in zip(row, HEADS)), flush=True)
     if not args.no_write:
-        write(table, head)
+        write(table, head, args.model)
 
 
 if __name__ == "__main__":

@@ -37,14 +37,14 @@ def training_step(args, autocast, pictures):
     loss = spvit_loss(model) if spvit else dense_loss(model)
     if args.compile:
         loss = torch.compile(loss)
-        teacher = torch.compile(teacher) if teacher else None
+        teacher = torch.compile(teacher) if spvit else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with autocast():
             taught = ()
-            if teacher:
+            if spvit:
                 with torch.no_grad():
                     taught = teacher(pictures)
             value = loss(pictures, labels, *taught)
