@@ -40,10 +40,10 @@ static void gelu_tile(float *y, size_t y_stride, const float *before, size_t bef
         }
 }
 
-static void product_block(const sv_product *p, size_t begin, size_t rows)
+static void product_block(const sv_product *p, size_t begin, size_t rows, size_t from, size_t to)
 {
     const bool gelu = p->epilogue == SV_GELU, keep = gelu && p->before;
-    for (size_t first = 0; first < p->n; first += SV_PANEL) {
+    for (size_t first = from; first < to; first += SV_PANEL) {
         tile t = { .depth = p->k,
                    .pieces = true,
                    .a = p->x + begin * p->x_stride,
@@ -69,12 +69,16 @@ static void product_block(const sv_product *p, size_t begin, size_t rows)
     }
 }
 
+enum { GROUP_BYTES = 640 * 1024 }; /* of panels that all rows meet before the next ones: they stay in L2 */
+
 static void product_rows(const sv_product *p)
 {
-    for (size_t block = 0; block < block_count(p->m); block++) {
-        const size_t begin = block_begin(p->m, block);
-        product_block(p, begin, block_begin(p->m, block + 1) - begin);
-    }
+    const size_t panels = p->k ? GROUP_BYTES / (p->k * SV_PANEL * sizeof(float)) : 1, group = (panels ? panels : 1) * SV_PANEL;
+    for (size_t first = 0; first < p->n; first += group)
+        for (size_t block = 0; block < block_count(p->m); block++) {
+            const size_t begin = block_begin(p->m, block);
+            product_block(p, begin, block_begin(p->m, block + 1) - begin, first, least(first + group, p->n));
+        }
 }
 
 /* C[n, columns] from A across and B whose vectors are whole. */

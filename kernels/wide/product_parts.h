@@ -3,10 +3,9 @@
 #ifndef SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
 #define SIEVE_KERNELS_WIDE_PRODUCT_PARTS_H
 
-enum {
-    STRIP_DEPTH = 4096 / PARTS / 32 * 32,
-    STRIP_STEP = ENGINE_ROWS * STRIP_DEPTH / 2
-}; /* columns of x taken apart at a time: 256 KiB of stack */
+/* Rows taken apart at a time, on the stack. Weights that stay in L2 are met block by block of rows, so that rows of y are written whole; of
+ * larger ones a panel meets as many blocks as fit, so that they are read from far but once for all these. */
+enum { ROOM_WORDS = 160 * 1024, STRIP_DEPTH = 2 * ROOM_WORDS / ENGINE_ROWS / PARTS / 32 * 32, NEAR_WORDS = 384 * 1024 };
 
 static void pack_forward_parts(void *panels, const float *w, size_t n, size_t k) { pack_columns_parts(panels, w, k, n, k); }
 static void pack_backward_parts(void *panels, const float *w, size_t n, size_t k) { pack_pieces_parts(panels, w, k, k, n); }
@@ -41,16 +40,34 @@ static void finish_block(const sv_product *p, const float *sums, size_t row, siz
     }
 }
 
-/* Sums of one panel; they go on where a row is deeper than a strip. */
-static void sum_block(const sv_product *p, float *sums, uint32_t *strip, size_t row, size_t rows, size_t first)
+/* A span of rows on its way: its blocks' strips lie one behind another in room. */
+typedef struct span {
+    const sv_product *p;
+    uint32_t *room;
+    size_t row, rows, step; /* first row, rows; words of a block's strip, one part */
+} span;
+
+static uint32_t *strip_of(const span *s, size_t block) { return s->room + block * PARTS * s->step; }
+
+static void take_span(const span *s, size_t from, size_t depth)
 {
+    const size_t padded = up_to_32(depth);
+    for (size_t block = 0; block < engine_blocks(s->rows); block++) {
+        const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin;
+        take_rows(strip_of(s, block), s->step, s->p->x + (s->row + begin) * s->p->x_stride + from, s->p->x_stride, rows, depth, padded);
+    }
+}
+
+/* Sums of one block and one panel; they go on where a row is deeper than a strip. */
+static void sum_block(const span *s, float *sums, size_t block, size_t rows, size_t first)
+{
+    const sv_product *p = s->p;
     const uint32_t *panel = (const uint32_t *)p->panels + first * pairs_of(p->k);
     const size_t step = panel_words(p->n, p->k);
     for (size_t l = 0; l == 0 || l < p->k; l += STRIP_DEPTH) {
-        const size_t depth = least(p->k - l, STRIP_DEPTH), padded = up_to_32(depth);
-        if (p->k > STRIP_DEPTH || first == 0) take_rows(strip, STRIP_STEP, p->x + row * p->x_stride + l, p->x_stride, rows, depth, padded);
-        multiply(sums, SV_PANEL_BF16, strip, padded / 2, STRIP_STEP, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, padded / 2,
-                 l > 0);
+        const size_t depth = least(p->k - l, STRIP_DEPTH), pairs = pairs_of(depth);
+        if (p->k > STRIP_DEPTH) take_span(s, l, depth); /* then a span is one block */
+        multiply(sums, SV_PANEL_BF16, strip_of(s, block), pairs, s->step, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, pairs, l > 0);
     }
 }
 
@@ -64,21 +81,47 @@ static void ask_block(const sv_product *p, size_t row, size_t rows, size_t first
     }
 }
 
+/* What was summed last, finished while the engine works on what comes next. */
+typedef struct waiting {
+    const float *sums; /* NULL: nothing */
+    size_t row, rows, first;
+} waiting;
+
+static void finish_waiting(const sv_product *p, waiting *w)
+{
+    if (w->sums) finish_block(p, w->sums, w->row, w->rows, w->first);
+    w->sums = NULL;
+}
+
+static void product_span(const span *s)
+{
+    _Alignas(64) block_sums sums[2];
+    const sv_product *p = s->p;
+    waiting last = { NULL, 0, 0, 0 };
+    size_t turn = 0;
+    if (p->k <= STRIP_DEPTH) take_span(s, 0, p->k);
+    for (size_t first = 0; first < p->n; first += SV_PANEL_BF16)
+        for (size_t block = 0; block < engine_blocks(s->rows); block++, turn ^= 1) {
+            const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin, row = s->row + begin;
+            ask_block(p, row, rows, first);
+            sum_block(s, sums[turn], block, rows, first);
+            fetch_ahead(p, s->row * p->n + s->rows * first + begin * SV_PANEL_BF16, rows * least(p->n - first, SV_PANEL_BF16));
+            finish_waiting(p, &last);
+            last = (waiting){ sums[turn], row, rows, first };
+        }
+    finish_waiting(p, &last);
+}
+
 static void product_rows_parts(const sv_product *p)
 {
-    _Alignas(64) uint32_t strip[PARTS * STRIP_STEP];
-    _Alignas(64) block_sums sums[2];
+    _Alignas(64) uint32_t room[ROOM_WORDS];
+    const size_t depth = least(p->k, STRIP_DEPTH), step = ENGINE_ROWS * (depth ? pairs_of(depth) : 16);
+    const bool near = PARTS * panel_words(p->n, p->k) <= NEAR_WORDS;
+    const size_t most = (near ? 1 : ROOM_WORDS / (PARTS * step)) * ENGINE_ROWS, spans = (p->m + most - 1) / most;
     engine_begin();
-    for (size_t block = 0; block < engine_blocks(p->m); block++) {
-        const size_t row = engine_block_begin(p->m, block), rows = engine_block_begin(p->m, block + 1) - row;
-        size_t turn = 0;
-        for (size_t first = 0; first < p->n; first += SV_PANEL_BF16, turn ^= 1) {
-            ask_block(p, row, rows, first);
-            sum_block(p, sums[turn], strip, row, rows, first);
-            fetch_ahead(p, row * p->n + rows * first, rows * least(p->n - first, SV_PANEL_BF16));
-            if (first) finish_block(p, sums[turn ^ 1], row, rows, first - SV_PANEL_BF16);
-        }
-        if (p->n) finish_block(p, sums[turn ^ 1], row, rows, (p->n - 1) / SV_PANEL_BF16 * SV_PANEL_BF16);
+    for (size_t i = 0; i < spans; i++) {
+        const size_t row = p->m * i / spans;
+        product_span(&(span){ p, room, row, p->m * (i + 1) / spans - row, step });
     }
     engine_end();
 }

@@ -153,7 +153,11 @@ static void pack_parts_case(run *r, sv_parts parts, bool backward)
 static void product_case(run *r, sv_parts parts)
 {
     sv_product p = { .m = size_up_to(r, 60), .n = size_up_to(r, 110), .k = size_up_to(r, 80) };
-    if (parts && sv_random_below(&r->random, 16) == 0) p.k += 4096 / (size_t)parts; /* deeper than a strip */
+    if (parts && sv_random_below(&r->random, 16) == 0) { /* deeper than a strip */
+        p.k += 10240 / (size_t)parts;
+        p.n = p.n < 8 ? p.n : 8;
+        p.m = p.m < 8 ? p.m : 8;
+    }
     const sv_real *w = input(r, p.n, p.k, p.k);
     void *panels = input_bytes(r, parts ? sv_pack_forward_parts_bytes(p.n, p.k, SV_ONE_PART) * (size_t)parts : sv_pack_forward_bytes(p.n, p.k));
     if (parts) c_forms_of(parts)->pack_forward(panels, w, p.n, p.k);
