@@ -3,13 +3,24 @@
 #ifndef SIEVE_KERNELS_WIDE_AHEAD_H
 #define SIEVE_KERNELS_WIDE_AHEAD_H
 
-/* After `done` of the m n results were made, `more` of them are next. */
-static void fetch_ahead(const sv_product *p, size_t done, size_t more)
+enum { AHEAD_BYTES = 640 * 1024 }; /* at most: more would push out what is being read */
+
+/* What is fetched while `all` results are made. */
+typedef struct ahead {
+    const char *from;
+    size_t lines, all;
+} ahead;
+
+static ahead ahead_of(const void *from, size_t bytes, size_t all)
 {
-    if (!p->ahead) return;
-    const char *from = (const char *)p->ahead;
-    const size_t lines = p->ahead_bytes / 64, all = p->m * p->n, end = lines * (done + more) / all;
-    for (size_t line = lines * done / all; line < end; line++) __builtin_prefetch(from + 64 * line, 0, 2);
+    return (ahead){ (const char *)from, from ? least(bytes, AHEAD_BYTES) / 64 : 0, all ? all : 1 };
+}
+
+/* After `done` of the results were made, `more` of them are next. */
+static void fetch_ahead(const ahead *a, size_t done, size_t more)
+{
+    const size_t end = a->lines * (done + more) / a->all;
+    for (size_t line = a->lines * done / a->all; line < end; line++) __builtin_prefetch(a->from + 64 * line, 0, 2);
 }
 
 #endif

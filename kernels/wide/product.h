@@ -40,7 +40,7 @@ static void gelu_tile(float *y, size_t y_stride, const float *before, size_t bef
         }
 }
 
-static void product_block(const sv_product *p, size_t begin, size_t rows, size_t from, size_t to)
+static void product_block(const sv_product *p, size_t begin, size_t rows, size_t from, size_t to, const ahead *next)
 {
     const bool gelu = p->epilogue == SV_GELU, keep = gelu && p->before;
     for (size_t first = from; first < to; first += SV_PANEL) {
@@ -64,7 +64,7 @@ static void product_block(const sv_product *p, size_t begin, size_t rows, size_t
             t.y_stride = p->before_stride;
         }
         tile_any(t, rows, false);
-        fetch_ahead(p, begin * p->n + rows * first, rows * t.columns);
+        fetch_ahead(next, begin * (to - from) + rows * (first - from), rows * t.columns);
         if (gelu) gelu_tile(y, p->y_stride, t.y, t.y_stride, rows, t.columns);
     }
 }
@@ -74,11 +74,15 @@ enum { GROUP_BYTES = 640 * 1024 }; /* of panels that all rows meet before the ne
 static void product_rows(const sv_product *p)
 {
     const size_t panels = p->k ? GROUP_BYTES / (p->k * SV_PANEL * sizeof(float)) : 1, group = (panels ? panels : 1) * SV_PANEL;
-    for (size_t first = 0; first < p->n; first += group)
+    for (size_t first = 0; first < p->n; first += group) {
+        const size_t end = least(first + group, p->n);
+        const ahead next = end < p->n ? ahead_of((const float *)p->panels + end * p->k, least(group, p->n - end) * p->k * sizeof(float), p->m * (end - first))
+                                      : ahead_of(p->ahead, p->ahead_bytes, p->m * (end - first));
         for (size_t block = 0; block < block_count(p->m); block++) {
             const size_t begin = block_begin(p->m, block);
-            product_block(p, begin, block_begin(p->m, block + 1) - begin, first, least(first + group, p->n));
+            product_block(p, begin, block_begin(p->m, block + 1) - begin, first, end, &next);
         }
+    }
 }
 
 /* C[n, columns] from A across and B whose vectors are whole. */

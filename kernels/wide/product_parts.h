@@ -97,6 +97,7 @@ static void product_span(const span *s)
 {
     _Alignas(64) block_sums sums[2];
     const sv_product *p = s->p;
+    const ahead next = ahead_of(p->ahead, p->ahead_bytes, p->m * p->n);
     waiting last = { NULL, 0, 0, 0 };
     size_t turn = 0;
     if (p->k <= STRIP_DEPTH) take_span(s, 0, p->k);
@@ -105,7 +106,7 @@ static void product_span(const span *s)
             const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin, row = s->row + begin;
             ask_block(p, row, rows, first);
             sum_block(s, sums[turn], block, rows, first);
-            fetch_ahead(p, s->row * p->n + s->rows * first + begin * SV_PANEL_BF16, rows * least(p->n - first, SV_PANEL_BF16));
+            fetch_ahead(&next, s->row * p->n + s->rows * first + begin * SV_PANEL_BF16, rows * least(p->n - first, SV_PANEL_BF16));
             finish_waiting(p, &last);
             last = (waiting){ sums[turn], row, rows, first };
         }
