@@ -28,7 +28,7 @@ static head head_of(const sv_attention *a, size_t h)
 }
 
 /* Enough for every form (drawn in kernels/wide/attention.h and attention_bf16.h) and any share of live rows; the C form needs less. */
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t larger(size_t a, size_t b) { return ((a > b ? a : b) + 63) / 64 * 64; }
 
 size_t sv_attention_forward_scratch(size_t rows, size_t width)
 {

@@ -88,7 +88,7 @@ heading "sanitizers and stored fuzz inputs"
 fuzzers=(tests/fuzz/fuzz_*.c)
 hold "build/asan: library, unit tests, fuzz replays" build VARIANT=asan library unit-tests fuzzers
 built asan "${units[@]}" "${fuzzers[@]}"
-[ ${#programs[@]} -gt 0 ] && run "${programs[@]}"
+[ ${#programs[@]} -gt 0 ] && SIEVE_CASES=50 run "${programs[@]}" # kernels in C are slow here
 
 if [ -n "$slow" ]; then
     heading "slow part"
