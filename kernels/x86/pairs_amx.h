@@ -176,7 +176,7 @@ static void tiles_narrow(const tile_block *t, size_t rows, size_t columns)
 
 /* What passes between two stores of a block's sums must leave them in L1: a tile stored to lines that are not there takes 1000 cycles instead
  * of 16. Then the pieces of A and B of a deep sum add up to 40 KiB. */
-enum { CHUNK_PAIRS = PARTS == 3 ? 32 : 96 };
+enum { CHUNK_PAIRS = PARTS == 3 ? 32 : 128 };
 
 /* y[rows, columns] (+)= A B for at most ENGINE_ROWS rows; strides and steps in numbers and words. */
 static void multiply(float *y, size_t y_stride, const uint32_t *a, size_t a_stride, size_t a_step, const uint32_t *panels,
