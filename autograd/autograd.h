@@ -17,7 +17,7 @@
 
 /* ---- dtypes and row counts --------------------------------------------------------------------------------------- */
 
-typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* storage of activations; no op computes in it */ } sv_dtype;
+typedef enum sv_dtype { SV_REAL, SV_INDEX /* int32 */, SV_BF16 /* an activation that products alone read */ } sv_dtype;
 size_t sv_dtype_size(sv_dtype dtype);
 
 /* What products are made of; everything else is f32 (f64 in that build). bf16: operands rounded to it, sums in f32. bf16x3: operands in

@@ -35,6 +35,7 @@ static void span_of(const sv_tape *tape, sv_span *span, const sv_tensor *t, size
     const sv_tensor_plan *plan = &tape->plans[t->index];
     span->present = true;
     span->width = t->width;
+    span->half = t->dtype == SV_BF16;
     if (t->extent == SV_SHARED) {
         span->parameter = t->parameter;
         span->data = t->parameter->value;

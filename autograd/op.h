@@ -16,7 +16,7 @@ typedef enum sv_locality {
 
 /* One tensor of a call. For a per-image tensor the rows of the call's image; batch ops step from image to image by image_stride. */
 typedef struct sv_span {
-    union { sv_real *data; int32_t *ints; };
+    union { sv_real *data; int32_t *ints; uint16_t *halves; /* where half */ };
     sv_real *gradient;          /* backward: inputs: NULL where none is wanted; outputs: never NULL (zeros where nothing reads it) */
     bool accumulate;            /* backward, inputs: add to gradient; false: overwrite all live rows (parameters: all of it). One tensor may
                                  * be two inputs: gradients are written in order of the inputs */
@@ -24,6 +24,7 @@ typedef struct sv_span {
     size_t live;                /* rows 0..live-1 can have a gradient; the others' gradient is zero, never read nor written */
     size_t image_stride;        /* numbers from one image to the next: data and gradient; 0 for per-batch tensors */
     const sv_parameter *parameter; /* of a parameter: shape, panels */
+    bool half;                  /* data is bf16, which gives and takes allow (gradients never are) */
     bool present;               /* false: the input was NULL */
 } sv_span;
 
@@ -105,6 +106,11 @@ struct sv_op {
     size_t (*saved)(const sv_node *node);       /* numbers an image; NULL: none */
     size_t (*scratch)(const sv_node *node);     /* bytes a thread, forward and backward alike; NULL: none */
     uint64_t (*macs)(const sv_call *call);      /* of one image at its real row counts (batch ops: of the batch); NULL: none */
+    /* bf16 in memory, in tapes of that precision. takes_half, bits: inputs that forward and backward read as operands of products
+     * alone, which would round them. gives_half: forward and rebuild can write output 0 rounded. The plan makes a tensor half where all its
+     * readers take it: the same bits in half the room. */
+    uint32_t takes_half;
+    bool gives_half;
     uint32_t pack_forward, pack_backward;       /* bits: parameter inputs whose panels forward / backward reads */
     const sv_sample *samples; size_t sample_count;
 };

@@ -94,7 +94,7 @@ static void patch_embed_backward(const sv_call *call)
         const sv_real *dy = call->out[0].gradient + begin * n;
         if (weight->gradient) {
             move_patches(&g, rows, picture->data, begin, end, false);
-            sv_weight_gradient(call, weight, dy, rows, end - begin, n, g.numbers, weight->accumulate || begin, rows + PATCHES_AT_ONCE * g.numbers);
+            sv_weight_gradient(call, weight, dy, rows, false, end - begin, n, g.numbers, weight->accumulate || begin, rows + PATCHES_AT_ONCE * g.numbers);
         }
         if (picture->gradient) { /* only checks and visualisations want it */
             sv_product_plain(rows, g.numbers, dy, n, false, weight->data, g.numbers, false, end - begin, g.numbers, n, false);

@@ -22,10 +22,12 @@ static sv_product product_of(const sv_call *call)
     sv_product product = { .m = call->row_end - call->row_begin,
                            .n = y->width,
                            .k = x->width,
-                           .x = x->data + call->row_begin * x->width,
+                           .x = x->half ? NULL : x->data + call->row_begin * x->width,
+                           .x_half = x->half ? x->halves + call->row_begin * x->width : NULL,
                            .x_stride = x->width,
                            .bias = call->in[2].present ? call->in[2].data : NULL,
-                           .y = y->data + call->row_begin * y->width,
+                           .y = y->half ? NULL : y->data + call->row_begin * y->width,
+                           .y_half = y->half ? y->halves + call->row_begin * y->width : NULL,
                            .y_stride = y->width };
     sv_take_panels(call, &product, call->in[1].parameter, false);
     return product;
@@ -56,7 +58,7 @@ static void linear_back_from(const sv_call *call, const sv_real *dy, void *room)
         sv_take_panels(call, &product, weight->parameter, true);
         sv_product_rows(&product);
     }
-    if (weight->gradient) sv_weight_gradient(call, weight, dy, x->data, live, n, k, weight->accumulate, room);
+    if (weight->gradient) sv_weight_gradient(call, weight, dy, x->data, x->half, live, n, k, weight->accumulate, room);
     if (bias->gradient) sv_column_sums(bias->gradient, dy, n, live, n, bias->accumulate);
 }
 
@@ -91,6 +93,7 @@ const sv_op sv_op_linear = {
     .backward_inputs = 3,
     .scratch = linear_room,
     .macs = linear_macs,
+    .takes_half = 1 << 0,
     .pack_forward = 1 << 1,
     .pack_backward = 1 << 1,
     SV_SAMPLES_OF(linear_samples),
@@ -167,6 +170,7 @@ const sv_op sv_op_linear_add = {
     .passes_gradient = 1 + 3,
     .scratch = linear_room,
     .macs = linear_macs,
+    .takes_half = 1 << 0,
     .pack_forward = 1 << 1,
     .pack_backward = 1 << 1,
     SV_SAMPLES_OF(linear_add_samples),
@@ -191,8 +195,13 @@ static void linear_gelu_forward(const sv_call *call)
 
 static void linear_gelu_rebuild(const sv_call *call)
 {
-    const size_t from = call->row_begin * call->out[0].width, count = (call->row_end - call->row_begin) * call->out[0].width;
-    sv_gelu(call->out[0].data + from, call->saved + from, count);
+    const sv_span *y = &call->out[0];
+    sv_real some[1024];
+    for (size_t i = call->row_begin * y->width, end = call->row_end * y->width, count; i < end; i += count) {
+        count = end - i < SV_COUNT(some) ? end - i : SV_COUNT(some);
+        sv_gelu(y->half ? some : y->data + i, call->saved + i, count);
+        if (y->half) sv_give_half(y, i, some, count);
+    }
 }
 
 static size_t d_before_bytes(const sv_node *node)
@@ -228,6 +237,8 @@ const sv_op sv_op_linear_gelu = {
     .saved = linear_gelu_saved,
     .scratch = linear_gelu_scratch,
     .macs = linear_macs,
+    .takes_half = 1 << 0,
+    .gives_half = true,
     .pack_forward = 1 << 1,
     .pack_backward = 1 << 1,
     SV_SAMPLES_OF(linear_samples),

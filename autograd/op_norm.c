@@ -15,11 +15,19 @@ static sv_status layer_norm_shape(sv_node *node, sv_error *err)
     return status;
 }
 
+enum { ROWS_AT_ONCE = 8 }; /* that are rounded while they are in L1 */
+
 static void norm_rows(const sv_call *call, sv_real *stats)
 {
-    const size_t width = call->in[0].width, from = call->row_begin * width;
-    sv_layer_norm(call->out[0].data + from, width, stats, call->in[0].data + from, width, call->in[1].data, call->in[2].data,
-                  call->row_end - call->row_begin, width, call->attributes->r[0]);
+    const sv_span *x = &call->in[0], *y = &call->out[0];
+    const size_t width = x->width, step = y->half ? ROWS_AT_ONCE : call->row_end;
+    for (size_t row = call->row_begin, rows; row < call->row_end; row += rows) {
+        rows = call->row_end - row < step ? call->row_end - row : step;
+        sv_real *out = y->half ? call->scratch : y->data + row * width;
+        sv_layer_norm(out, width, stats ? stats + 2 * (row - call->row_begin) : NULL, x->data + row * width, width, call->in[1].data,
+                      call->in[2].data, rows, width, call->attributes->r[0]);
+        if (y->half) sv_give_half(y, row * width, out, rows * width);
+    }
 }
 
 static void layer_norm_forward(const sv_call *call) { norm_rows(call, call->saved ? call->saved + 2 * call->row_begin : NULL); }
@@ -48,7 +56,7 @@ static void layer_norm_backward(const sv_call *call)
 }
 
 static size_t layer_norm_saved(const sv_node *node) { return 2 * (size_t)node->in[0]->rows.most; }
-static size_t layer_norm_scratch(const sv_node *node) { return 3 * node->in[0]->width * sizeof(sv_real); }
+static size_t layer_norm_scratch(const sv_node *node) { return ROWS_AT_ONCE * node->in[0]->width * sizeof(sv_real); }
 
 static const sv_sample layer_norm_samples[] = {
     { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 0, 7), WEIGHT(NORMAL, 0, 7) }, .attributes.r = { 1e-6 } },
@@ -93,6 +101,7 @@ const sv_op sv_op_layer_norm = {
     .backward_inputs = 1,
     .rebuild = layer_norm_rebuild,
     .rebuild_inputs = 1,
+    .gives_half = true,
     .saved = layer_norm_saved,
     .scratch = layer_norm_scratch,
     SV_SAMPLES_OF(layer_norm_samples),

@@ -85,6 +85,15 @@ void sv_begin_gradient(const sv_span *span)
     if (span->gradient && !span->accumulate) memset(span->gradient, 0, sv_span_numbers(span) * sizeof *span->gradient);
 }
 
+void sv_give_half(const sv_span *span, size_t i, const sv_real *numbers, size_t count)
+{
+#ifdef SIEVE_F64
+    for (size_t k = 0; k < count; k++) sv_to_bf16(span->halves + i + k, (float[]){ (float)numbers[k] }, 1);
+#else
+    sv_to_bf16(span->halves + i, numbers, count);
+#endif
+}
+
 sv_parts sv_parts_of(sv_precision precision)
 {
     static const sv_parts parts[SV_PRECISION_COUNT] = { [SV_PRECISION_BF16] = SV_ONE_PART, [SV_PRECISION_BF16X3] = SV_THREE_PARTS };
@@ -100,11 +109,11 @@ void sv_take_panels(const sv_call *call, sv_product *product, const sv_parameter
     product->ahead_bytes = call->ahead_bytes;
 }
 
-void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const sv_real *x, size_t rows, size_t n, size_t k, bool accumulate,
-                        void *room)
+void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const void *x, bool x_half, size_t rows, size_t n, size_t k,
+                        bool accumulate, void *room)
 {
     const sv_parts parts = sv_parts_of(call->node->precision);
-    if (parts) sv_product_outer_parts(weight->gradient, k, dy, n, x, k, rows, n, k, accumulate, parts, room);
+    if (parts) sv_product_outer_parts(weight->gradient, k, dy, n, x_half ? NULL : x, x_half ? x : NULL, k, rows, n, k, accumulate, parts, room);
     else sv_product_outer(weight->gradient, k, dy, n, x, k, rows, n, k, accumulate);
 }
 

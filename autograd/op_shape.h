@@ -34,6 +34,8 @@ static inline void sv_give(const sv_span *span, size_t i, sv_real value)
 {
     span->gradient[i] = span->accumulate ? span->gradient[i] + value : value;
 }
+/* Rounds numbers into a half span, from place i on. */
+void sv_give_half(const sv_span *span, size_t i, const sv_real *numbers, size_t count);
 /* Before ops that add in several steps: zeros in live rows, unless the span is to be added to. */
 void sv_begin_gradient(const sv_span *span);
 size_t sv_span_numbers(const sv_span *span); /* live rows times width; of a parameter all of it */
@@ -41,9 +43,9 @@ size_t sv_span_numbers(const sv_span *span); /* live rows times width; of a para
 /* Products of layers in the precision of the call's tape. The panels of a weight, as the product wants them: */
 sv_parts sv_parts_of(sv_precision precision);
 void sv_take_panels(const sv_call *call, sv_product *product, const sv_parameter *weight, bool backward);
-/* weight gradient (+)= dy^T x over `rows` rows; room: sv_outer_room bytes of this thread. */
-void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const sv_real *x, size_t rows, size_t n, size_t k, bool accumulate,
-                        void *room);
+/* weight gradient (+)= dy^T x over `rows` rows; x_half: x is bf16. room: sv_outer_room bytes of this thread. */
+void sv_weight_gradient(const sv_call *call, const sv_span *weight, const sv_real *dy, const void *x, bool x_half, size_t rows, size_t n, size_t k,
+                        bool accumulate, void *room);
 size_t sv_outer_room(const sv_node *node, size_t rows, size_t k);
 
 /* Words of samples: an input is one of five kinds, filled with one of these. */

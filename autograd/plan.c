@@ -20,6 +20,13 @@ size_t sv_tensor_bytes(const sv_tensor *tensor)
     return bytes ? bytes : SV_ALIGN;
 }
 
+static size_t gradient_bytes(const sv_tensor *tensor)
+{
+    sv_tensor whole = *tensor;
+    if (whole.dtype == SV_BF16) whole.dtype = SV_REAL;
+    return sv_tensor_bytes(&whole);
+}
+
 static uint32_t segment_of(const sv_tape *tape, const sv_tensor *tensor)
 {
     return tensor->node == UINT32_MAX ? 0 : tape->nodes[tensor->node]->segment;
@@ -115,6 +122,29 @@ static void mark_backward_reads(sv_tape *tape)
                 if (op->rebuild_inputs >> i & 1) mark_read(tape, node->in[i], made->backward_reads_dead);
         }
     }
+}
+
+/* ---- what is bf16 in memory -------------------------------------------------------------------------------------- */
+
+static bool may_be_half(const sv_tape *tape, const sv_tensor *t)
+{
+    const sv_node *maker = t->node == UINT32_MAX ? NULL : tape->nodes[t->node];
+    bool read = false;
+    if (!maker || !maker->op->gives_half || maker->out[0] != t || t->dtype != SV_REAL || tape->plans[t->index].kept) return false;
+    if (sv_node_active(tape, maker) && (maker->op->backward_outputs & 1)) return false;
+    for (size_t n = t->node + 1; n < tape->node_count; n++)
+        for (uint32_t i = 0; i < tape->nodes[n]->input_count; i++) {
+            if (tape->nodes[n]->in[i] != t) continue;
+            if (!(tape->nodes[n]->op->takes_half >> i & 1)) return false;
+            read = true;
+        }
+    return read;
+}
+
+static void make_halves(sv_tape *tape)
+{
+    for (size_t t = 0; tape->options.precision == SV_PRECISION_BF16 && t < tape->tensor_count; t++)
+        if (may_be_half(tape, tape->tensors[t])) tape->tensors[t]->dtype = SV_BF16;
 }
 
 /* ---- segments and their way back --------------------------------------------------------------------------------- */
@@ -337,7 +367,7 @@ static sv_status arena_gradients(sv_tape *tape, life_list *list, sv_error *err)
         }
         if (!any || !(cross || wanted)) continue;
         sv_where *place = &tape->plans[g].gradient;
-        place->stride = sv_tensor_bytes(tape->tensors[g]);
+        place->stride = gradient_bytes(tape->tensors[g]);
         size_t bytes = 0;
         if (sv_mul_size(&bytes, place->stride, tape->options.images_most)) return sv_fail(err, SV_FAULT, "the batch does not fit the address space");
         sv_status status = life_add(list, place, bytes, gradient_first(tape, g), wanted ? UINT32_MAX : last, err);
@@ -451,7 +481,7 @@ static sv_status place_back_scratch(sv_tape *tape, const sv_segment *segment, li
                     if (first == UINT32_MAX) first = w;
                     last = w;
                 }
-            if (first != UINT32_MAX) status = life_add(list, &tape->plans[group].gradient, sv_tensor_bytes(t), first, last, err);
+            if (first != UINT32_MAX) status = life_add(list, &tape->plans[group].gradient, gradient_bytes(t), first, last, err);
         }
     return status ? status : life_place(list, SV_IN_SCRATCH, &tape->scratch_bytes, err);
 }
@@ -545,6 +575,7 @@ sv_status sv_tape_plan(sv_tape *tape, sv_error *err)
     mark_reached(tape);
     mark_crossings(tape);
     mark_backward_reads(tape);
+    make_halves(tape);
     if (!status) status = make_segments(tape, err);
     if (!status) status = make_ways(tape, err);
     if (!status) status = mark_packed(tape, err);

@@ -22,9 +22,15 @@ static head head_of(const sv_attention *a, size_t h)
 {
     const size_t part = a->heads * a->width;
     const sv_real *q = a->qkv + h * a->width;
-    return (head){
-        q, q + part, q + 2 * part, a->out + h * a->width, a->qkv_stride, a->out_stride, a->width, a->live, 1 / real_sqrt((sv_real)a->width)
-    };
+    return (head){ q,
+                   q + part,
+                   q + 2 * part,
+                   a->out ? a->out + h * a->width : NULL,
+                   a->qkv_stride,
+                   a->out_stride,
+                   a->width,
+                   a->live,
+                   1 / real_sqrt((sv_real)a->width) };
 }
 
 /* Enough for every form (drawn in kernels/wide/attention.h and attention_bf16.h) and any share of live rows; the C form needs less. */
@@ -34,7 +40,7 @@ size_t sv_attention_forward_scratch(size_t rows, size_t width)
 {
     const size_t columns = (width + SV_PANEL - 1) / SV_PANEL * SV_PANEL, tall = rows + 2 * SV_DEPTH_BF16, wide = width + SV_DEPTH_BF16;
     const size_t whole = ((rows + SV_PANEL) * width + rows * columns + 9 * (rows + 16) + 64) * sizeof(sv_real);
-    const size_t parts = 3 * (2 * tall * wide * 2 + SV_ROWS_BF16 * (wide * 2 + tall * 2)) + SV_ROWS_BF16 * tall * 4 + 1024;
+    const size_t parts = 3 * (2 * tall * wide * 2 + SV_ROWS_BF16 * (wide * 2 + tall * 2)) + SV_ROWS_BF16 * (tall + wide) * 4 + 1024;
     return larger(whole, parts);
 }
 
@@ -51,7 +57,7 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
 {
     const head d = head_of(a, h);
     const sv_real *q = d.q + i * d.stride, c = d.scale * REAL_LOG2_E;
-    sv_real *weights = a->scratch, *out = d.out + i * d.out_stride;
+    sv_real *weights = a->scratch, *out = a->out_half ? NULL : d.out + i * d.out_stride;
     const bool dead = i >= d.live;
     const sv_real own = dead ? lanes_dot(q, d.k + i * d.stride, d.width) : 0;
     const sv_real lowest = -127 / c;
@@ -68,7 +74,11 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
     const sv_real total = lanes_total(lanes) + own_weight, factor = 1 / total;
     for (size_t x = 0; x < d.width; x++) {
         const sv_real sum = chain_sum(chain, 0, weights, 1, d.v + x, d.stride, d.live);
-        out[x] = (dead ? real_fma(own_weight, d.v[i * d.stride + x], sum) : sum) * factor;
+        const sv_real number = (dead ? real_fma(own_weight, d.v[i * d.stride + x], sum) : sum) * factor;
+        if (a->out_half)
+            a->out_half[i * a->out_stride + h * a->width + x] = bf16_bits(real_round_bf16(number));
+        else
+            out[x] = number;
     }
     if (a->top) a->top[h * a->rows + i] = top * d.scale;
     if (a->log_sum) a->log_sum[h * a->rows + i] = top * d.scale + sv_ln(total);

@@ -32,6 +32,22 @@ static inline sv_real real_round_bf16(sv_real x)
     return (sv_real)rounded;
 }
 
+/* bf16 in memory. bits: of a number that is rounded already. */
+static inline uint16_t bf16_bits(sv_real rounded)
+{
+    const float narrow = (float)rounded;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+static inline sv_real bf16_value(uint16_t half)
+{
+    const uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (sv_real)value;
+}
+
 /* Denormal results are zero, whatever the mode of the processor. */
 static inline sv_real real_flush(sv_real x)
 {

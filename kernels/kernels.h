@@ -36,22 +36,29 @@ void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, 
 
 /* What happens to a tile of Y when its sum is complete. */
 typedef enum sv_epilogue {
-    SV_STORE,   /* y = sum + bias */
-    SV_ADD,     /* y = sum + bias + addend; addend may be y itself */
-    SV_GELU     /* before = sum + bias (where before is not NULL), y = gelu(sum + bias) */
+    SV_STORE, /* y = sum + bias */
+    SV_ADD,   /* y = sum + bias + addend; addend may be y itself */
+    SV_GELU   /* before = sum + bias (where before is not NULL), y = gelu(sum + bias) */
 } sv_epilogue;
 
 typedef struct sv_product {
     size_t m, n, k;
-    const sv_real *x; size_t x_stride;              /* [m,k] */
-    const void *panels;                             /* of sv_pack_forward(n, k); or of sv_pack_backward(n=k here, k=n here) */
-    sv_parts parts;                                 /* panels are of sv_pack_*_parts; x is taken apart on its way in */
-    const sv_real *bias;                            /* [n] or NULL */
+    const sv_real *x;
+    size_t x_stride;        /* [m,k] */
+    const uint16_t *x_half; /* one part alone: bf16 rows instead of x, as they come out of sv_to_bf16; else NULL */
+    const void *panels;     /* of sv_pack_forward(n, k); or of sv_pack_backward(n=k here, k=n here) */
+    sv_parts parts;         /* panels are of sv_pack_*_parts; x is taken apart on its way in */
+    const sv_real *bias;    /* [n] or NULL */
     sv_epilogue epilogue;
-    const sv_real *addend; size_t addend_stride;    /* [m,n], SV_ADD */
-    sv_real *before; size_t before_stride;          /* [m,n], SV_GELU, may be NULL */
-    sv_real *y; size_t y_stride;                    /* [m,n] */
-    const void *ahead; size_t ahead_bytes;          /* what is read next, another weight's panels say: fetched into L2 meanwhile. NULL: nothing */
+    const sv_real *addend;
+    size_t addend_stride; /* [m,n], SV_ADD */
+    sv_real *before;
+    size_t before_stride; /* [m,n], SV_GELU, may be NULL */
+    sv_real *y;
+    size_t y_stride;  /* [m,n] */
+    uint16_t *y_half; /* one part alone: rounded rows instead of y, for a product that would round them; else NULL */
+    const void *ahead;
+    size_t ahead_bytes; /* what is read next, another weight's panels say: fetched into L2 meanwhile. NULL: nothing */
 } sv_product;
 /* Y = X W^T (+ ...) over packed panels. The sum runs in rising k, one fused multiply-add a step, in pieces of 96 that are added in order;
  * then bias and addend are added. */
@@ -59,11 +66,12 @@ void sv_product_rows(const sv_product *product);
 
 /* Weight gradient: C[n,k] (+)= A[m,n]^T B[m,k], a sum over rows in rising order. accumulate: adds to C, else overwrites
  * (m = 0 then writes zeros). */
-void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
-                      size_t m, size_t n, size_t k, bool accumulate);
-/* The same with A and B in parts; scratch: sv_product_outer_parts_scratch bytes of this thread alone. */
-void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride,
-                            size_t m, size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch);
+void sv_product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m, size_t n,
+                      size_t k, bool accumulate);
+/* The same with A and B in parts; b_half: with one part B's rows in bf16, instead of b, or NULL. scratch: sv_product_outer_parts_scratch
+ * bytes of this thread alone. */
+void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, const uint16_t *b_half,
+                            size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch);
 size_t sv_product_outer_parts_scratch(size_t m, size_t k, sv_parts parts);
 /* Bias gradient: sum[n] (+)= column sums of a[m,n]. */
 void sv_column_sums(sv_real *sum, const sv_real *a, size_t a_stride, size_t m, size_t n, bool accumulate);
@@ -80,12 +88,15 @@ void sv_product_plain(sv_real *c, size_t c_stride, const sv_real *a, size_t a_st
  * Never more than one head's scores of a few rows exist at a time in forward; one head's rows x rows in backward (scratch). */
 typedef struct sv_attention {
     size_t rows, live, heads, width;
-    const sv_real *qkv; size_t qkv_stride;
-    sv_real *out; size_t out_stride;                /* [rows, heads*width]; forward writes it, backward reads it */
-    sv_real *log_sum;                               /* [heads, rows]: max + log(sum exp) of each query; NULL: not wanted. backward reads it */
-    sv_real *top;                                   /* [heads, rows]: the max over visible keys; with log_sum */
-    void *scratch;                                  /* sv_attention_*_scratch bytes, of this thread alone */
-    sv_parts parts;                                 /* of the operands of products; sums, exponents and their sum are f32 */
+    const sv_real *qkv;
+    size_t qkv_stride;
+    sv_real *out;
+    size_t out_stride;  /* [rows, heads*width]; forward writes it, backward reads it */
+    sv_real *log_sum;   /* [heads, rows]: max + log(sum exp) of each query; NULL: not wanted. backward reads it */
+    sv_real *top;       /* [heads, rows]: the max over visible keys; with log_sum */
+    void *scratch;      /* sv_attention_*_scratch bytes, of this thread alone */
+    sv_parts parts;     /* of the operands of products; sums, exponents and their sum are f32 */
+    uint16_t *out_half; /* one part, forward alone: rounded rows instead of out; else NULL */
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
 size_t sv_attention_backward_scratch(size_t rows, size_t width);
@@ -125,7 +136,11 @@ sv_real sv_sigmoid(sv_real x);
 
 /* One AdamW step (Loshchilov & Hutter, decoupled; spec training 2) over count numbers; t counts from 1:
  * p -= p*lr*decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr * (m / (1-b1^t)) / (sqrt(v)/sqrt(1-b2^t) + eps). */
-typedef struct sv_adamw { double lr, decay, beta1, beta2, eps; uint64_t t; double gradient_scale; } sv_adamw;
+typedef struct sv_adamw {
+    double lr, decay, beta1, beta2, eps;
+    uint64_t t;
+    double gradient_scale;
+} sv_adamw;
 void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
 
 /* ---- conversion -------------------------------------------------------------------------------------------------- */

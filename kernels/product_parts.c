@@ -24,22 +24,6 @@ size_t sv_pack_backward_parts_bytes(size_t n, size_t k, sv_parts parts)
     return bytes_of(sv_pack_backward_bytes(n, k), panel_bytes(k, n), parts);
 }
 
-static uint16_t bits_of(sv_real part)
-{
-    const float rounded = (float)part;
-    uint32_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    return (uint16_t)(bits >> 16);
-}
-
-static sv_real value_of(uint16_t half)
-{
-    const uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return (sv_real)value;
-}
-
 /* B[l,j] = w[l * depth_step + j * column_step], each part of it. */
 static void pack(uint16_t *panels, const sv_real *w, size_t columns, size_t column_step, size_t depth, size_t depth_step, sv_parts parts)
 {
@@ -49,24 +33,32 @@ static void pack(uint16_t *panels, const sv_real *w, size_t columns, size_t colu
                 for (size_t j = first; j < first + SV_PANEL_BF16; j++)
                     for (size_t half = 0; half < 2; half++)
                         *panels++ =
-                            l + half < depth && j < columns ? bits_of(real_part(w[(l + half) * depth_step + j * column_step], part)) : 0;
+                            l + half < depth && j < columns ? bf16_bits(real_part(w[(l + half) * depth_step + j * column_step], part)) : 0;
 }
 
 enum { DEPTH_AT_ONCE = 512 }; /* a whole number of tiles' depths */
+
+/* Some of a row of x, widened where it is bf16. */
+static const sv_real *piece_of(const sv_product *p, size_t row, size_t begin, size_t count, sv_real *room)
+{
+    if (!p->x_half) return p->x + row * p->x_stride + begin;
+    for (size_t i = 0; i < count; i++) room[i] = bf16_value(p->x_half[row * p->x_stride + begin + i]);
+    return room;
+}
 
 static sv_real element(const sv_product *p, size_t row, size_t column, sv_chain chain)
 {
     const size_t first = column / SV_PANEL_BF16 * SV_PANEL_BF16, depth = up_to(p->k, SV_DEPTH_BF16),
                  step = up_to(p->n, SV_PANEL_BF16) * depth;
     const uint16_t *panel = (const uint16_t *)p->panels + first * depth + 2 * (column - first);
-    sv_real sum = 0, weights[3][DEPTH_AT_ONCE];
+    sv_real sum = 0, weights[3][DEPTH_AT_ONCE], room[DEPTH_AT_ONCE];
     const sv_real *const parts[3] = { weights[0], weights[1], weights[2] };
     for (size_t begin = 0; begin < p->k; begin += DEPTH_AT_ONCE) {
         const size_t count = p->k - begin < DEPTH_AT_ONCE ? p->k - begin : DEPTH_AT_ONCE;
         for (size_t part = 0; part < chain.parts; part++)
             for (size_t i = 0; i < count; i++)
-                weights[part][i] = value_of(panel[part * step + (begin + i) / 2 * 2 * SV_PANEL_BF16 + i % 2]);
-        sum = chain_parts(chain, sum, p->x + row * p->x_stride + begin, 1, parts, 1, count);
+                weights[part][i] = bf16_value(panel[part * step + (begin + i) / 2 * 2 * SV_PANEL_BF16 + i % 2]);
+        sum = chain_parts(chain, sum, piece_of(p, row, begin, count, room), 1, parts, 1, count);
     }
     return sum;
 }
@@ -80,7 +72,10 @@ static void product_rows(const sv_product *p, sv_chain chain)
             if (p->epilogue == SV_ADD) sum += p->addend[row * p->addend_stride + j];
             if (p->epilogue == SV_GELU && p->before) p->before[row * p->before_stride + j] = sum;
             if (p->epilogue == SV_GELU) sv_gelu_c(&sum, &sum, 1);
-            p->y[row * p->y_stride + j] = sum;
+            if (p->y_half)
+                p->y_half[row * p->y_stride + j] = bf16_bits(real_round_bf16(sum));
+            else
+                p->y[row * p->y_stride + j] = sum;
         }
 }
 
@@ -89,14 +84,16 @@ size_t sv_product_outer_parts_scratch(size_t m, size_t k, sv_parts parts)
     return parts == SV_WHOLE ? 0 : panel_bytes(k, m) * (size_t)parts + 64;
 }
 
-static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                          size_t n, size_t k, bool accumulate, sv_chain chain)
+static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, const uint16_t *b_half,
+                          size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, sv_chain chain, sv_real *room)
 {
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < k; j++) {
+    for (size_t j = 0; j < k; j++) {
+        for (size_t l = 0; b_half && l < m; l++) room[l] = bf16_value(b_half[l * b_stride + j]);
+        for (size_t i = 0; i < n; i++) {
             sv_real *at = c + i * c_stride + j;
-            *at = chain_sum(chain, accumulate ? *at : 0, a + i, a_stride, b + j, b_stride, m);
+            *at = chain_sum(chain, accumulate ? *at : 0, a + i, a_stride, b_half ? room : b + j, b_half ? 1 : b_stride, m);
         }
+    }
 }
 
 /* The six kernels of one order and number of parts. */
@@ -104,11 +101,10 @@ static void product_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t 
     static void name##_pack_forward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, n, k, k, 1, parts_); }           \
     static void name##_pack_backward(void *panels, const sv_real *w, size_t n, size_t k) { pack(panels, w, k, 1, n, k, parts_); }          \
     static void name##_rows(const sv_product *p) { product_rows(p, (sv_chain){ order_, parts_ }); }                                        \
-    static void name##_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,  \
-                             size_t n, size_t k, bool accumulate, void *scratch)                                                           \
+    static void name##_outer(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, const uint16_t *b_half,     \
+                             size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, void *scratch)                                \
     {                                                                                                                                      \
-        (void)scratch;                                                                                                                     \
-        product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, (sv_chain){ order_, parts_ });                           \
+        product_outer(c, c_stride, a, a_stride, b, b_half, b_stride, m, n, k, accumulate, (sv_chain){ order_, parts_ }, scratch);          \
     }                                                                                                                                      \
     static void name##_forward(const sv_attention *a, size_t begin, size_t end)                                                            \
     {                                                                                                                                      \

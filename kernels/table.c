@@ -130,12 +130,12 @@ void sv_product_rows(const sv_product *product)
     (forms ? forms->product_rows : now->product_rows)(product);
 }
 
-void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                            size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch)
+void sv_product_outer_parts(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, const uint16_t *b_half,
+                            size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, sv_parts parts, void *scratch)
 {
     const sv_parts_forms *forms = forms_of(parts);
     if (forms)
-        forms->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate, scratch);
+        forms->product_outer(c, c_stride, a, a_stride, b, b_half, b_stride, m, n, k, accumulate, scratch);
     else
         now->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate);
 }

@@ -21,8 +21,8 @@ typedef struct sv_parts_forms {
     void (*pack_forward)(void *panels, const sv_real *w, size_t n, size_t k);
     void (*pack_backward)(void *panels, const sv_real *w, size_t n, size_t k);
     void (*product_rows)(const sv_product *product);
-    void (*product_outer)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, size_t b_stride, size_t m,
-                          size_t n, size_t k, bool accumulate, void *scratch);
+    void (*product_outer)(sv_real *c, size_t c_stride, const sv_real *a, size_t a_stride, const sv_real *b, const uint16_t *b_half,
+                          size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, void *scratch);
     void (*attention_forward)(const sv_attention *attention, size_t row_begin, size_t row_end);
     void (*attention_backward)(const sv_attention *attention, const sv_real *d_out, size_t d_out_stride, sv_real *d_qkv,
                                size_t d_qkv_stride, sv_real *policy_gradient, sv_real clamp, uint64_t *clamped);

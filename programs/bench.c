@@ -245,7 +245,7 @@ static void outer_of_thread(void *context, size_t item)
     const shape *s = &j->shape;
     const sv_real *a = j->room->y + item * s->m * s->n, *b = j->room->x + item * s->m * s->k;
     const sv_parts parts = sv_parts_of(j->s->precision);
-    if (parts) sv_product_outer_parts(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true, parts, j->room->scratch[item]);
+    if (parts) sv_product_outer_parts(j->room->sums[item], s->k, a, s->n, b, NULL, s->k, s->m, s->n, s->k, true, parts, j->room->scratch[item]);
     else sv_product_outer(j->room->sums[item], s->k, a, s->n, b, s->k, s->m, s->n, s->k, true);
 }
 

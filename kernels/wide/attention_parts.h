@@ -1,6 +1,6 @@
 /* Attention with operands in parts of bf16, over an engine; formulas and orders: kernels/attention.c. As kernels/wide/attention.h, but
  * with operands taken apart and packed as pairs, and weights P and slopes S kept so, as rows in L2. Scratch in order:
- *   forward:   keys, values (panels) | q [rows of a block] | scores | weights
+ *   forward:   keys, values (panels) | q [rows of a block] | scores | weights | sums of a block
  *   backward:  keys, values (columns) | k, q, g (pieces) | q, g of a block | scores, products of a block | P | S | sums ||
  *              for dead keys: keys, values (columns) | scores, products of a block | sums */
 #ifndef SIEVE_KERNELS_WIDE_ATTENTION_PARTS_H
@@ -44,8 +44,9 @@ static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores
 typedef struct front {
     head d;
     uint32_t *keys, *values, *q, *weights;
-    float *scores;
-    size_t wide, tall; /* width and live, padded */
+    float *scores, *sums;
+    uint16_t *out_half; /* of the head; NULL: sums are made in out */
+    size_t wide, tall;  /* width and live, padded */
 } front;
 
 static void forward_block(const front *f, size_t begin, size_t rows, float *top_out, float *log_sum)
@@ -64,11 +65,14 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
         totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->live, f->tall, c, lowest, tops[r]) + owns[r];
     }
-    multiply(d->out + begin * d->out_stride, d->out_stride, f->weights, f->tall / 2, step, f->values, panel_words(d->width, d->live), rows,
-             d->width, f->tall / 2, false);
-    for (size_t r = 0; r < rows; r++)
-        finish_out(d->out + (begin + r) * d->out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live,
-                   1.0f / totals[r]);
+    float *out = f->out_half ? f->sums : d->out + begin * d->out_stride;
+    const size_t out_stride = f->out_half ? f->wide : d->out_stride;
+    multiply(out, out_stride, f->weights, f->tall / 2, step, f->values, panel_words(d->width, d->live), rows, d->width, f->tall / 2, false);
+    for (size_t r = 0; r < rows; r++) {
+        finish_out(out + r * out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live, 1.0f / totals[r]);
+        for (size_t x = 0; f->out_half && x < d->width; x += SV_PANEL_BF16)
+            put_halves(f->out_half + (begin + r) * d->out_stride + x, out + r * out_stride + x, least(d->width - x, SV_PANEL_BF16));
+    }
     for (size_t r = 0; r < rows; r += 16) {
         const size_t n = least(rows - r, 16);
         const v16 top = v_mul(v_load(tops + r, n), v_set(d->scale));
@@ -89,6 +93,8 @@ static void attention_forward_parts(const sv_attention *a, size_t row_begin, siz
         f.q = take_halves(&room, ENGINE_ROWS, f.wide);
         f.scores = take_bytes(&room, ENGINE_ROWS * f.tall * 4);
         f.weights = take_halves(&room, ENGINE_ROWS, f.tall);
+        f.sums = take_bytes(&room, ENGINE_ROWS * f.wide * 4);
+        f.out_half = a->out_half ? a->out_half + h * a->width : NULL;
         pack_columns_parts(f.keys, f.d.k, f.d.stride, a->live, a->width);
         pack_pieces_parts(f.values, f.d.v, f.d.stride, a->width, a->live);
         for (size_t block = 0; block < engine_blocks(count); block++) {

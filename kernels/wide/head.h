@@ -20,7 +20,7 @@ static head head_of(const sv_attention *a, size_t h)
     return (head){ q,
                    q + part,
                    q + 2 * part,
-                   a->out + h * a->width,
+                   a->out ? a->out + h * a->width : NULL,
                    a->qkv_stride,
                    a->out_stride,
                    a->width,

@@ -4,6 +4,8 @@
 #ifndef SIEVE_KERNELS_WIDE_PAIRS_H
 #define SIEVE_KERNELS_WIDE_PAIRS_H
 
+#include <string.h>
+
 static size_t up_to_32(size_t x) { return (x + 31) / 32 * 32; }
 static size_t pairs_of(size_t depth) { return up_to_32(depth) / 2; }
 /* Words of all panels of one part. */
@@ -49,6 +51,23 @@ static void take_rows(uint32_t *out, size_t step, const float *in, size_t in_str
     }
 }
 
+/* Rows that are bf16 already, padded with zeros. */
+static void copy_halves(uint32_t *out, const uint16_t *in, size_t in_stride, size_t rows, size_t columns, size_t padded)
+{
+    for (size_t r = 0; r < rows; r++, in += in_stride, out += padded / 2) {
+        memcpy(out, in, columns * sizeof *in);
+        memset((uint16_t *)(void *)out + columns, 0, (padded - columns) * sizeof *in);
+    }
+}
+
+/* At most 32 numbers, rounded. */
+static void put_halves(uint16_t *out, const float *in, size_t columns)
+{
+    _Alignas(64) uint16_t room[SV_PANEL_BF16];
+    v_store_halves(columns == SV_PANEL_BF16 ? out : room, v_load(in, 16), v_load(in + 16, 16));
+    if (columns < SV_PANEL_BF16) memcpy(out, room, columns * sizeof *out);
+}
+
 /* B[l,j] = rows[j * stride + l] for l < depth, j < count. */
 static void pack_columns_parts(uint32_t *panels, const float *rows, size_t stride, size_t count, size_t depth)
 {
@@ -84,6 +103,18 @@ static void pack_pieces_parts(uint32_t *panels, const float *rows, size_t stride
                     store_pairs(panels + j, step, row_piece(from, stride, l, depth, n), row_piece(from, stride, l + 1, depth, n));
                 else
                     store_pairs(panels + j, step, v_set(0.0f), v_set(0.0f));
+            }
+}
+
+/* The same from rows of bf16, one part. */
+static void pack_pieces_halves(uint32_t *panels, const uint16_t *rows, size_t stride, size_t count, size_t depth)
+{
+    for (size_t first = 0; first < count; first += SV_PANEL_BF16)
+        for (size_t l = 0; l < up_to_32(depth); l += 2, panels += SV_PANEL_BF16)
+            for (size_t j = 0; j < SV_PANEL_BF16; j += 16) {
+                const size_t at = first + j, n = at < count && l < depth ? least(count - at, 16) : 0;
+                const uint16_t *row = rows + (n ? l * stride + at : 0);
+                w_store(panels + j, n ? w_zip(row, l + 1 < depth ? row + stride : NULL, n) : w_set(0));
             }
 }
 

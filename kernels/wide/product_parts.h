@@ -20,10 +20,11 @@ static size_t engine_block_begin(size_t rows, size_t block)
 
 typedef float block_sums[ENGINE_ROWS * SV_PANEL_BF16];
 
-/* Bias and what the epilogue says, from sums to y. */
-static void finish_block(const sv_product *p, const float *sums, size_t row, size_t rows, size_t first)
+/* Bias and what the epilogue says, from sums to y; bf16 goes through the sums' own place. */
+static void finish_block(const sv_product *p, float *sums, size_t row, size_t rows, size_t first)
 {
-    const size_t columns = least(p->n - first, SV_PANEL_BF16);
+    const size_t columns = least(p->n - first, SV_PANEL_BF16), y_stride = p->y_half ? SV_PANEL_BF16 : p->y_stride;
+    float *y = p->y_half ? sums : p->y + row * p->y_stride + first;
     for (size_t c = 0; c < columns; c += 16) {
         const size_t n = least(columns - c, 16), at = first + c;
         const v16 bias = p->bias ? v_load(p->bias + at, n) : v_set(0.0f);
@@ -35,17 +36,20 @@ static void finish_block(const sv_product *p, const float *sums, size_t row, siz
                 if (p->before) v_store(p->before + (row + r) * p->before_stride + at, sum, n);
                 sum = w_gelu(sum);
             }
-            v_store(p->y + (row + r) * p->y_stride + at, sum, n);
+            v_store(y + r * y_stride + c, sum, n);
         }
     }
+    for (size_t r = 0; p->y_half && r < rows; r++) put_halves(p->y_half + (row + r) * p->y_stride + first, y + r * y_stride, columns);
 }
 
-/* A span of rows on its way: its blocks' strips lie one behind another in room. */
+/* A span of rows on its way: its blocks' strips lie one behind another in room; rows of whole words of bf16 are read where they are. */
 typedef struct span {
     const sv_product *p;
     uint32_t *room;
     size_t row, rows, step; /* first row, rows; words of a block's strip, one part */
 } span;
+
+static bool in_place(const sv_product *p) { return p->x_half && p->k % 32 == 0 && p->x_stride % 2 == 0 && (uintptr_t)p->x_half % 4 == 0; }
 
 static uint32_t *strip_of(const span *s, size_t block) { return s->room + block * PARTS * s->step; }
 
@@ -54,7 +58,11 @@ static void take_span(const span *s, size_t from, size_t depth)
     const size_t padded = up_to_32(depth);
     for (size_t block = 0; block < engine_blocks(s->rows); block++) {
         const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin;
-        take_rows(strip_of(s, block), s->step, s->p->x + (s->row + begin) * s->p->x_stride + from, s->p->x_stride, rows, depth, padded);
+        const size_t at = (s->row + begin) * s->p->x_stride + from;
+        if (s->p->x_half)
+            copy_halves(strip_of(s, block), s->p->x_half + at, s->p->x_stride, rows, depth, padded);
+        else
+            take_rows(strip_of(s, block), s->step, s->p->x + at, s->p->x_stride, rows, depth, padded);
     }
 }
 
@@ -64,10 +72,17 @@ static void sum_block(const span *s, float *sums, size_t block, size_t rows, siz
     const sv_product *p = s->p;
     const uint32_t *panel = (const uint32_t *)p->panels + first * pairs_of(p->k);
     const size_t step = panel_words(p->n, p->k);
+    if (in_place(p)) {
+        const uint16_t *x = p->x_half + (s->row + engine_block_begin(s->rows, block)) * p->x_stride;
+        multiply(sums, SV_PANEL_BF16, (const uint32_t *)(const void *)x, p->x_stride / 2, 0, panel, step, rows, SV_PANEL_BF16, p->k / 2,
+                 false);
+        return;
+    }
     for (size_t l = 0; l == 0 || l < p->k; l += STRIP_DEPTH) {
         const size_t depth = least(p->k - l, STRIP_DEPTH), pairs = pairs_of(depth);
         if (p->k > STRIP_DEPTH) take_span(s, l, depth); /* then a span is one block */
-        multiply(sums, SV_PANEL_BF16, strip_of(s, block), pairs, s->step, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, pairs, l > 0);
+        multiply(sums, SV_PANEL_BF16, strip_of(s, block), pairs, s->step, panel + l / 2 * SV_PANEL_BF16, step, rows, SV_PANEL_BF16, pairs,
+                 l > 0);
     }
 }
 
@@ -75,15 +90,16 @@ static void sum_block(const span *s, float *sums, size_t block, size_t rows, siz
 static void ask_block(const sv_product *p, size_t row, size_t rows, size_t first)
 {
     for (size_t r = 0; r < rows; r++) {
-        const float *y = p->y + (row + r) * p->y_stride + first;
+        const size_t at = (row + r) * p->y_stride + first;
+        const char *y = p->y_half ? (const char *)(p->y_half + at) : (const char *)(p->y + at);
         __builtin_prefetch(y, 1);
-        __builtin_prefetch(y + 16, 1);
+        if (!p->y_half) __builtin_prefetch(y + 64, 1);
     }
 }
 
 /* What was summed last, finished while the engine works on what comes next. */
 typedef struct waiting {
-    const float *sums; /* NULL: nothing */
+    float *sums; /* NULL: nothing */
     size_t row, rows, first;
 } waiting;
 
@@ -100,10 +116,11 @@ static void product_span(const span *s)
     const ahead next = ahead_of(p->ahead, p->ahead_bytes, p->m * p->n);
     waiting last = { NULL, 0, 0, 0 };
     size_t turn = 0;
-    if (p->k <= STRIP_DEPTH) take_span(s, 0, p->k);
+    if (p->k <= STRIP_DEPTH && !in_place(p)) take_span(s, 0, p->k);
     for (size_t first = 0; first < p->n; first += SV_PANEL_BF16)
         for (size_t block = 0; block < engine_blocks(s->rows); block++, turn ^= 1) {
-            const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin, row = s->row + begin;
+            const size_t begin = engine_block_begin(s->rows, block), rows = engine_block_begin(s->rows, block + 1) - begin,
+                         row = s->row + begin;
             ask_block(p, row, rows, first);
             sum_block(s, sums[turn], block, rows, first);
             fetch_ahead(&next, s->row * p->n + s->rows * first + begin * SV_PANEL_BF16, rows * least(p->n - first, SV_PANEL_BF16));
@@ -146,13 +163,16 @@ static void outer_rows(float *c, size_t c_stride, const across *a, const uint32_
     }
 }
 
-static void product_outer_parts(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, size_t b_stride, size_t m,
-                                size_t n, size_t k, bool accumulate, void *scratch)
+static void product_outer_parts(float *c, size_t c_stride, const float *a, size_t a_stride, const float *b, const uint16_t *b_half,
+                                size_t b_stride, size_t m, size_t n, size_t k, bool accumulate, void *scratch)
 {
     uint32_t *panels = (uint32_t *)(void *)(((uintptr_t)scratch + 63) / 64 * 64);
     const across rows = { a, a_stride, m, false, 0 };
     engine_begin();
-    pack_pieces_parts(panels, b, b_stride, k, m);
+    if (b_half)
+        pack_pieces_halves(panels, b_half, b_stride, k, m);
+    else
+        pack_pieces_parts(panels, b, b_stride, k, m);
     outer_rows(c, c_stride, &rows, panels, n, k, accumulate);
     engine_end();
 }

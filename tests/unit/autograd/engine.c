@@ -80,6 +80,12 @@ static void in_every_precision(void (*test)(void))
 }
 
 typedef enum cuts { CUT_BLOCKS, CUT_NOWHERE } cuts;
+static bool keep_all_now; /* every tensor of a block can be looked at after the run */
+static sv_tensor *kept(sv_tape *tape, sv_tensor *tensor)
+{
+    if (keep_all_now) sv_tape_keep(tape, tensor);
+    return tensor;
+}
 
 static net net_create(sv_mode mode, size_t images, cuts where)
 {
@@ -95,9 +101,10 @@ static net net_create(sv_mode mode, size_t images, cuts where)
     for (size_t i = 0; i < DEPTH; i++) {
         size_t b = 4 + LAYER * i;
         if (where == CUT_BLOCKS) sv_tape_cut(n.tape);
-        sv_tensor *h = sv_tape_linear(n.tape, sv_tape_layer_norm(n.tape, x, PARAM(b), PARAM(b + 1), 1e-6), PARAM(b + 2), PARAM(b + 3));
-        x = sv_tape_linear_add(n.tape, sv_tape_attention(n.tape, h, NULL, HEADS, 30), PARAM(b + 4), PARAM(b + 5), x);
-        h = sv_tape_linear_gelu(n.tape, sv_tape_layer_norm(n.tape, x, PARAM(b + 6), PARAM(b + 7), 1e-6), PARAM(b + 8), PARAM(b + 9));
+        sv_tensor *h = sv_tape_linear(n.tape, kept(n.tape, sv_tape_layer_norm(n.tape, x, PARAM(b), PARAM(b + 1), 1e-6)), PARAM(b + 2), PARAM(b + 3));
+        x = sv_tape_linear_add(n.tape, kept(n.tape, sv_tape_attention(n.tape, h, NULL, HEADS, 30)), PARAM(b + 4), PARAM(b + 5), x);
+        h = kept(n.tape, sv_tape_layer_norm(n.tape, x, PARAM(b + 6), PARAM(b + 7), 1e-6));
+        h = kept(n.tape, sv_tape_linear_gelu(n.tape, h, PARAM(b + 8), PARAM(b + 9)));
         x = sv_tape_linear_add(n.tape, h, PARAM(b + 10), PARAM(b + 11), x);
     }
     size_t e = 4 + LAYER * DEPTH;
@@ -212,6 +219,47 @@ static void inference_computes_what_training_computes(void **state)
 {
     (void)state;
     in_every_precision(inference_computes_what_training_computes_here);
+}
+
+/* What products alone read is bf16 in memory; what the user looks at is not. */
+static void bf16_in_memory_does_not_change_a_bit_here(void)
+{
+    for (int mode = SV_INFERENCE; mode <= SV_TRAINING; mode++) {
+        net half = net_create((sv_mode)mode, IMAGES, CUT_BLOCKS);
+        keep_all_now = true;
+        net whole = net_create((sv_mode)mode, IMAGES, CUT_BLOCKS);
+        keep_all_now = false;
+        run(&half, IMAGES);
+        run(&whole, IMAGES);
+        for (size_t b = 0; b < IMAGES; b++)
+            assert_memory_equal(sv_tape_data(half.tape, half.logits, b), sv_tape_data(whole.tape, whole.logits, b), CLASSES * sizeof(sv_real));
+        assert_memory_equal(half.set->gradients, whole.set->gradients, half.set->total * sizeof(sv_real));
+        net_destroy(&half);
+        net_destroy(&whole);
+    }
+}
+static void bf16_in_memory_does_not_change_a_bit(void **state)
+{
+    (void)state;
+    in_every_precision(bf16_in_memory_does_not_change_a_bit_here);
+}
+
+static size_t scratch_of(sv_precision precision)
+{
+    precision_now = precision;
+    net n = net_create(SV_INFERENCE, 2, CUT_BLOCKS);
+    sv_threads_set(2);
+    run(&n, 2);
+    const size_t bytes = sv_tape_bytes_planned(n.tape).scratch;
+    net_destroy(&n);
+    precision_now = SV_PRECISION_FP32;
+    sv_threads_set(0);
+    return bytes;
+}
+static void bf16_in_memory_takes_less_of_it(void **state)
+{
+    (void)state;
+    assert_true(scratch_of(SV_PRECISION_BF16) < scratch_of(SV_PRECISION_FP32));
 }
 
 static void later_steps_allocate_nothing_here(void)
@@ -329,7 +377,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_a_bit), cmocka_unit_test(one_by_one_split_by_rows_equals_batch), cmocka_unit_test(cuts_do_not_change_a_bit),
-        cmocka_unit_test(inference_computes_what_training_computes), cmocka_unit_test(later_steps_allocate_nothing), cmocka_unit_test(gradients_add_up_and_scale),
+        cmocka_unit_test(inference_computes_what_training_computes), cmocka_unit_test(bf16_in_memory_does_not_change_a_bit),
+        cmocka_unit_test(bf16_in_memory_takes_less_of_it), cmocka_unit_test(later_steps_allocate_nothing), cmocka_unit_test(gradients_add_up_and_scale),
         cmocka_unit_test(gradients_of_the_whole_net_are_right), cmocka_unit_test(the_first_error_stays_and_names_op_and_tensors),
         cmocka_unit_test(a_step_larger_than_the_tape_is_refused), cmocka_unit_test(macs_are_those_of_the_formula),
     };

@@ -90,6 +90,18 @@ static sv_real *input(run *r, size_t rows, size_t width, size_t stride)
     return at;
 }
 
+/* Rows of bf16 from numbers as above. */
+static uint16_t *input_halves(run *r, size_t rows, size_t width, size_t stride)
+{
+    const size_t count = rows ? (rows - 1) * stride + width : 0;
+    uint16_t *at = input_bytes(r, count * sizeof *at);
+    for (size_t i = 0; i < count; i++) {
+        const float narrow = i % (stride ? stride : 1) < width ? (float)number(r) : NAN;
+        sv_to_bf16_c(at + i, &narrow, 1);
+    }
+    return at;
+}
+
 /* Room that is compared whole, begun with finite numbers, guarded by 32 of them on both sides. */
 static void *output_of(run *r, const char *name, size_t count, number_kind kind)
 {
@@ -159,18 +171,28 @@ static void product_case(run *r, sv_parts parts)
         p.m = p.m < 8 ? p.m : 8;
     }
     const sv_real *w = input(r, p.n, p.k, p.k);
-    void *panels = input_bytes(r, parts ? sv_pack_forward_parts_bytes(p.n, p.k, SV_ONE_PART) * (size_t)parts : sv_pack_forward_bytes(p.n, p.k));
-    if (parts) c_forms_of(parts)->pack_forward(panels, w, p.n, p.k);
-    else sv_pack_forward_c(panels, w, p.n, p.k);
+    void *panels =
+        input_bytes(r, parts ? sv_pack_forward_parts_bytes(p.n, p.k, SV_ONE_PART) * (size_t)parts : sv_pack_forward_bytes(p.n, p.k));
+    if (parts)
+        c_forms_of(parts)->pack_forward(panels, w, p.n, p.k);
+    else
+        sv_pack_forward_c(panels, w, p.n, p.k);
     p.panels = panels;
     p.parts = parts;
+    const bool x_half = parts == SV_ONE_PART && coin(r), y_half = parts == SV_ONE_PART && coin(r);
     p.x_stride = stride_for(r, p.k);
-    p.x = input(r, p.m, p.k, p.x_stride);
+    if (x_half)
+        p.x_half = input_halves(r, p.m, p.k, p.x_stride);
+    else
+        p.x = input(r, p.m, p.k, p.x_stride);
     p.bias = coin(r) ? input(r, 1, p.n, p.n) : NULL;
     p.y_stride = stride_for(r, p.n);
-    p.y = output_rows(r, "y", p.m, p.n, p.y_stride);
+    if (y_half)
+        p.y_half = output_of(r, "y_half", p.m ? (p.m - 1) * p.y_stride + p.n : 0, HALVES);
+    else
+        p.y = output_rows(r, "y", p.m, p.n, p.y_stride);
     p.epilogue = (sv_epilogue)sv_random_below(&r->random, 3);
-    const bool own = coin(r), keep = coin(r);
+    const bool own = coin(r) && !y_half, keep = coin(r);
     p.addend_stride = own ? p.y_stride : stride_for(r, p.n);
     p.addend = own ? p.y : input(r, p.m, p.n, p.addend_stride);
     p.before_stride = stride_for(r, p.n);
@@ -179,8 +201,14 @@ static void product_case(run *r, sv_parts parts)
     for (size_t i = 0; i < pieces; i++) {
         sv_product part = p;
         part.m = at[i + 1] - at[i];
-        part.x += at[i] * p.x_stride;
-        part.y += at[i] * p.y_stride;
+        if (x_half)
+            part.x_half += at[i] * p.x_stride;
+        else
+            part.x += at[i] * p.x_stride;
+        if (y_half)
+            part.y_half += at[i] * p.y_stride;
+        else
+            part.y += at[i] * p.y_stride;
         part.addend += at[i] * p.addend_stride;
         if (part.before) part.before += at[i] * p.before_stride;
         (parts ? forms_of(r, parts)->product_rows : r->forms->product_rows)(&part);
@@ -193,10 +221,12 @@ static void outer_parts_case(run *r, sv_parts parts)
 {
     const size_t m = size_up_to(r, 150) + (sv_random_below(&r->random, 16) ? 0 : 512), n = size_up_to(r, 60), k = size_up_to(r, 110);
     const size_t a_stride = stride_for(r, n), b_stride = stride_for(r, k), c_stride = stride_for(r, k);
-    const sv_real *a = input(r, m, n, a_stride), *b = input(r, m, k, b_stride);
+    const bool half = parts == SV_ONE_PART && coin(r);
+    const sv_real *a = input(r, m, n, a_stride), *b = half ? NULL : input(r, m, k, b_stride);
+    const uint16_t *b_half = half ? input_halves(r, m, k, b_stride) : NULL;
     sv_real *c = output_rows(r, "c", n, k, c_stride);
     const bool accumulate = coin(r);
-    forms_of(r, parts)->product_outer(c, c_stride, a, a_stride, b, b_stride, m, n, k, accumulate,
+    forms_of(r, parts)->product_outer(c, c_stride, a, a_stride, b, b_half, b_stride, m, n, k, accumulate,
                                       input_bytes(r, sv_product_outer_parts_scratch(m, k, parts)));
 }
 
@@ -261,7 +291,11 @@ static sv_attention image_of(run *r, bool with_results, sv_parts parts)
 static void attention_forward_case(run *r, sv_parts parts)
 {
     sv_attention a = image_of(r, false, parts);
-    a.out = output_rows(r, "out", a.rows, a.heads * a.width, a.out_stride);
+    const size_t all = a.heads * a.width;
+    if (parts == SV_ONE_PART && coin(r))
+        a.out_half = output_of(r, "out_half", (a.rows - 1) * a.out_stride + all, HALVES);
+    else
+        a.out = output_rows(r, "out", a.rows, all, a.out_stride);
     if (coin(r)) {
         a.log_sum = output_rows(r, "log_sum", a.heads, a.rows, a.rows);
         a.top = output_rows(r, "top", a.heads, a.rows, a.rows);
@@ -285,19 +319,20 @@ static void attention_backward_case(run *r, sv_parts parts)
 }
 static void case_attention_backward(run *r) { attention_backward_case(r, SV_WHOLE); }
 
-#define PARTS_CASES(name, parts)                                                                        \
-    static void case_##name##_pack_forward(run *r) { pack_parts_case(r, parts, false); }                \
-    static void case_##name##_pack_backward(run *r) { pack_parts_case(r, parts, true); }                \
-    static void case_##name##_product_rows(run *r) { product_case(r, parts); }                          \
-    static void case_##name##_product_outer(run *r) { outer_parts_case(r, parts); }                     \
-    static void case_##name##_attention_forward(run *r) { attention_forward_case(r, parts); }           \
+#define PARTS_CASES(name, parts)                                                                                                           \
+    static void case_##name##_pack_forward(run *r) { pack_parts_case(r, parts, false); }                                                   \
+    static void case_##name##_pack_backward(run *r) { pack_parts_case(r, parts, true); }                                                   \
+    static void case_##name##_product_rows(run *r) { product_case(r, parts); }                                                             \
+    static void case_##name##_product_outer(run *r) { outer_parts_case(r, parts); }                                                        \
+    static void case_##name##_attention_forward(run *r) { attention_forward_case(r, parts); }                                              \
     static void case_##name##_attention_backward(run *r) { attention_backward_case(r, parts); }
 PARTS_CASES(one, SV_ONE_PART)
 PARTS_CASES(three, SV_THREE_PARTS)
-#define PARTS_ROWS(name)                                                                                                                    \
-    { #name ".pack_forward", case_##name##_pack_forward }, { #name ".pack_backward", case_##name##_pack_backward },                         \
-        { #name ".product_rows", case_##name##_product_rows }, { #name ".product_outer", case_##name##_product_outer },                     \
-        { #name ".attention_forward", case_##name##_attention_forward }, { #name ".attention_backward", case_##name##_attention_backward },
+#define PARTS_ROWS(name)                                                                                                                   \
+    { #name ".pack_forward", case_##name##_pack_forward }, { #name ".pack_backward", case_##name##_pack_backward },                        \
+        { #name ".product_rows", case_##name##_product_rows }, { #name ".product_outer", case_##name##_product_outer },                    \
+        { #name ".attention_forward", case_##name##_attention_forward },                                                                   \
+        { #name ".attention_backward", case_##name##_attention_backward },
 
 static void case_layer_norm(run *r)
 {
@@ -436,8 +471,7 @@ static const slot_case cases[] = {
     { "column_sums", case_column_sums },
     { "attention_forward", case_attention_forward },
     { "attention_backward", case_attention_backward },
-    PARTS_ROWS(one) PARTS_ROWS(three)
-    { "layer_norm", case_layer_norm },
+    PARTS_ROWS(one) PARTS_ROWS(three){ "layer_norm", case_layer_norm },
     { "layer_norm_backward", case_layer_norm_backward },
     { "gelu", case_gelu },
     { "gelu_backward", case_gelu_backward },
@@ -455,6 +489,23 @@ static const slot_case cases[] = {
 
 static bool same(double a, double b) { return a == b || (a != a && b != b); }
 
+static double value_at(const output *a, size_t i)
+{
+    float wide;
+    switch (a->kind) {
+    case REALS:
+        return (double)((const sv_real *)a->at)[i];
+    case FLOATS:
+        return (double)((const float *)a->at)[i];
+    case HALVES:
+        sv_from_bf16_c(&wide, (const uint16_t *)a->at + i, 1);
+        return (double)wide;
+    case COUNTS:
+        return (double)((const uint64_t *)a->at)[i];
+    }
+    return 0;
+}
+
 static bool same_at(const output *a, const output *b, size_t i)
 {
     switch (a->kind) {
@@ -463,26 +514,11 @@ static bool same_at(const output *a, const output *b, size_t i)
     case FLOATS:
         return same((double)((const float *)a->at)[i], (double)((const float *)b->at)[i]);
     case HALVES:
-        return ((const uint16_t *)a->at)[i] == ((const uint16_t *)b->at)[i];
+        return same(value_at(a, i), value_at(b, i));
     case COUNTS:
         return ((const uint64_t *)a->at)[i] == ((const uint64_t *)b->at)[i];
     }
     return false;
-}
-
-static double value_at(const output *a, size_t i)
-{
-    switch (a->kind) {
-    case REALS:
-        return (double)((const sv_real *)a->at)[i];
-    case FLOATS:
-        return (double)((const float *)a->at)[i];
-    case HALVES:
-        return ((const uint16_t *)a->at)[i];
-    case COUNTS:
-        return (double)((const uint64_t *)a->at)[i];
-    }
-    return 0;
 }
 
 static void draw(run *r, const slot_case *c, const sv_kernel_table *forms, uint64_t seed, bool split)
@@ -551,7 +587,7 @@ static void run_isa(sv_isa isa, sv_isa below)
     size_t own = 0;
     plain.three = sv_three_parts_tile_c; /* where there are no tiles, three parts are plain f32 and nothing is held against this */
     if (isa == SV_ISA_AMX) plain.one = sv_one_part_tile_c; /* tiles sum in an order of their own */
-    sv_for_items(1, nothing, NULL);                 /* as in every region: denormals are zero */
+    sv_for_items(1, nothing, NULL);                        /* as in every region: denormals are zero */
     for (size_t s = 0; s < sv_kernel_slot_count; s++) {
         const slot_case *c = SV_KIND_FIND(cases, sv_kernel_slots[s].name);
         if (!c) fail_msg("slot %s has no case in tests/unit/kernels/forms.c", sv_kernel_slots[s].name);
@@ -603,12 +639,9 @@ int main(void)
     for (size_t i = 0; i < FENCES; i++) fences[i] = mapped(FENCE_BYTES, true);
     for (size_t i = 0; i < 2; i++) arenas[i] = mapped(ARENA_BYTES, false);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(c_forms_do_not_depend_on_the_split),
-        cmocka_unit_test(avx2_forms_equal_c_to_the_bit),
-        cmocka_unit_test(avx512_forms_equal_c_to_the_bit),
-        cmocka_unit_test(avx512_bf16_forms_equal_c_to_the_bit),
-        cmocka_unit_test(amx_forms_equal_c_to_the_bit),
-        cmocka_unit_test(neon_forms_equal_c_to_the_bit),
+        cmocka_unit_test(c_forms_do_not_depend_on_the_split), cmocka_unit_test(avx2_forms_equal_c_to_the_bit),
+        cmocka_unit_test(avx512_forms_equal_c_to_the_bit),    cmocka_unit_test(avx512_bf16_forms_equal_c_to_the_bit),
+        cmocka_unit_test(amx_forms_equal_c_to_the_bit),       cmocka_unit_test(neon_forms_equal_c_to_the_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
