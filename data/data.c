@@ -18,6 +18,9 @@ const sv_config_row sv_data_rows[] = {
     { "data.ratio_min", SV_CONFIG_REAL, "0.75", 0.05, 20, NULL, "training: least width over height of a random crop" },
     { "data.ratio_max", SV_CONFIG_REAL, "1.3333333333333333", 0.05, 20, NULL, "training: most width over height of a random crop" },
     { "data.flip", SV_CONFIG_REAL, "0.5", 0, 1, NULL, "training: probability of a horizontal flip" },
+    { "data.augment", SV_CONFIG_TEXT, "", 0, 0, NULL, "training: RandAugment in timm's words, as 'rand-m9-mstd0.5-inc1' (DeiT); empty: none" },
+    { "data.color_jitter", SV_CONFIG_REAL, "0", 0, 10, NULL, "training: strength of changes of brightness, contrast and colour, where data.augment is empty" },
+    { "data.erase", SV_CONFIG_REAL, "0", 0, 1, NULL, "training: probability that a box is filled with noise (DeiT: 0.25)" },
     { "data.mixup", SV_CONFIG_REAL, "0.8", 0, 100, NULL, "training: alpha of mixup, 0 for none" },
     { "data.cutmix", SV_CONFIG_REAL, "1", 0, 100, NULL, "training: alpha of cutmix, 0 for none" },
     { "data.mix_probability", SV_CONFIG_REAL, "1", 0, 1, NULL, "training: share of batches that are mixed" },
@@ -61,7 +64,11 @@ static sv_status transform_read(const sv_config *config, sv_transform_options *t
     transform->ratio_min = sv_config_real(config, "data.ratio_min");
     transform->ratio_max = sv_config_real(config, "data.ratio_max");
     transform->flip = sv_config_real(config, "data.flip");
-    sv_status status = least_below_most(config, "data.scale_min", "data.scale_max", err);
+    transform->jitter = sv_config_real(config, "data.color_jitter");
+    transform->erase = sv_config_real(config, "data.erase");
+    sv_status status = sv_rand_augment_read(&transform->augment, sv_config_text(config, "data.augment"), err);
+    if (status) return sv_fail_within(err, "%s: data.augment", sv_config_where(config, "data.augment"));
+    status = least_below_most(config, "data.scale_min", "data.scale_max", err);
     if (!status) status = least_below_most(config, "data.ratio_min", "data.ratio_max", err);
     if (!status) status = channels_read(config, "data.mean", transform->mean, err);
     if (!status) status = channels_read(config, "data.deviation", transform->deviation, err);

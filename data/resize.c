@@ -2,13 +2,14 @@
  *     out = clamp((2^21 + sum_k in[low + k] * weight[k]) >> 22)
  * Weights are double arithmetic in a fixed order, rounded once to 22 bits behind the point. An axis keeps the table of its last
  * lengths. Only the columns and rows that the window needs are computed: each output depends on nothing but its own inputs. */
-#include "data/transform.h"
+#include "data/resize.h"
+#include "kernels/kernels.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
 
-enum { PRECISION = 22, HALF = 1 << (PRECISION - 1), STRIP = 64 };
+enum { PRECISION = 22 };
 
 static double bicubic(double x)
 {
@@ -77,49 +78,11 @@ static sv_status axis_prepare(sv_resize_axis *axis, sv_interpolation kind, size_
     return SV_OK;
 }
 
-static inline uint8_t clamp(int32_t sum)
+/* One row across. */
+static void row_across(const sv_resize_axis *axis, size_t width, const uint8_t *in, uint8_t *out)
 {
-    int32_t value = sum >> PRECISION;
-    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-}
-
-/* One row across; `in` begins at column `origin`. */
-static void row_across(const sv_resize_axis *axis, const uint8_t *restrict in, size_t origin, uint8_t *restrict out)
-{
-    for (size_t x = 0; x < axis->count; x++) {
-        const int32_t *weights = axis->weights + x * axis->taps;
-        const uint8_t *pixel = in + (axis->lows[x] - origin) * 3;
-        int32_t red = HALF, green = HALF, blue = HALF;
-        for (size_t k = 0; k < axis->lengths[x]; k++, pixel += 3) {
-            red += pixel[0] * weights[k];
-            green += pixel[1] * weights[k];
-            blue += pixel[2] * weights[k];
-        }
-        out[3 * x] = clamp(red);
-        out[3 * x + 1] = clamp(green);
-        out[3 * x + 2] = clamp(blue);
-    }
-}
-
-/* One row down: `taps` rows, `stride` bytes apart, into one of `width` bytes, in strips whose sums stay in registers. */
-static void row_down(const uint8_t *restrict in, size_t stride, const int32_t *restrict weights, size_t taps, uint8_t *restrict out, size_t width)
-{
-    size_t at = 0;
-    for (; at + STRIP <= width; at += STRIP) {
-        int32_t sums[STRIP];
-        for (size_t i = 0; i < STRIP; i++) sums[i] = HALF;
-        for (size_t k = 0; k < taps; k++) {
-            const uint8_t *row = in + k * stride + at;
-            int32_t weight = weights[k];
-            for (size_t i = 0; i < STRIP; i++) sums[i] += row[i] * weight;
-        }
-        for (size_t i = 0; i < STRIP; i++) out[at + i] = clamp(sums[i]);
-    }
-    for (; at < width; at++) {
-        int32_t sum = HALF;
-        for (size_t k = 0; k < taps; k++) sum += in[k * stride + at] * weights[k];
-        out[at] = clamp(sum);
-    }
+    const sv_resize_taps taps = { width, axis->count, axis->taps, axis->lows, axis->lengths, axis->weights };
+    sv_resize_across(out, in, &taps);
 }
 
 /* One call's geometry: `source` is the first pixel of the crop, `result` the first of the window. */
@@ -156,13 +119,13 @@ static sv_status across_then_down(const struct resize_job *job, sv_error *err)
     for (size_t y = 0; y < rows; y++) {
         const uint8_t *row = job->source + (first + y) * job->source_stride;
         if (job->across)
-            row_across(across, row, 0, job->resizer->between + y * stride);
+            row_across(across, across->in, row, job->resizer->between + y * stride);
         else
             memcpy(job->resizer->between + y * stride, row + across->first * 3, stride);
     }
     for (size_t y = 0; y < down->count; y++)
-        row_down(job->resizer->between + (down->lows[y] - first) * stride, stride, down->weights + y * down->taps, down->lengths[y],
-                 job->result + y * job->result_stride, stride);
+        sv_resize_down(job->result + y * job->result_stride, job->resizer->between + (down->lows[y] - first) * stride, stride,
+                       down->weights + y * down->taps, down->lengths[y], stride);
     return SV_OK;
 }
 
@@ -170,12 +133,12 @@ static sv_status down_then_across(const struct resize_job *job, sv_error *err)
 {
     const sv_resize_axis *across = &job->resizer->across, *down = &job->resizer->down;
     size_t first, stride = axis_reach(across, &first) * 3;
-    sv_status status = between_reserve(job->resizer, stride, 1, err);
+    sv_status status = between_reserve(job->resizer, across->in * 3, 1, err); /* a whole row, of which the middle is filled */
     if (status) return status;
     for (size_t y = 0; y < down->count; y++) {
-        row_down(job->source + down->lows[y] * job->source_stride + first * 3, job->source_stride, down->weights + y * down->taps, down->lengths[y],
-                 job->resizer->between, stride);
-        row_across(across, job->resizer->between, first, job->result + y * job->result_stride);
+        sv_resize_down(job->resizer->between + first * 3, job->source + down->lows[y] * job->source_stride + first * 3, job->source_stride,
+                       down->weights + y * down->taps, down->lengths[y], stride);
+        row_across(across, across->in, job->resizer->between, job->result + y * job->result_stride);
     }
     return SV_OK;
 }
@@ -186,7 +149,7 @@ static void rows_across(const struct resize_job *job)
     for (size_t y = 0; y < down->count; y++) {
         const uint8_t *row = job->source + (down->first + y) * job->source_stride;
         if (job->across)
-            row_across(across, row, 0, job->result + y * job->result_stride);
+            row_across(across, across->in, row, job->result + y * job->result_stride);
         else
             memcpy(job->result + y * job->result_stride, row + across->first * 3, across->count * 3);
     }

@@ -8,7 +8,8 @@
 struct sv_transform {
     sv_transform_options options;
     sv_resizer resizer;
-    sv_picture picture;
+    sv_picture picture, spare;
+    sv_augment_look look;
     sv_real values[3][256];
 };
 
@@ -30,6 +31,8 @@ sv_status sv_transform_create(sv_transform **out, const sv_transform_options *op
             float share = (float)v / 255.0f;
             transform->values[c][v] = (share - options->mean[c]) / options->deviation[c];
         }
+    transform->look.interpolation = options->interpolation;
+    for (size_t c = 0; c < 3; c++) transform->look.fill[c] = (uint8_t)nearbyint(255.0 * (double)options->mean[c]);
     *out = transform;
     return SV_OK;
 }
@@ -39,6 +42,7 @@ void sv_transform_destroy(sv_transform *transform)
     if (!transform) return;
     sv_resizer_clear(&transform->resizer);
     sv_picture_clear(&transform->picture);
+    sv_picture_clear(&transform->spare);
     sv_free(transform);
 }
 
@@ -133,15 +137,30 @@ sv_status sv_transform_evaluation(sv_transform *transform, const sv_picture *pic
     return SV_OK;
 }
 
-sv_status sv_transform_training(sv_transform *transform, const sv_picture *picture, sv_draw draw, sv_real *chw, sv_error *err)
+static sv_random stream(sv_draw draw, sv_purpose purpose) { return sv_random_at(draw.seed, purpose, draw.epoch, draw.sample, draw.repeat); }
+
+sv_status sv_transform_picture(sv_transform *transform, const sv_picture *picture, sv_draw draw, const sv_picture **out, sv_error *err)
 {
     const sv_transform_options *options = &transform->options;
     sv_box crop = sv_training_crop(options, picture->width, picture->height, draw);
     sv_resize_to result = { options->size, options->size, { 0, 0, options->size, options->size }, options->interpolation, options->pass_order };
     sv_status status = sv_resize(&transform->resizer, picture, crop, &result, &transform->picture, err);
     if (status) return status;
-    sv_random random = sv_random_at(draw.seed, SV_FOR_FLIP, draw.epoch, draw.sample, draw.repeat);
-    if (sv_random_uniform(&random) < options->flip) flip(&transform->picture);
+    sv_random turn = stream(draw, SV_FOR_FLIP), random = stream(draw, SV_FOR_AUGMENT);
+    if (sv_random_uniform(&turn) < options->flip) flip(&transform->picture);
+    if (options->augment.ops) status = sv_rand_augment_apply(&options->augment, &transform->look, &random, &transform->picture, &transform->spare, err);
+    else if (options->jitter > 0) status = sv_colour_jitter(options->jitter, &random, &transform->picture, &transform->spare, err);
+    *out = &transform->picture;
+    return status;
+}
+
+sv_status sv_transform_training(sv_transform *transform, const sv_picture *picture, sv_draw draw, sv_real *chw, sv_error *err)
+{
+    const sv_picture *made;
+    sv_status status = sv_transform_picture(transform, picture, draw, &made, err);
+    if (status) return status;
     normalise(transform, chw);
+    sv_random random = stream(draw, SV_FOR_ERASE);
+    sv_random_erase(transform->options.erase, &random, chw, transform->options.size);
     return SV_OK;
 }

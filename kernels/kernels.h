@@ -149,6 +149,26 @@ void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t 
 void sv_to_bf16(uint16_t *out, const float *in, size_t count);
 void sv_from_bf16(float *out, const uint16_t *in, size_t count);
 
+/* ---- rows of 8-bit pixels ---------------------------------------------------------------------------------------- */
+
+/* Pillow's resize, one pass (spec training 8): out = clamp((2^21 + sum_k in[low + k] weight[k]) >> 22), a pixel at a time across, a byte at a
+ * time down. Sums must fit 32 bits. */
+typedef struct sv_resize_taps {
+    size_t width, count, taps;          /* pixels of the row behind `in` (lows count from its first); outputs; stride of weights */
+    const size_t *lows, *lengths;       /* [count] */
+    const int32_t *weights;             /* [count, taps] */
+} sv_resize_taps;
+void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
+void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count);
+/* near = far + factor (near - far), truncated and clamped; float32, two roundings (spec training 7.3). */
+void sv_blend_bytes(uint8_t *near, const uint8_t *far, float factor, size_t count);
+/* Bytes 3 .. count-4 of a row of pixels smoothed by (1,1,1; 1,5,1; 1,1,1) / 13 with the rows above and below (spec training 7.3). */
+void sv_smooth_bytes(uint8_t *out, const uint8_t *above, const uint8_t *here, const uint8_t *below, size_t count);
+/* Row `row` of the picture moved by xin = a x + b y + c, yin = d x + e y + f (of pixel centres), sampled by cubic convolution (a = -1) or
+ * linearly, `fill` where it comes from outside (spec training 7.4). */
+typedef struct sv_move { const uint8_t *rgb; size_t width, height; double a, b, c, d, e, f; bool linear; uint8_t fill[3]; } sv_move;
+void sv_move_row(uint8_t *out, const sv_move *move, size_t row);
+
 /* ---- the yardstick ----------------------------------------------------------------------------------------------- */
 
 /* Multiply-adds in registers alone for about `seconds`, on the calling thread: returns GFLOP/s (2 a multiply-add) of the current

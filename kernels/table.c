@@ -21,6 +21,11 @@ static const sv_kernel_table c_forms = {
     .adamw_step = sv_adamw_step_c,
     .to_bf16 = sv_to_bf16_c,
     .from_bf16 = sv_from_bf16_c,
+    .resize_across = sv_resize_across_c,
+    .resize_down = sv_resize_down_c,
+    .blend_bytes = sv_blend_bytes_c,
+    .smooth_bytes = sv_smooth_bytes_c,
+    .move_row = sv_move_row_c,
     .peak_gflops = sv_peak_gflops_c,
     .peak_bf16_gflops = sv_peak_gflops_c,
 };
@@ -62,6 +67,11 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(adamw_step),
     SLOT(to_bf16),
     SLOT(from_bf16),
+    SLOT(resize_across),
+    SLOT(resize_down),
+    SLOT(blend_bytes),
+    SLOT(smooth_bytes),
+    SLOT(move_row),
     SLOT(peak_gflops),
     SLOT(peak_bf16_gflops),
 };
@@ -205,5 +215,16 @@ void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t 
 
 void sv_to_bf16(uint16_t *out, const float *in, size_t count) { now->to_bf16(out, in, count); }
 void sv_from_bf16(float *out, const uint16_t *in, size_t count) { now->from_bf16(out, in, count); }
+void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis) { now->resize_across(out, in, axis); }
+void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count)
+{
+    now->resize_down(out, in, stride, weights, taps, count);
+}
+void sv_blend_bytes(uint8_t *near, const uint8_t *far, float factor, size_t count) { now->blend_bytes(near, far, factor, count); }
+void sv_smooth_bytes(uint8_t *out, const uint8_t *above, const uint8_t *here, const uint8_t *below, size_t count)
+{
+    now->smooth_bytes(out, above, here, below, count);
+}
+void sv_move_row(uint8_t *out, const sv_move *move, size_t row) { now->move_row(out, move, row); }
 double sv_peak_gflops(double seconds) { return now->peak_gflops(seconds); }
 double sv_peak_bf16_gflops(double seconds) { return now->peak_bf16_gflops(seconds); }

@@ -54,6 +54,11 @@ typedef struct sv_kernel_table {
     void (*adamw_step)(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
     void (*to_bf16)(uint16_t *out, const float *in, size_t count);
     void (*from_bf16)(float *out, const uint16_t *in, size_t count);
+    void (*resize_across)(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
+    void (*resize_down)(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count);
+    void (*blend_bytes)(uint8_t *near, const uint8_t *far, float factor, size_t count);
+    void (*smooth_bytes)(uint8_t *out, const uint8_t *above, const uint8_t *here, const uint8_t *below, size_t count);
+    void (*move_row)(uint8_t *out, const sv_move *move, size_t row);
     double (*peak_gflops)(double seconds);
     double (*peak_bf16_gflops)(double seconds);
 } sv_kernel_table;
@@ -80,6 +85,7 @@ void sv_table_avx2(sv_kernel_table *table);
 void sv_table_avx512(sv_kernel_table *table);
 void sv_rows_avx2(sv_kernel_table *table);
 void sv_rows_avx512(sv_kernel_table *table);
+void sv_pixels_avx2(sv_kernel_table *table);
 void sv_matrix_avx2(sv_kernel_table *table);
 void sv_matrix_avx512(sv_kernel_table *table);
 void sv_table_neon(sv_kernel_table *table);
@@ -93,6 +99,12 @@ void sv_bf16_amx(sv_kernel_table *table);
 void sv_bf16x3_amx(sv_kernel_table *table);
 
 /* The C forms, one file a family. */
+void sv_resize_across_c(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
+void sv_resize_down_c(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count);
+void sv_blend_bytes_c(uint8_t *near, const uint8_t *far, float factor, size_t count);
+void sv_smooth_bytes_c(uint8_t *out, const uint8_t *above, const uint8_t *here, const uint8_t *below, size_t count);
+void sv_move_row_c(uint8_t *out, const sv_move *move, size_t row);
+void sv_move_pixel_c(uint8_t out[3], const sv_move *move, size_t column, size_t row); /* for the forms: what lies near an edge */
 void sv_pack_forward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
 void sv_pack_backward_c(sv_real *panels, const sv_real *w, size_t n, size_t k);
 void sv_product_rows_c(const sv_product *product);

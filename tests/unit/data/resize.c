@@ -1,5 +1,5 @@
 /* Resize against Pillow 13.0.0 (tests/golden/data/make_resize.py made the figures), and what must hold of any resize. */
-#include "data/transform.h"
+#include "data/resize.h"
 #include "tests/unit/formats/test_pictures.h"
 
 static void picture_fill(sv_picture *picture, const char *kind, size_t width, size_t height)

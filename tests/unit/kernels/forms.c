@@ -19,7 +19,7 @@
 #include "kernels/table.h"
 
 enum { FENCES = 8, FENCE_BYTES = 1 << 22, ARENA_BYTES = 1 << 21, OUTPUTS = 6, MOST_PIECES = 5 };
-typedef enum number_kind { REALS, FLOATS, HALVES, COUNTS } number_kind;
+typedef enum number_kind { REALS, FLOATS, HALVES, BYTES, COUNTS } number_kind;
 typedef struct output {
     const char *name;
     void *at;
@@ -105,7 +105,7 @@ static uint16_t *input_halves(run *r, size_t rows, size_t width, size_t stride)
 /* Room that is compared whole, begun with finite numbers, guarded by 32 of them on both sides. */
 static void *output_of(run *r, const char *name, size_t count, number_kind kind)
 {
-    const size_t unit = kind == REALS ? sizeof(sv_real) : kind == FLOATS ? 4 : kind == HALVES ? 2 : 8;
+    const size_t unit = kind == REALS ? sizeof(sv_real) : kind == FLOATS ? 4 : kind == HALVES ? 2 : kind == BYTES ? 1 : 8;
     unsigned char *at = r->arena + r->used;
     assert_true(r->output_count < OUTPUTS && r->used + (count + 64) * unit + 64 <= ARENA_BYTES);
     for (size_t i = 0; i < count + 64; i++) {
@@ -455,6 +455,84 @@ static void case_from_bf16(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->from_bf16(out + at[i], in + at[i], at[i + 1] - at[i]);
 }
 
+/* ---- rows of pixels ---- */
+
+static uint8_t *input_pixels(run *r, size_t bytes)
+{
+    uint8_t *at = input_bytes(r, bytes);
+    const bool flat = sv_random_below(&r->random, 4) == 0; /* few values: ties and ends of the range */
+    for (size_t i = 0; i < bytes; i++) at[i] = (uint8_t)(flat ? 255 * sv_random_below(&r->random, 2) : sv_random_below(&r->random, 256));
+    return at;
+}
+/* Room of bytes, begun with what stands in `from` where that is not NULL. */
+static uint8_t *output_pixels(run *r, const char *name, size_t bytes, const uint8_t *from)
+{
+    uint8_t *at = output_of(r, name, bytes, BYTES);
+    if (from) memcpy(at, from, bytes);
+    return at;
+}
+
+static void case_resize_across(run *r)
+{
+    sv_resize_taps axis = { .width = 1 + size_up_to(r, 90), .count = size_up_to(r, 40) };
+    axis.taps = 1 + sv_random_below(&r->random, axis.width < 12 ? axis.width : 12);
+    size_t *lows = input_bytes(r, axis.count * sizeof *lows), *lengths = input_bytes(r, axis.count * sizeof *lengths);
+    int32_t *weights = input_bytes(r, axis.count * axis.taps * sizeof *weights);
+    for (size_t x = 0; x < axis.count; x++) {
+        lengths[x] = 1 + sv_random_below(&r->random, axis.taps);
+        lows[x] = sv_random_below(&r->random, axis.width - lengths[x] + 1);
+        for (size_t k = 0; k < axis.taps; k++) weights[x * axis.taps + k] = (int32_t)sv_random_below(&r->random, 1 << 20) - (1 << 18);
+    }
+    axis.lows = lows;
+    axis.lengths = lengths;
+    axis.weights = weights;
+    const uint8_t *in = input_pixels(r, axis.width * 3);
+    r->forms->resize_across(output_pixels(r, "out", axis.count * 3, NULL), in, &axis);
+}
+
+static void case_resize_down(run *r)
+{
+    const size_t count = size_up_to(r, 300), taps = 1 + sv_random_below(&r->random, 12), stride = stride_for(r, count);
+    int32_t *weights = input_bytes(r, taps * sizeof *weights);
+    for (size_t k = 0; k < taps; k++) weights[k] = (int32_t)sv_random_below(&r->random, 1 << 20) - (1 << 18);
+    const uint8_t *in = input_pixels(r, (taps - 1) * stride + count);
+    uint8_t *out = output_pixels(r, "out", count, NULL);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, count, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->resize_down(out + at[i], in + at[i], stride, weights, taps, at[i + 1] - at[i]);
+}
+
+static void case_blend_bytes(run *r)
+{
+    const size_t count = size_up_to(r, 300);
+    const uint8_t *far = input_pixels(r, count);
+    uint8_t *near = output_pixels(r, "near", count, input_pixels(r, count));
+    const float factor = (float)(sv_random_normal(&r->random) + 1);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, count, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->blend_bytes(near + at[i], far + at[i], factor, at[i + 1] - at[i]);
+}
+
+static void case_smooth_bytes(run *r)
+{
+    const size_t count = 3 * size_up_to(r, 100);
+    const uint8_t *above = input_pixels(r, count), *here = input_pixels(r, count), *below = input_pixels(r, count);
+    r->forms->smooth_bytes(output_pixels(r, "out", count, NULL), above, here, below, count);
+}
+
+static void case_move_row(run *r)
+{
+    sv_move m = { .width = 1 + size_up_to(r, 60), .height = 1 + size_up_to(r, 20), .linear = coin(r), .fill = { 124, 116, 104 } };
+    const double turn = sv_random_normal(&r->random) * 0.3;
+    m.rgb = input_pixels(r, m.width * m.height * 3);
+    m.a = coin(r) ? 1 : cos(turn);
+    m.b = sin(turn);
+    m.c = coin(r) ? 0 : sv_random_normal(&r->random) * 5;
+    m.d = coin(r) ? 0 : -sin(turn);
+    m.e = coin(r) ? 1 : cos(turn);
+    m.f = coin(r) ? 0 : sv_random_normal(&r->random) * 5;
+    uint8_t *out = output_pixels(r, "out", m.width * 3 * m.height, NULL);
+    for (size_t row = 0; row < m.height; row++) r->forms->move_row(out + row * m.width * 3, &m, row);
+}
+
 static void case_peak_gflops(run *r) { *(uint64_t *)output_of(r, "positive", 1, COUNTS) = r->forms->peak_gflops(0) > 0; }
 static void case_peak_bf16_gflops(run *r) { *(uint64_t *)output_of(r, "positive", 1, COUNTS) = r->forms->peak_bf16_gflops(0) > 0; }
 
@@ -479,6 +557,11 @@ static const slot_case cases[] = {
     { "scale", case_scale },
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
+    { "resize_across", case_resize_across },
+    { "resize_down", case_resize_down },
+    { "blend_bytes", case_blend_bytes },
+    { "smooth_bytes", case_smooth_bytes },
+    { "move_row", case_move_row },
     { "to_bf16", case_to_bf16 },
     { "from_bf16", case_from_bf16 },
     { "peak_gflops", case_peak_gflops },
@@ -497,6 +580,8 @@ static double value_at(const output *a, size_t i)
         return (double)((const sv_real *)a->at)[i];
     case FLOATS:
         return (double)((const float *)a->at)[i];
+    case BYTES:
+        return ((const uint8_t *)a->at)[i];
     case HALVES:
         sv_from_bf16_c(&wide, (const uint16_t *)a->at + i, 1);
         return (double)wide;
@@ -513,6 +598,8 @@ static bool same_at(const output *a, const output *b, size_t i)
         return same((double)((const sv_real *)a->at)[i], (double)((const sv_real *)b->at)[i]);
     case FLOATS:
         return same((double)((const float *)a->at)[i], (double)((const float *)b->at)[i]);
+    case BYTES:
+        return ((const uint8_t *)a->at)[i] == ((const uint8_t *)b->at)[i];
     case HALVES:
         return same(value_at(a, i), value_at(b, i));
     case COUNTS:
