@@ -1,6 +1,6 @@
-/* Report: what people look at. The rows of metrics.csv, the lines of log.txt, charts as SVG, pictures of which tokens stay, and
- * the page that puts all of it together in one file. Plain numbers and texts in, files out; nothing here knows of training,
- * models or configs. */
+/* Report: what people look at. The rows of metrics.csv, event files for TensorBoard, the lines of log.txt, charts as SVG, pictures
+ * of which tokens stay, and the page that puts all of it together in one file. Plain numbers and texts in, files out; nothing here
+ * knows of training, models or configs. */
 #ifndef SIEVE_REPORT_REPORT_H
 #define SIEVE_REPORT_REPORT_H
 
@@ -24,6 +24,19 @@ typedef struct sv_metrics_table { char **columns; size_t column_count, row_count
 sv_status sv_metrics_read(sv_metrics_table *out, const char *path, sv_error *err) SV_MUST_CHECK;
 void sv_metrics_table_clear(sv_metrics_table *table);
 const double *sv_metrics_column(const sv_metrics_table *table, const char *name); /* NULL where there is none */
+
+/* ---- event files ------------------------------------------------------------------------------------------------- */
+
+/* The same numbers for TensorBoard. Each event is on disk when sv_events_add returns; a crash can cut the last one, which readers
+ * pass over. What fails leaves the events before it as they are, and a later _add may be tried. */
+typedef struct sv_events sv_events;
+/* Begins a file in the folder, which is created where absent. It tells readers to drop the points of event files that are there
+ * already after `last_step`, the step a run goes on from (-1: all of them, a run from its start; INT64_MAX: none). */
+sv_status sv_events_open(sv_events **out, const char *folder, int64_t last_step, sv_error *err) SV_MUST_CHECK;
+/* One event of names[count] (UTF-8, "train/loss") and values[count]. What is not finite as a float is left out; where nothing is
+ * left, nothing is written. */
+sv_status sv_events_add(sv_events *events, uint64_t step, size_t count, const char *const *names, const double *values, sv_error *err) SV_MUST_CHECK;
+void sv_events_close(sv_events *events); /* accepts NULL */
 
 /* ---- log.txt ----------------------------------------------------------------------------------------------------- */
 
