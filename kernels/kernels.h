@@ -152,11 +152,13 @@ void sv_from_bf16(float *out, const uint16_t *in, size_t count);
 /* ---- rows of 8-bit pixels ---------------------------------------------------------------------------------------- */
 
 /* Pillow's resize, one pass (spec training 8): out = clamp((2^21 + sum_k in[low + k] weight[k]) >> 22), a pixel at a time across, a byte at a
- * time down. Sums must fit 32 bits. */
+ * time down. Sums must fit 32 bits. Across, a weight is high * 4096 + low with low in 0..4095, taps in fours: [high 0..3, low 0..3], those beyond
+ * an output's taps zero. */
+enum { SV_TAP_UNIT = 4096 };
 typedef struct sv_resize_taps {
-    size_t width, count, taps;          /* pixels of the row behind `in` (lows count from its first); outputs; stride of weights */
-    const size_t *lows, *lengths;       /* [count] */
-    const int32_t *weights;             /* [count, taps] */
+    size_t width, count, fours;         /* pixels of the row `in`; outputs; groups of four taps of an output */
+    const size_t *lows;                 /* [count] */
+    const int16_t *halves;              /* [count, fours, 8] */
 } sv_resize_taps;
 void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
 void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count);

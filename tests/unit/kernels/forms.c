@@ -474,18 +474,16 @@ static uint8_t *output_pixels(run *r, const char *name, size_t bytes, const uint
 
 static void case_resize_across(run *r)
 {
-    sv_resize_taps axis = { .width = 1 + size_up_to(r, 90), .count = size_up_to(r, 40) };
-    axis.taps = 1 + sv_random_below(&r->random, axis.width < 12 ? axis.width : 12);
-    size_t *lows = input_bytes(r, axis.count * sizeof *lows), *lengths = input_bytes(r, axis.count * sizeof *lengths);
-    int32_t *weights = input_bytes(r, axis.count * axis.taps * sizeof *weights);
+    sv_resize_taps axis = { .width = 1 + size_up_to(r, 90), .count = size_up_to(r, 40), .fours = 1 + sv_random_below(&r->random, 4) };
+    size_t *lows = input_bytes(r, axis.count * sizeof *lows);
+    int16_t *halves = input_bytes(r, axis.count * axis.fours * 8 * sizeof *halves);
     for (size_t x = 0; x < axis.count; x++) {
-        lengths[x] = 1 + sv_random_below(&r->random, axis.taps);
-        lows[x] = sv_random_below(&r->random, axis.width - lengths[x] + 1);
-        for (size_t k = 0; k < axis.taps; k++) weights[x * axis.taps + k] = (int32_t)sv_random_below(&r->random, 1 << 20) - (1 << 18);
+        lows[x] = sv_random_below(&r->random, axis.width);
+        for (size_t k = 0; k < axis.fours * 8; k++)
+            halves[x * axis.fours * 8 + k] = (int16_t)(k % 8 < 4 ? (int)sv_random_below(&r->random, 256) - 64 : (int)sv_random_below(&r->random, SV_TAP_UNIT));
     }
     axis.lows = lows;
-    axis.lengths = lengths;
-    axis.weights = weights;
+    axis.halves = halves;
     const uint8_t *in = input_pixels(r, axis.width * 3);
     r->forms->resize_across(output_pixels(r, "out", axis.count * 3, NULL), in, &axis);
 }
