@@ -54,7 +54,7 @@ static sv_status run_batches(sv_session *s, step_sums *sums, bool *ended, sv_err
             return SV_OK;
         }
         fill_batch(s, batch);
-        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->samples };
+        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->draws };
         status = sv_tape_forward(s->training.tape, &step, err);
         if (status) return status;
         sv_tape_backward(s->training.tape, 1.0 / (double)s->options.accumulate);
