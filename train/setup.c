@@ -141,11 +141,11 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir, run.threads and train.recompute, is left out of checkpoints: the same run gives the same bytes
+/* What does not change the result, run.dir, run.threads, run.tensorboard and train.recompute, is left out of checkpoints: the same run gives the same bytes
  * anywhere. */
 static void drop_places(char *text)
 {
-    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "recompute = ", true } };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -225,6 +225,7 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
 void sv_session_close(sv_session *s)
 {
     sv_metrics_close(s->metrics);
+    sv_events_close(s->events);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);
