@@ -186,8 +186,9 @@ static void print_dots(const chart_plot *plot, const sv_chart_series *series)
         sv_text_add(plot->text, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\" fill=\"var(--c%u)\"><title>", place_x(plot, series->x[i]), place_y(plot, value),
                     series->color % COLORS);
         sv_markup_text(plot->text, series->name);
-        sv_text_add(plot->text, " %s %s at %s</title></circle>", sv_markup_number(y, value), plot->chart->unit ? plot->chart->unit : "",
-                    sv_markup_number(x, series->x[i]));
+        sv_text_add(plot->text, " %s ", sv_markup_number(y, value));
+        sv_markup_text(plot->text, plot->chart->unit);
+        sv_text_add(plot->text, " at %s</title></circle>", sv_markup_number(x, series->x[i]));
     }
 }
 
