@@ -73,7 +73,7 @@ static void pad_y(chart_plot *plot)
     }
     double span = y->high - y->low, room = span > 0 ? span * MARGIN : y->high != 0 ? fabs(y->high) * 0.1 : 1;
     if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->low == 0)) y->low -= room;
-    if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->high == 0)) y->high += room;
+    if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->high == 0 && span > 0)) y->high += room;
 }
 
 static double place_x(const chart_plot *plot, double x)
