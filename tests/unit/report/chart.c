@@ -267,6 +267,24 @@ static void a_scale_from_zero_begins_at_zero_and_a_linear_one_does_not(void **st
     sv_text_clear(&text);
 }
 
+static void a_scale_from_zero_has_a_height_where_all_is_zero(void **state)
+{
+    (void)state;
+    static const double zeros[] = { 0, 0, -0.0 }, below[] = { -4, -2, 0 };
+    sv_chart_series series = { .name = "s", .x = count_up, .y = zeros, .count = 3 };
+    sv_chart chart = { .title = "t", .series = &series, .series_count = 1, .scale = SV_SCALE_FROM_ZERO };
+    sv_text text = print(&chart);
+    drawn of = read_path(path_of(text.data, "line"));
+    assert_true(of.points == 3 && near(of.least_y, TOP_OF_ONE + HEIGHT) && near(of.most_y, TOP_OF_ONE + HEIGHT));
+    assert_part(text.data, "text-anchor=\"end\">0</text>");
+    sv_text_clear(&text);
+    series.y = below; /* zero is then the upper edge */
+    text = print(&chart);
+    of = read_path(path_of(text.data, "line"));
+    assert_true(near(of.least_y, TOP_OF_ONE) && near(of.most_y, TOP_OF_ONE + HEIGHT / 1.04));
+    sv_text_clear(&text);
+}
+
 static void the_counter_below_has_whole_numbers_alone(void **state)
 {
     (void)state;
@@ -409,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_legend_that_is_too_long_takes_more_lines_and_moves_the_plot),
         cmocka_unit_test(a_goal_is_a_dashed_line_from_side_to_side_and_always_inside),
         cmocka_unit_test(a_scale_from_zero_begins_at_zero_and_a_linear_one_does_not),
+        cmocka_unit_test(a_scale_from_zero_has_a_height_where_all_is_zero),
         cmocka_unit_test(the_counter_below_has_whole_numbers_alone),
         cmocka_unit_test(a_long_series_is_thinned_and_its_extremes_are_kept),
         cmocka_unit_test(any_numbers_give_valid_markup_inside_the_plot),
