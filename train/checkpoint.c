@@ -2,6 +2,7 @@
 #include "train/checkpoint.h"
 #include "formats/weights.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +41,10 @@ static bool parse_row(sv_run_state *state, const state_row *row, const char *val
         double real = 0;
         uint64_t counter = 0;
         if (*values != ' ') return false;
+        errno = 0;
         if (row->real) real = strtod(values + 1, &end);
         else counter = strtoull(values + 1, &end, 10);
-        if (end == values + 1) return false;
+        if (end == values + 1 || (!row->real && (errno == ERANGE || values[1] < '0' || values[1] > '9'))) return false;
         memcpy((char *)state + row->offset + 8 * i, row->real ? (void *)&real : (void *)&counter, 8);
         values = end;
     }

@@ -74,6 +74,6 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
         return sv_fail(err, SV_USAGE, "%s: train.frozen_epochs = %g leaves none of the %zu epochs to the backbone; lower it", sv_config_where(config, "train.frozen_epochs"),
                        o->schedule.frozen_epochs, o->epochs);
     if (o->optimizer.beta1 >= 1 || o->optimizer.beta2 >= 1)
-        return sv_fail(err, SV_USAGE, "%s: train.beta1 and train.beta2 must be below 1", sv_config_where(config, "train.beta1"));
+        return sv_fail(err, SV_USAGE, "%s: train.beta1 and train.beta2 must be below 1", sv_config_where(config, o->optimizer.beta1 >= 1 ? "train.beta1" : "train.beta2"));
     return SV_OK;
 }

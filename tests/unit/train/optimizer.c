@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "kernels/kernels.h"
 #include "train/optimizer.h"
 
@@ -97,6 +98,209 @@ static void threads_do_not_change_step_or_norm(void **state)
     sv_threads_set(0);
 }
 
+/* The parameter of that name. */
+static sv_parameter *named(sv_parameters *set, const char *name)
+{
+    sv_parameter *p = sv_parameters_find(set, name);
+    assert_non_null(p);
+    return p;
+}
+
+static void from_scratch_everything_but_selectors_follows_the_schedule(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    sv_optimizer_options options = plain;
+    options.all_new = true;
+    uint8_t expected[] = { SV_GROUP_NEW, SV_GROUP_NEW, SV_GROUP_NEW, SV_GROUP_NEW, SV_GROUP_NEW, SV_GROUP_SELECTOR, SV_GROUP_SELECTOR };
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &options, NULL, NULL), SV_OK);
+    assert_memory_equal(optimizer->group, expected, sizeof expected);
+    for (size_t i = 0; i < set->count; i++) assert_true(set->items[i]->trainable);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+static void embeddings_are_trained_where_asked_for_or_made_anew(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    sv_optimizer_options options = plain;
+    bool is_new[7] = { [1] = true };
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &plain, is_new, NULL), SV_OK);
+    assert_true(optimizer->group[0] == SV_GROUP_FROZEN && optimizer->group[1] == SV_GROUP_NEW);
+    assert_true(!set->items[0]->trainable && set->items[1]->trainable);
+    sv_optimizer_destroy(optimizer);
+    options.train_embeddings = true;
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &options, NULL, NULL), SV_OK);
+    assert_true(optimizer->group[0] == SV_GROUP_BACKBONE && optimizer->group[1] == SV_GROUP_BACKBONE);
+    assert_true(set->items[0]->trainable);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+/* Gradients of 0: what moves a value then is decay alone. */
+static void decay_takes_what_the_options_say(void **state)
+{
+    (void)state;
+    static const struct {
+        bool all_selectors;
+        const char *name;
+        bool decays;
+    } cases[] = {
+        { false, "selectors.0.fc_in.weight", true },
+        { false, "selectors.0.fc_in.bias", false },
+        { true, "selectors.0.fc_in.bias", true },
+        { true, "blocks.0.attn.qkv.bias", false },
+        { true, "cls_token", false },
+        { true, "pos_embed", false },
+        { true, "head.weight", true },
+        { false, "blocks.0.attn.qkv.weight", true },
+    };
+    double rates[SV_GROUP_COUNT] = { 0.5, 0.5, 0.5, 0.5 };
+    for (size_t i = 0; i < SV_COUNT(cases); i++) {
+        sv_parameters *set = model();
+        sv_optimizer *optimizer = NULL;
+        sv_optimizer_options options = plain;
+        options.decay_all_selectors = cases[i].all_selectors;
+        options.train_embeddings = true;
+        assert_int_equal(sv_optimizer_create(&optimizer, set, &options, NULL, NULL), SV_OK);
+        sv_parameters_zero_gradients(set);
+        const sv_parameter *p = named(set, cases[i].name);
+        double before = (double)p->value[1];
+        sv_optimizer_step(optimizer, rates, 1);
+        double expected = cases[i].decays ? before * (1 - 0.5 * 0.05) : before;
+        if (!(fabs((double)p->value[1] - expected) <= 1e-6 * fabs(before)))
+            fail_msg("%s: %.9g became %.9g", cases[i].name, before, (double)p->value[1]);
+        sv_optimizer_destroy(optimizer);
+        sv_parameters_destroy(set);
+    }
+}
+
+/* The first step of AdamW without decay moves each value by its rate, against the sign of its gradient. */
+static void each_group_has_its_own_rate(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    sv_optimizer_options options = plain;
+    bool is_new[7] = { [4] = true };
+    double rates[SV_GROUP_COUNT] = {
+        [SV_GROUP_SELECTOR] = 0.125, [SV_GROUP_NEW] = 0.25, [SV_GROUP_FROZEN] = 16, [SV_GROUP_BACKBONE] = 0.5
+    };
+    options.decay = 0;
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &options, is_new, NULL), SV_OK);
+    sv_real *before = NULL;
+    assert_int_equal(sv_alloc(&before, set->total * sizeof *before, "test", NULL), SV_OK);
+    memcpy(before, set->values, set->total * sizeof *before);
+    sv_optimizer_step(optimizer, rates, 1);
+    for (size_t i = 0; i < set->count; i++) {
+        const sv_parameter *p = set->items[i];
+        double rate = optimizer->group[i] == SV_GROUP_FROZEN ? 0 : rates[optimizer->group[i]];
+        for (size_t k = 0; k < p->count; k++) {
+            double moved = (double)p->value[k] - (double)before[p->offset + k], g = (double)p->gradient[k];
+            if (fabs(g) > 1e-3 && !(fabs(moved + (g > 0 ? rate : -rate)) < 1e-5))
+                fail_msg("%s: moved by %g, its rate is %g", p->name, moved, rate);
+        }
+    }
+    sv_free(before);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+static void a_rate_of_zero_leaves_values_but_moves_moments(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    double rates[SV_GROUP_COUNT] = { 0 };
+    sv_real *before = NULL;
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &plain, NULL, NULL), SV_OK);
+    assert_int_equal(sv_alloc(&before, set->total * sizeof *before, "test", NULL), SV_OK);
+    memcpy(before, set->values, set->total * sizeof *before);
+    assert_int_equal(optimizer->t, 0);
+    sv_optimizer_step(optimizer, rates, 1);
+    assert_int_equal(optimizer->t, 1);
+    assert_memory_equal(before, set->values, set->total * sizeof *before);
+    for (size_t i = 0; i < set->count; i++) {
+        const sv_parameter *p = set->items[i];
+        for (size_t k = 0; k < p->count; k++) {
+            double g = optimizer->group[i] == SV_GROUP_FROZEN ? 0 : (double)p->gradient[k];
+            assert_true(fabs((double)optimizer->first[p->offset + k] - 0.1 * g) <= 1e-6 * fabs(g));
+            assert_true(fabs((double)optimizer->second[p->offset + k] - 0.001 * g * g) <= 1e-5 * g * g);
+        }
+    }
+    sv_free(before);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+static void the_norm_is_that_of_all_gradients_but_frozen_ones(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    double sum = 0;
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &plain, NULL, NULL), SV_OK);
+    for (size_t i = 2; i < set->count; i++)
+        for (size_t k = 0; k < set->items[i]->count; k++) sum += (double)set->items[i]->gradient[k] * (double)set->items[i]->gradient[k];
+    assert_true(fabs(sv_optimizer_gradient_norm(optimizer) / sqrt(sum) - 1) < 1e-6);
+    set->items[0]->gradient[0] = 1000; /* a frozen one */
+    assert_true(fabs(sv_optimizer_gradient_norm(optimizer) / sqrt(sum) - 1) < 1e-6);
+    sv_parameters_zero_gradients(set);
+    assert_true(sv_optimizer_gradient_norm(optimizer) == 0);
+    set->items[3]->gradient[23] = 3; /* the last of one parameter and the last of all */
+    set->items[6]->gradient[3] = -4;
+    assert_true(fabs(sv_optimizer_gradient_norm(optimizer) - 5) < 1e-12);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+static void one_gradient_that_is_not_finite_is_seen_wherever_it_stands(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t parameter, at;
+    } places[] = { { 2, 0 }, { 2, 4095 }, { 2, 32767 }, { 2, 32768 }, { 2, 90299 }, { 3, 23 }, { 4, 0 }, { 5, 15 }, { 6, 3 } };
+    const sv_real odd[] = { (sv_real)NAN, (sv_real)INFINITY, -(sv_real)INFINITY };
+    sv_parameters *set = model();
+    sv_optimizer *optimizer = NULL;
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &plain, NULL, NULL), SV_OK);
+    assert_true(isfinite(sv_optimizer_gradient_norm(optimizer)));
+    for (size_t i = 0; i < SV_COUNT(places); i++)
+        for (size_t k = 0; k < SV_COUNT(odd); k++) {
+            sv_real *at = &set->items[places[i].parameter]->gradient[places[i].at], kept = *at;
+            *at = odd[k];
+            if (isfinite(sv_optimizer_gradient_norm(optimizer)))
+                fail_msg("%g in parameter %zu at %zu is not seen", (double)odd[k], places[i].parameter, places[i].at);
+            *at = kept;
+        }
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
+static void an_optimizer_that_finds_no_memory_leaves_the_model_alone(void **state)
+{
+    (void)state;
+    sv_parameters *set = model();
+    size_t live = sv_memory_now().live;
+    bool survived = false;
+    for (uint64_t at = 1; at < 50 && !survived; at++) {
+        sv_optimizer *optimizer = NULL;
+        sv_error err = { 0 };
+        sv_fault_set(SV_FAULT_ALLOC, at, false);
+        survived = sv_optimizer_create(&optimizer, set, &plain, NULL, &err) == SV_OK;
+        sv_fault_set(SV_FAULT_ALLOC, 0, false);
+        if (!survived) assert_true(err.code == SV_FAULT && set->items[0]->trainable);
+        sv_optimizer_destroy(optimizer);
+        assert_int_equal(sv_memory_now().live, live);
+    }
+    assert_true(survived);
+    sv_optimizer_destroy(NULL);
+    sv_parameters_destroy(set);
+}
+
 /* The logged run of the reference: 8 x 80 pictures, lr 5e-4 * 640 / 512, 30 epochs, min 1e-5 (spec training 3). */
 static void epoch_cosine_gives_the_logged_rates(void **state)
 {
@@ -120,6 +324,14 @@ int main(void)
         cmocka_unit_test(a_step_is_adamw_with_decay_on_matrices_alone),
         cmocka_unit_test(threads_do_not_change_step_or_norm),
         cmocka_unit_test(epoch_cosine_gives_the_logged_rates),
+        cmocka_unit_test(from_scratch_everything_but_selectors_follows_the_schedule),
+        cmocka_unit_test(embeddings_are_trained_where_asked_for_or_made_anew),
+        cmocka_unit_test(decay_takes_what_the_options_say),
+        cmocka_unit_test(each_group_has_its_own_rate),
+        cmocka_unit_test(a_rate_of_zero_leaves_values_but_moves_moments),
+        cmocka_unit_test(the_norm_is_that_of_all_gradients_but_frozen_ones),
+        cmocka_unit_test(one_gradient_that_is_not_finite_is_seen_wherever_it_stands),
+        cmocka_unit_test(an_optimizer_that_finds_no_memory_leaves_the_model_alone),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);
