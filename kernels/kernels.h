@@ -143,6 +143,15 @@ typedef struct sv_adamw {
 } sv_adamw;
 void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
 
+/* One step of SGD with momentum as torch.optim.SGD makes it: g += decay p; m = momentum m + g; p -= lr m, with nesterov
+ * p -= lr (g + momentum m). m begins as zeros, so that the first step finds m = g. */
+typedef struct sv_sgd {
+    double lr, decay, momentum;
+    double gradient_scale;
+    bool nesterov;
+} sv_sgd;
+void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
+
 /* ---- conversion -------------------------------------------------------------------------------------------------- */
 
 /* bfloat16 bits, round to nearest even, NaN kept a NaN. */

@@ -384,6 +384,13 @@ static void do_adamw(room *r, size_t t, size_t tokens)
     const size_t count = tokens * DIM;
     sv_adamw_step(r->y + t * STRIPE, r->y + t * STRIPE + count, r->sums[t], r->x + t * STRIPE, count, &step);
 }
+
+static void do_sgd(room *r, size_t t, size_t tokens)
+{
+    static const sv_sgd step = { .lr = 1e-4, .decay = 1e-4, .momentum = 0.9, .gradient_scale = 1 };
+    const size_t count = tokens * DIM;
+    sv_sgd_step(r->y + t * STRIPE, r->y + t * STRIPE + count, r->x + t * STRIPE, count, &step);
+}
 static void do_pack(room *r, size_t t, size_t tokens)
 {
     (void)tokens;
@@ -406,6 +413,7 @@ static const task tasks[] = {
     { "scale", do_scale, NULL, DIM },
     { "dot", do_dot, NULL, DIM },
     { "adamw", do_adamw, NULL, DIM },
+    { "sgd", do_sgd, NULL, DIM },
     { "pack 192x768", do_pack, NULL, 0 },
 };
 

@@ -124,7 +124,7 @@ static sv_status make_optimizer(sv_session *s, sv_error *err)
     size_t bytes = s->model->parameters->total * sizeof *s->ema;
     s->options.optimizer.all_new = s->from_scratch;
     sv_status status = sv_optimizer_create(&s->optimizer, s->model->parameters, &s->options.optimizer, s->is_new, err);
-    if (status || s->options.ema <= 0) return status;
+    if (status || s->options.ema.decay <= 0) return status;
     status = sv_alloc_zero(&s->ema, bytes, "averaged weights", err);
     if (!status) status = sv_alloc_zero(&s->spare, bytes, "averaged weights", err);
     if (!status) memcpy(s->ema, s->model->parameters->values, bytes);
@@ -219,6 +219,7 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     if (!status) status = make_texts(s, err);
     if (!status && !s->request->dry_run) status = write_config(s, err);
     s->epochs = s->options.epochs;
+    s->options.schedule.steps = (double)s->steps_per_epoch;
     return status;
 }
 

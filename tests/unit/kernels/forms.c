@@ -431,6 +431,16 @@ static void case_adamw_step(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->adamw_step(p + at[i], m + at[i], v + at[i], g + at[i], at[i + 1] - at[i], &step);
 }
 
+static void case_sgd_step(run *r)
+{
+    const size_t count = size_up_to(r, 1000);
+    const sv_real *g = input(r, 1, count, count);
+    sv_real *p = output_rows(r, "p", 1, count, count), *m = output_rows(r, "m", 1, count, count);
+    const sv_sgd step = { .lr = 1e-2, .decay = coin(r) ? 1e-4 : 0, .momentum = coin(r) ? 0.9 : 0, .gradient_scale = 0.5, .nesterov = coin(r) };
+    size_t at[MOST_PIECES + 1], pieces = cut(r, count, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->sgd_step(p + at[i], m + at[i], g + at[i], at[i + 1] - at[i], &step);
+}
+
 static void case_to_bf16(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -555,6 +565,7 @@ static const slot_case cases[] = {
     { "scale", case_scale },
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
+    { "sgd_step", case_sgd_step },
     { "resize_across", case_resize_across },
     { "resize_down", case_resize_down },
     { "blend_bytes", case_blend_bytes },
