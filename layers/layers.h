@@ -96,6 +96,8 @@ typedef struct sv_load_options {
     sv_position_resize resize;
     bool optional_selectors;    /* parameters "selectors." may be absent (then they keep their values) */
     bool need_all;              /* nothing may be missing, made anew or resized: checkpoints of our own */
+    bool whole_head;            /* a head of another class count is refused, not made anew */
+    const char *arch_key;       /* the config key that hints name; NULL: model.arch */
 } sv_load_options;
 
 /* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a
