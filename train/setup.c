@@ -116,7 +116,6 @@ static sv_status choose_teacher(sv_session *s, sv_pruning_options *weights, sv_e
         sv_text_clear(&names);
         if (status) return status;
         s->teacher = s->other;
-        sv_log(SV_INFO, "learns from %s: %s, %.2f GMAC a picture", s->teaching.file, s->other->backbone->name, 1e-9 * (double)sv_model_macs(s->other));
     } else if (s->start && has_new_head(s)) {
         if (s->teaching.kind != SV_DISTILL_NONE)
             return sv_fail(err, SV_USAGE, "%s: train.distillation = %s, but the head is new, so the dense model has nothing to teach; set train.teacher, or fine-tune dense first, then prune",
@@ -125,7 +124,9 @@ static sv_status choose_teacher(sv_session *s, sv_pruning_options *weights, sv_e
             sv_log(SV_WARNING, "the head is new, so the teacher's class logits teach nothing: pruning.distill_weight is taken as 0 (fine-tune dense first, then prune)");
         weights->kl_weight = 0;
     }
-    return sv_teacher_weigh(weights, &s->teaching, s->config, s->model, s->teacher, err);
+    status = sv_teacher_weigh(weights, &s->teaching, s->config, s->model, s->teacher, err);
+    if (!status && s->other) sv_log(SV_INFO, "learns from %s: %s, %.2f GMAC a picture", s->teaching.file, s->other->backbone->name, 1e-9 * (double)sv_model_macs(s->other));
+    return status;
 }
 
 /* The student's options may lose terms that have no teacher. */

@@ -43,7 +43,7 @@ static sv_status weigh_tokens(sv_pruning_options *weights, const sv_config *conf
     bool wanted = sv_config_real(config, "pruning.token_weight") > 0;
     if (weights->token_weight <= 0 || sv_tokens_comparable(student, teacher)) return SV_OK;
     if (wanted)
-        return sv_fail(err, SV_USAGE, "%s: pruning.token_weight = %g needs a teacher with as many patches, as wide as the student's %zu of %zu; the teacher has %zu of %zu. Set it to 0",
+        return sv_fail(err, SV_USAGE, "%s: pruning.token_weight = %g compares patch with patch, but the student has %zu of width %zu and the teacher %zu of width %zu; set it to 0",
                        sv_config_where(config, "pruning.token_weight"), weights->token_weight, sv_model_patches(student), student->options.width, sv_model_patches(teacher),
                        teacher->options.width);
     sv_log(SV_WARNING, "the teacher has %zu patches of width %zu, the student %zu of %zu: tokens are not compared, pruning.token_weight is taken as 0", sv_model_patches(teacher),
