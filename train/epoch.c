@@ -107,6 +107,7 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     put(r, s->training.kl ? s->state.sums[SV_SUM_KL] / steps : NAN, "loss_kl", 0);
     put(r, s->training.token ? s->state.sums[SV_SUM_TOKEN] / steps : NAN, "loss_token", 0);
     put(r, s->training.latency ? s->state.sums[SV_SUM_LATENCY] / steps : NAN, "loss_latency", 0);
+    if (s->training.distill) put(r, s->state.sums[SV_SUM_DISTILL] / steps, "loss_distill", 0);
     put(r, s->state.sums[SV_SUM_NORM] / steps, "gradient_norm", 0);
     put(r, rates[SV_GROUP_SELECTOR], "lr", 0);
     put(r, rates[SV_GROUP_BACKBONE], "lr_backbone", 0);

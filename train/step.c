@@ -27,6 +27,7 @@ static void add_sums(const sv_session *s, size_t images, step_sums *sums)
     sums->sums[SV_SUM_LOSS] += value_of(s, s->training.loss);
     sums->sums[SV_SUM_CLS] += value_of(s, s->training.cls);
     sums->sums[SV_SUM_KL] += value_of(s, s->training.kl);
+    sums->sums[SV_SUM_DISTILL] += value_of(s, s->training.distill);
     sums->sums[SV_SUM_TOKEN] += value_of(s, s->training.token);
     sums->sums[SV_SUM_LATENCY] += value_of(s, s->training.latency);
     sv_training_report(&s->training, images, stages);
