@@ -34,13 +34,14 @@ static void the_defaults_are_the_recipe_of_the_papers(void **state)
     assert_ok(sv_train_options_read(&o, config, true, &err), err);
     assert_string_equal(o.folder, "runs/default");
     assert_true(o.seed == 0 && o.epochs == 30 && o.batch == 32 && o.accumulate == 1 && o.lanes == 4 && o.save_every == 0);
-    assert_true(o.max_bad_steps == 10 && o.calibrate == 512 && o.evaluate_every == 1 && o.clip == 0 && o.ema.decay == 0 && o.max_steps == 0);
+    assert_true(o.max_bad_steps == 10 && o.calibrate == 512 && o.evaluate_every == 1 && o.clip == 0 && o.max_steps == 0);
+    assert_true(o.tensorboard && o.ema.decay == 0 && !o.ema.warmup);
     assert_true(o.schedule.schedule == SV_COSINE_EPOCH && o.schedule.lr == 5e-4 && o.schedule.min_lr == 1e-5 && o.schedule.epochs == 30);
     assert_true(o.schedule.warmup_epochs == 0 && o.schedule.frozen_epochs == 0 && o.schedule.backbone_scale == 0.01);
+    assert_true(o.schedule.warmup_lr == 0 && o.schedule.jump_epoch == 0);
+    assert_true(o.optimizer.kind == SV_ADAMW && o.optimizer.layer_decay == 1 && !o.optimizer.nesterov && !o.optimizer.skip_frozen);
     assert_true(o.optimizer.decay == 0.05 && o.optimizer.beta1 == 0.9 && o.optimizer.beta2 == 0.999 && o.optimizer.eps == 1e-8);
     assert_false(o.optimizer.decay_all_selectors || o.optimizer.train_embeddings || o.optimizer.all_new);
-    assert_true(o.optimizer.kind == SV_ADAMW && o.optimizer.momentum == 0.9 && !o.optimizer.nesterov && o.optimizer.layer_decay == 1);
-    assert_true(!o.optimizer.skip_frozen && o.schedule.jump_epoch == 0 && o.schedule.warmup_lr == 0 && !o.ema.warmup);
     sv_config_destroy(config);
 }
 
@@ -53,23 +54,24 @@ static void every_key_reaches_its_option(void **state)
         "train.min_lr=0.125", "train.schedule=constant", "train.warmup_epochs=2.5", "train.backbone_scale=0.75", "train.frozen_epochs=7",
         "train.weight_decay=0.0625", "train.selector_decay_all=yes", "train.embeddings=yes", "train.beta1=0.5", "train.beta2=0.875",
         "train.eps=0.001", "train.clip=3.5", "train.ema=0.99996", "train.lanes=9", "train.evaluate_every=4", "train.calibrate=77",
-        "train.save_every=11", "train.max_bad_steps=13", "train.max_steps=1000000000000000",
-        "train.optimizer=sgd", "train.momentum=0.625", "train.nesterov=yes", "train.layer_decay=0.65", "train.frozen_moments=skip",
-        "train.lr_jump_epoch=30", "train.warmup_lr=1e-6", "train.ema_warmup=yes"));
+        "train.save_every=11", "train.max_bad_steps=13", "train.max_steps=1000000000000000", "run.tensorboard=no", "train.optimizer=sgd",
+        "train.momentum=0.375", "train.nesterov=yes", "train.lr_jump_epoch=17", "train.warmup_lr=0.03125", "train.frozen_moments=skip",
+        "train.layer_decay=0.6875", "train.ema_warmup=yes"));
     sv_train_options o;
     sv_error err = { 0 };
     assert_ok(sv_train_options_read(&o, config, true, &err), err);
     assert_string_equal(o.folder, "a b");
     assert_true(o.seed == UINT64_C(9007199254740992) && o.epochs == 100 && o.batch == 6 && o.accumulate == 5 && o.lanes == 9
                 && o.save_every == 11);
-    assert_true(o.max_bad_steps == 13 && o.calibrate == 77 && o.evaluate_every == 4 && o.clip == 3.5 && o.ema.decay == 0.99996
+    assert_true(o.max_bad_steps == 13 && o.calibrate == 77 && o.evaluate_every == 4 && o.clip == 3.5
                 && o.max_steps == UINT64_C(1000000000000000));
     assert_true(o.schedule.schedule == SV_CONSTANT && o.schedule.lr == 0.25 && o.schedule.min_lr == 0.125 && o.schedule.epochs == 100);
     assert_true(o.schedule.warmup_epochs == 2.5 && o.schedule.frozen_epochs == 7 && o.schedule.backbone_scale == 0.75);
     assert_true(o.optimizer.decay == 0.0625 && o.optimizer.beta1 == 0.5 && o.optimizer.beta2 == 0.875 && o.optimizer.eps == 0.001);
     assert_true(o.optimizer.decay_all_selectors && o.optimizer.train_embeddings);
-    assert_true(o.optimizer.kind == SV_SGD && o.optimizer.momentum == 0.625 && o.optimizer.nesterov && o.optimizer.layer_decay == 0.65);
-    assert_true(o.optimizer.skip_frozen && o.schedule.jump_epoch == 30 && o.schedule.warmup_lr == 1e-6 && o.ema.warmup);
+    assert_true(!o.tensorboard && o.ema.decay == 0.99996 && o.ema.warmup && o.schedule.warmup_lr == 0.03125 && o.schedule.jump_epoch == 17);
+    assert_true(o.optimizer.kind == SV_SGD && o.optimizer.momentum == 0.375 && o.optimizer.nesterov && o.optimizer.skip_frozen
+                && o.optimizer.layer_decay == 0.6875);
     sv_config_destroy(config);
     config = config_of(PAIRS("train.schedule=cosine_step"));
     assert_ok(sv_train_options_read(&o, config, true, &err), err);
@@ -135,9 +137,9 @@ static void values_that_clash_are_refused_with_their_place(void **state)
                  "test.ini:2: train.frozen_epochs = 5 leaves none of the 5 epochs to the backbone");
     assert_clash(PAIRS("train.epochs=5", "train.frozen_epochs=6"), "test.ini:2: train.frozen_epochs = 6");
     assert_clash(PAIRS("train.beta1=1"), "test.ini:1: train.beta1");
+    assert_clash(PAIRS("train.warmup_epochs=2"), "test.ini:1: train.warmup_epochs with train.schedule = cosine_epoch");
     assert_clash(PAIRS("train.optimizer=sgd", "train.momentum=1"), "test.ini:2: train.momentum must be below 1");
-    assert_clash(PAIRS("train.optimizer=sgd", "train.momentum=0", "train.nesterov=yes"), "test.ini:2: train.momentum");
-    assert_clash(PAIRS("train.warmup_epochs=5"), "test.ini:1: train.warmup_epochs with train.schedule = cosine_epoch");
+    assert_clash(PAIRS("train.optimizer=sgd", "train.nesterov=yes", "train.momentum=0"), "test.ini:3: train.momentum must be");
 }
 
 static void the_place_of_a_beta_is_that_of_the_one_which_is_wrong(void **state)
@@ -158,6 +160,10 @@ static void values_at_the_edge_are_taken(void **state)
         { "train.epochs=0", "train.frozen_epochs=5", NULL }, /* nothing is trained: nothing clashes */
         { "train.beta1=0", "train.beta2=0", NULL },
         { "train.lr=0", "train.min_lr=0", NULL },
+        { "train.warmup_epochs=2", "train.warmup_lr=1e-6", NULL },
+        { "train.warmup_epochs=2", "train.schedule=cosine_step", NULL },
+        { "train.momentum=1", NULL }, /* of sgd, which is not chosen */
+        { "train.optimizer=sgd", "train.momentum=0", NULL },
     };
     for (size_t i = 0; i < SV_COUNT(cases); i++) {
         sv_config *config = config_of(cases[i]);
