@@ -98,7 +98,7 @@ sv_status sv_posterize(sv_picture *picture, sv_picture *spare, double bits, cons
     const int kept = bits < 0 ? 0 : bits > 8 ? 8 : (int)bits;
     const uint8_t mask = (uint8_t)(0xff << (8 - kept));
     uint8_t *bytes = picture->rgb;
-    for (size_t i = 0, count = picture->width * picture->height * 3; i < count; i++) bytes[i] &= mask;
+    for (size_t i = 0, count = picture->width * picture->height * 3; i < count; i++) bytes[i] = (uint8_t)(bytes[i] & mask);
     return SV_OK;
 }
 

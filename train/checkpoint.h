@@ -1,5 +1,5 @@
 /* Checkpoints: one safetensors file holds all a run needs to go on to the same bytes. Weights stand under timm names, moments under
- * "optim.first." and "optim.second.", averaged weights under "ema."; everything else is text in the metadata, each tensor has a CRC-32.
+ * "optim.first." and, of AdamW, "optim.second.", averaged weights under "ema."; everything else is text in the metadata, each tensor has a CRC-32.
  * Written atomically: a run killed at any moment finds the old file or the new one. Nothing in it depends on the clock. */
 #ifndef SIEVE_TRAIN_CHECKPOINT_H
 #define SIEVE_TRAIN_CHECKPOINT_H

@@ -139,20 +139,50 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     put(r, s->worked > 0 ? s->waited / s->worked : NAN, "waited_share", 0);
 }
 
+static sv_status open_files(sv_session *s, const char *const *names, size_t count, sv_error *err)
+{
+    char *metrics = NULL, *events = NULL;
+    sv_status status = sv_path_join(&metrics, s->folder, "metrics.csv", err);
+    if (!status) status = sv_path_join(&events, s->folder, "tensorboard", err);
+    if (!status) status = sv_metrics_open(&s->metrics, metrics, names, count, s->state.step ? s->state.step - 1 : 0, err);
+    if (!status && s->options.tensorboard) status = sv_events_open(&s->events, events, (int64_t)s->state.step - 1, err);
+    sv_free(metrics);
+    sv_free(events);
+    return status;
+}
+
+/* Where TensorBoard shows a column. */
+static const char *card_of(const char *column)
+{
+    static const struct { const char *begin, *card; } cards[] = {
+        { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" },
+    };
+    for (size_t i = 0; i < SV_COUNT(cards); i++)
+        if (strncmp(column, cards[i].begin, strlen(cards[i].begin)) == 0) return cards[i].card;
+    return "train";
+}
+
+static sv_status write_events(sv_session *s, const row *r, sv_error *err)
+{
+    char tags[COLUMNS_MOST][NAME_MOST + 16];
+    const char *names[COLUMNS_MOST];
+    for (size_t i = 0; i < r->count; i++) {
+        snprintf(tags[i], sizeof tags[i], "%s/%s", card_of(r->names[i]), r->names[i]);
+        names[i] = tags[i];
+    }
+    return sv_events_add(s->events, s->state.step, r->count - 1, names + 1, r->values + 1, err); /* the step is no curve */
+}
+
 static sv_status write_row(sv_session *s, bool evaluated, sv_error *err)
 {
     row r = { .count = 0 };
     const char *names[COLUMNS_MOST];
-    char *path = NULL;
     sv_status status = SV_OK;
     fill_row(s, &r, evaluated);
     for (size_t i = 0; i < r.count; i++) names[i] = r.names[i];
-    if (!s->metrics) {
-        status = sv_path_join(&path, s->folder, "metrics.csv", err);
-        if (!status) status = sv_metrics_open(&s->metrics, path, names, r.count, s->state.step ? s->state.step - 1 : 0, err);
-        sv_free(path);
-    }
-    return status ? status : sv_metrics_add(s->metrics, r.values, err);
+    if (!s->metrics) status = open_files(s, names, r.count, err);
+    if (!status) status = sv_metrics_add(s->metrics, r.values, err);
+    return status || !s->events ? status : write_events(s, &r, err);
 }
 
 static void say_epoch(const sv_session *s, bool evaluated)

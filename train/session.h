@@ -50,6 +50,7 @@ typedef struct sv_session {
 
     char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
     sv_metrics *metrics;
+    sv_events *events;                  /* NULL: run.tensorboard is no */
     sv_run_log *log;
     sv_run_lock *lock;
     double began, worked;                   /* seconds: of the process, in steps */

@@ -150,7 +150,7 @@ static sv_status make_optimizer(sv_session *s, sv_error *err)
     size_t bytes = s->model->parameters->total * sizeof *s->ema;
     s->options.optimizer.all_new = s->from_scratch;
     sv_status status = sv_optimizer_create(&s->optimizer, s->model->parameters, &s->options.optimizer, s->is_new, err);
-    if (status || s->options.ema <= 0) return status;
+    if (status || s->options.ema.decay <= 0) return status;
     status = sv_alloc_zero(&s->ema, bytes, "averaged weights", err);
     if (!status) status = sv_alloc_zero(&s->spare, bytes, "averaged weights", err);
     if (!status) memcpy(s->ema, s->model->parameters->values, bytes);
@@ -167,11 +167,11 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir, run.threads and train.recompute, is left out of checkpoints: the same run gives the same bytes
+/* What does not change the result, run.dir, run.threads, run.tensorboard and train.recompute, is left out of checkpoints: the same run gives the same bytes
  * anywhere. */
 static void drop_places(char *text)
 {
-    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "recompute = ", true } };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -246,12 +246,14 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     if (!status) status = make_texts(s, err);
     if (!status && !s->request->dry_run) status = write_config(s, err);
     s->epochs = s->options.epochs;
+    s->options.schedule.steps = (double)s->steps_per_epoch;
     return status;
 }
 
 void sv_session_close(sv_session *s)
 {
     sv_metrics_close(s->metrics);
+    sv_events_close(s->events);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);

@@ -66,6 +66,8 @@ try budget_without_selectors 2 "pruning.method" train --latency.budget=70%
 try budget_that_is_none 2 "latency.budget" train --pruning.method=spvit --pruning.at=1,3 --latency.budget=fast
 try missing_latency_table 4 "nothing.csv" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=0.5,0.4 --latency.budget=70% --latency.table="$room/nothing.csv"
 try frozen_longer_than_the_run 2 "train.frozen_epochs" train --train.frozen_epochs=99
+try epochs_at_rate_0 2 "train.warmup_lr" train --train.schedule=cosine_epoch --train.warmup_epochs=2
+try nesterov_without_momentum 2 "train.momentum" train --train.optimizer=sgd --train.nesterov=yes --train.momentum=0
 try min_lr_above_lr 2 "train.min_lr" train --train.min_lr=1
 try inspect_refuses_text 4 "text.pth" bin/eval --inspect "$room/text.pth"
 try eval_without_a_model 2 "model.weights" bin/eval --config configs/quickstart_dense.ini
@@ -90,6 +92,8 @@ bin/train $half --run.dir="$room/half_one" --run.threads=1 --train.recompute=no 
 if cmp -s "$room/half/model.safetensors" "$room/half_one/model.safetensors"; then echo "ok bf16_made_again_gives_the_same_bytes"; else echo "not ok bf16_made_again_gives_the_same_bytes"; fi
 try precision_of_another_name 2 "expected fp32, bf16 or bf16x3" bin/eval --config configs/quickstart.ini --checkpoint "$room/half/model.safetensors" --precision fp8
 try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resume 3
+try verify_resume_of_sgd 0 "" bin/train $pruned --run.dir="$room/sgd" --train.optimizer=sgd --train.layer_decay=0.75 --train.ema=0.99 --train.ema_warmup=yes --verify-resume 3
+try checkpoint_of_the_other_optimizer 4 "set train.optimizer = adamw" bin/train $pruned --train.optimizer=sgd
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
