@@ -60,16 +60,18 @@ static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning
     return stream;
 }
 
-/* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. */
-static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, sv_tensor **features)
+/* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. *features: all its tokens behind the
+ * last norm, NULL unless wanted. */
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, sv_tensor **features)
 {
     sv_model teacher = *model;
     sv_tape *tape = out->tape;
     teacher.options.drop_path = teacher.options.dropout = 0;
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
-    *features = sv_model_finish(tape, &teacher, x);
-    sv_tensor *logits = sv_model_head(tape, &teacher, *features);
+    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(&teacher)));
+    sv_tensor *logits = sv_model_head(tape, &teacher, finished);
+    *features = tokens ? finished : NULL;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
@@ -109,7 +111,7 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
     size_t prefix = sv_model_prefix(model);
-    bool tokens = teacher_features && o->token_weight > 0;
+    bool tokens = teacher_features != NULL;
     sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_tape_slice_rows(tape, stream.x, 0, prefix));
     bool distill = choice->distillation != SV_DISTILL_NONE;
     out->logits = distill ? sv_model_heads(tape, model, finished, &out->distilled) : sv_model_head(tape, model, finished);
@@ -175,7 +177,7 @@ sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, c
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
-    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, &features);
+    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, &features);
     sv_stream stream = record_student(out, pruning, choice);
     record_losses(out, pruning, choice, stream, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);

@@ -19,7 +19,7 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
     sv_text plan = { 0 };
     sv_status status = plan_text(s, &plan, err);
     sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
-    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state;
+    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
     sv_text_clear(&plan);
     return status;
@@ -27,6 +27,14 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
 
 sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
 sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
+
+/* A run that goes on with another teacher would be no run anybody could repeat. */
+static sv_status check_teacher(const sv_session *s, const char *mark, const char *path, sv_error *err)
+{
+    if (strcmp(mark ? mark : "", s->teacher_mark) == 0) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE, "%s: the run began %s train.teacher%s; go on with the teacher it began with, or begin anew (--resume never)", path, mark ? "with" : "without",
+                   mark && s->teacher_mark[0] ? " of other weights" : "");
+}
 
 sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 {
@@ -39,6 +47,7 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
         if (!text) status = sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan is missing; the file is damaged", path);
         else status = sv_plan_parse(sv_pruning_plan_of(s->pruning), text, path, err);
     }
+    if (!status) status = check_teacher(s, sv_weights_metadata(file, "sieve.teacher"), path, err);
     sv_weights_close(file);
     if (!status && s->state.stages != s->training.stages)
         status = sv_fail(err, SV_MODEL_FILE, "%s: the checkpoint has %llu selectors and the config %zu; give the config it was made with", path, (unsigned long long)s->state.stages, s->training.stages);

@@ -24,6 +24,7 @@ typedef struct sv_session {
     sv_model *model, *start, *other;        /* start: the dense model a pruned run begins with; other: of train.teacher; NULL: none */
     const sv_model *teacher;                /* who teaches: other, else start; NULL: nobody */
     sv_teacher_options teaching;
+    char teacher_mark[SV_TEACHER_MARK];     /* of other; "": none */
     sv_pruning *pruning, *start_pruning;    /* the latter without stages: records the dense model */
     bool *is_new;                           /* [parameters]: not filled from model.weights */
     bool from_scratch;

@@ -116,6 +116,7 @@ static sv_status choose_teacher(sv_session *s, sv_pruning_options *weights, sv_e
         sv_text_clear(&names);
         if (status) return status;
         s->teacher = s->other;
+        sv_teacher_mark(s->teacher_mark, s->other);
     } else if (s->start && has_new_head(s)) {
         if (s->teaching.kind != SV_DISTILL_NONE)
             return sv_fail(err, SV_USAGE, "%s: train.distillation = %s, but the head is new, so the dense model has nothing to teach; set train.teacher, or fine-tune dense first, then prune",

@@ -3,6 +3,7 @@
 #include "train/teacher.h"
 #include "formats/weights.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -102,6 +103,19 @@ static sv_status find_sizes(sv_model_options *sizes, const char **arch, const sv
     if (!status && theirs && names) compare_classes(options->file, theirs, names);
     sv_weights_close(file);
     return status;
+}
+
+void sv_teacher_mark(char mark[SV_TEACHER_MARK], const sv_model *teacher)
+{
+    const unsigned char *bytes = (const unsigned char *)teacher->parameters->values;
+    size_t count = teacher->parameters->total * sizeof *teacher->parameters->values; /* blocks are filled up to 16 numbers */
+    uint64_t hash = 14695981039346656037u;
+    for (size_t i = 0; i + 8 <= count; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, 8);
+        hash = (hash ^ word) * 1099511628211u;
+    }
+    snprintf(mark, SV_TEACHER_MARK, "%016" PRIx64, hash);
 }
 
 sv_status sv_teacher_load(sv_model **out, const sv_teacher_options *options, const sv_config *config, const sv_model *student, const char *names, sv_error *err)

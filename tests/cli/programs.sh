@@ -121,6 +121,9 @@ try pruned_run_with_another_teacher 0 "tokens are not compared" bin/train $guide
 try pruned_run_of_logits_and_tokens 0 "learns from" bin/train $pruned --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/guided_tokens"
 try verify_resume_with_a_teacher 0 "" bin/train $guided --train.distillation=soft --run.dir="$room/guided_verify" --verify-resume 3
 try pruned_run_distils_from_its_dense_start 0 "measured_ms" bin/train $pruned --train.distillation=soft --run.dir="$room/own" --json
+try resume_without_the_teacher 4 "began with train.teacher" train $small --model.arch=deit_t_distilled --model.width=48 --model.depth=3 --run.dir="$room/student_again"
+try resume_with_another_teacher 4 "of other weights" train $other --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/student_again"
+try resume_with_a_new_teacher 4 "began without train.teacher" train $small --train.teacher="$dense" --train.distillation=soft --run.dir="$room/dense"
 try teacher_missing 4 "nothing.pth" train $other --train.teacher="$room/nothing.pth"
 try teacher_that_is_none 4 "text.pth" train $other --train.teacher="$room/text.pth"
 head -c 90000 "$dense" > "$room/cut_teacher.safetensors"
