@@ -68,7 +68,7 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
     double begin = sv_now_seconds();
     sv_status status = open_subject(&s, call->config, err);
     if (!status) {
-        sv_model_measure m = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .packages = s.options.plan.package == SV_CHOICE_NONE ? 0 : s.options.plan.stages,
+        sv_model_measure m = { .batch = (size_t)sv_config_int(call->config, "latency.batch"),
                                .options = sv_measure_defaults(), .tolerance = sv_config_real(call->config, "latency.tolerance") };
         m.options.warm_up = (size_t)sv_config_int(call->config, "latency.warm_up");
         m.options.runs = (size_t)sv_config_int(call->config, "latency.runs");
