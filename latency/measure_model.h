@@ -21,6 +21,12 @@ void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,
                                    sv_error *err) SV_MUST_CHECK;
 
+/* How near a table comes: models that keep drawn shares of their patches, predicted by it and measured end to end. The first row is the dense model. */
+typedef struct sv_latency_trial { size_t kept[SV_MOST_STAGES]; double predicted_ms, measured_ms, p95_ms; } sv_latency_trial;
+/* trials[count], count at most SV_MEASURE_SUBJECTS_MOST; drawn from `seed`. SV_MODEL_FILE where the table lacks rows; SV_USAGE without selectors. */
+sv_status sv_latency_try(sv_latency_trial *trials, size_t count, const sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure,
+                         sv_latency_rule rule, uint64_t seed, sv_machine_state *machine, sv_error *err) SV_MUST_CHECK;
+
 /* End to end: each run takes the next of `pictures` ([3*image*image] numbers each) through the tape, `batch` of them at a time. Tapes are measured in
  * alternation, so that drift hits all alike. out[i] belongs to tapes[i]; ms are of a whole batch. */
 sv_status sv_latency_measure_tapes(const sv_removal_tape *const *tapes, size_t count, const sv_real *const *pictures, size_t picture_count, size_t batch,
