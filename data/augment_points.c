@@ -61,7 +61,7 @@ static void equalize_channel(const uint32_t counts[256], uint8_t table[256])
     const uint64_t step = (sum - last) / 255;
     uint64_t n = step / 2;
     for (size_t i = 0; i < 256; i++) {
-        table[i] = kinds <= 1 || !step ? (uint8_t)i : n / step > 255 ? 255 : (uint8_t)(n / step);
+        table[i] = kinds <= 1 || !step ? (uint8_t)i : to_byte((int64_t)(n / step));
         n += counts[i];
     }
 }
