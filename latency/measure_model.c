@@ -153,6 +153,26 @@ static void clear(bench *b)
     sv_free(b->parts);
 }
 
+sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)
+{
+    bench b = { .pruning = pruning, .plan = sv_pruning_options_of(pruning)->plan };
+    sv_latency_table table = { 0 };
+    sv_latency_part *parts = NULL;
+    choose_settings(&b);
+    sv_status status = sv_alloc(&parts, (sv_model_depth(sv_pruning_model(pruning)) + b.plan.stages + 2) * sizeof *parts, "parts", err);
+    for (size_t s = 0; !status && s < b.setting_count; s++)
+        for (size_t i = 0, n = list_parts(&b, s, parts); !status && i < n; i++)
+            status = sv_latency_table_add(&table, &(sv_latency_row){ .op = parts[i].op, .batch = batch, .tokens = parts[i].tokens }, err);
+    sv_free(parts);
+    if (status) {
+        sv_latency_table_clear(&table);
+        return status;
+    }
+    *rows = table.rows;
+    *count = table.count;
+    return SV_OK;
+}
+
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality, sv_error *err)
 {
     bench b = { .pruning = pruning, .measure = measure, .plan = sv_pruning_options_of(pruning)->plan };

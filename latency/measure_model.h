@@ -21,6 +21,9 @@ void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,
                                    sv_error *err) SV_MUST_CHECK;
 
+/* The rows such a table has, without times: what an outside device is asked for (latency/runner.h). *rows: the caller's, sv_free. */
+sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err) SV_MUST_CHECK;
+
 /* How near a table comes: models that keep drawn shares of their patches, predicted by it and measured end to end. The first row is the dense model. */
 typedef struct sv_latency_trial { size_t kept[SV_MOST_STAGES]; double predicted_ms, measured_ms, p95_ms; } sv_latency_trial;
 /* trials[count], count at most SV_MEASURE_SUBJECTS_MOST; drawn from `seed`. SV_MODEL_FILE where the table lacks rows; SV_USAGE without selectors. */

@@ -5,6 +5,7 @@
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
 #include "latency/plans.h"
+#include "latency/runner.h"
 #include "report/report.h"
 #include "train/train.h"
 
@@ -14,7 +15,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "Usage: latency measure --config FILE [--out TABLE] [options]\n"
+    "Usage: latency measure --config FILE [--out TABLE] [--runner COMMAND --device NAME] [options]\n"
     "       latency try --config FILE --latency.table=TABLE [--json]\n"
     "       latency show TABLE... [--chart FILE.svg]\n"
     "       latency solve --config FILE [--latency.table=TABLE] [--latency.budget=70%] [--costs FILE] [--json]\n"
@@ -34,13 +35,15 @@ static const char usage[] =
     "\n"
     "Options\n"
     "  --out TABLE       where the table goes; default: latency.csv\n"
-    "  --device NAME     import: what the times were measured on\n"
+    "  --device NAME     import, --runner: what the times were measured on\n"
+    "  --runner COMMAND  measure: an outside command (adb shell, ssh, a simulator) that reads lines `op,batch,tokens` behind a line that\n"
+    "                    tells the model, and writes them back with `,ms` or `,ms,p95` (docs/how-to-device.md)\n"
     "  --json, --threads N, --quiet, --verbose, --help, --keys, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 4 table, 6 the budget cannot be met\n";
 
-static const char *out_path, *device, *budgets, *costs_path, *chart_path;
-static const sv_flag flags[] = { { "--out", NULL, &out_path }, { "--device", NULL, &device }, { "--budgets", NULL, &budgets }, { "--costs", NULL, &costs_path }, { "--chart", NULL, &chart_path } };
+static const char *out_path, *device, *budgets, *costs_path, *chart_path, *runner;
+static const sv_flag flags[] = { { "--out", NULL, &out_path }, { "--device", NULL, &device }, { "--budgets", NULL, &budgets }, { "--costs", NULL, &costs_path }, { "--chart", NULL, &chart_path }, { "--runner", NULL, &runner } };
 
 enum { LIST_MOST = 32 }; /* tables, budgets */
 
@@ -76,7 +79,34 @@ static sv_model_measure measure_of(const sv_config *config)
     return m;
 }
 
-static sv_status measure(const sv_program_call *call, sv_error *err)
+/* A device that is measured by an outside command. */
+static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
+{
+    subject s = { 0 };
+    sv_latency_table table = { 0 };
+    sv_latency_row *rows = NULL;
+    size_t count = 0;
+    const char *path = out_path ? out_path : "latency.csv";
+    sv_status status = open_subject(&s, call->config, err);
+    if (!status) status = sv_latency_rows_wanted(&rows, &count, s.pruning, (size_t)sv_config_int(call->config, "latency.batch"), err);
+    if (!status) {
+        sv_latency_about_model(&table.about, s.model);
+        snprintf(table.about.device, sizeof table.about.device, "%s", device ? device : "device of a runner");
+        snprintf(table.about.note, sizeof table.about.note, "measured by an outside command");
+        table.about.cpu[0] = table.about.isa[0] = table.about.affinity[0] = 0;
+        table.about.threads = 0;
+        status = sv_latency_run_command(runner, &table.about, rows, count, sv_config_real(call->config, "latency.seconds") * (double)count, err);
+    }
+    for (size_t i = 0; !status && i < count; i++) status = sv_latency_table_add(&table, &rows[i], err);
+    if (!status) status = sv_latency_table_write(&table, path, err);
+    if (!status) sv_log(SV_INFO, "%s: %zu rows of %s", path, count, table.about.device);
+    sv_free(rows);
+    sv_latency_table_clear(&table);
+    close_subject(&s);
+    return status;
+}
+
+static sv_status measure_here(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
     sv_latency_table table = { 0 };
@@ -98,6 +128,12 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
     sv_latency_table_clear(&table);
     close_subject(&s);
     return status;
+}
+
+static sv_status measure(const sv_program_call *call, sv_error *err)
+{
+    if (runner) return measure_elsewhere(call, err);
+    return measure_here(call, err);
 }
 
 static int by_value(const void *a, const void *b)
@@ -378,6 +414,7 @@ static sv_status run(const sv_program_call *call, sv_error *err)
 int main(int argc, char **argv)
 {
     sv_config_group groups[SV_TRAIN_GROUPS_MOST];
-    sv_program program = { .name = "latency", .usage = usage, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags), .needs_arguments = true, .run = run };
+    static const char *const unneeded[] = { "data.", "model.weights", "run.", "train.", NULL };
+    sv_program program = { .name = "latency", .usage = usage, .unneeded = unneeded, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags), .needs_arguments = true, .run = run };
     return sv_program_main(&program, argc, argv);
 }
