@@ -9,7 +9,7 @@ const sv_config_row sv_data_rows[] = {
     { "data.val_list", SV_CONFIG_TEXT, "", 0, 0, NULL, "lines 'PICTURE LABEL' for a flat data.val; none: val.txt in the folder, else beside it" },
     { "data.classes", SV_CONFIG_TEXT, "", 0, 0, NULL, "file of 'folder<TAB>name' lines that fixes the class indices; none: the sorted folders" },
     { "data.unlisted", SV_CONFIG_CHOICE, "error", 0, 0, "error|skip", "class folders that data.classes does not name: refused, or left out (a subset of the classes)" },
-    { "data.format", SV_CONFIG_CHOICE, "auto", 0, 0, "auto|folder|flat", "how pictures lie on disk; auto: shards where there is a *.tar, else class folders, else a list" },
+    { "data.format", SV_CONFIG_CHOICE, "auto", 0, 0, "auto|folder|flat|shards", "how pictures lie on disk; auto: shards where there is a *.tar, else class folders, else a list" },
     { "data.shuffle_buffer", SV_CONFIG_INT, "1000", 1, 100000000, NULL, "shards: samples over which training shuffles while it reads shard by shard" },
     { "data.image_size", SV_CONFIG_INT, "224", 8, 4096, NULL, "pixels a side of what the model sees" },
     { "data.interpolation", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bilinear", "filter of every resize" },

@@ -30,6 +30,8 @@ size_t sv_source_count(const sv_source *source) { return source->count; }
 
 const sv_classes *sv_source_classes(const sv_source *source) { return &source->classes; }
 
+bool sv_source_numbered(const sv_source *source) { return source->numbered; }
+
 uint32_t sv_source_label(const sv_source *source, size_t sample) { return source->kind->label(source, sample); }
 
 const char *sv_source_name(const sv_source *source) { return source->root; }

@@ -54,7 +54,7 @@ typedef struct sv_source_options {
  *            classes are numbered.
  *   shards   DIR/NAME.tar ... as WebDataset: a sample is the members that share the name up to the first dot behind the last slash; one picture
  *            (jpg, jpeg, png in any case) and one label (cls, a whole number). Class names come from DIR/classes.txt, else class_file, else
- *            classes are numbered. Samples are in order of shard name, then of place (docs/data.md).
+ *            classes are numbered. Samples are in order of shard name, then of place. docs/data.md says more.
  * "auto" takes shards where there is a *.tar, folder where there are class folders, else flat; a given list_file means flat.
  * SV_DATA, naming file and line or shard and member: absent or unusable; SV_USAGE: another format. */
 sv_status sv_source_open(sv_source **out, const char *path, const sv_source_options *options, sv_error *err) SV_MUST_CHECK;
@@ -68,6 +68,8 @@ void sv_source_close(sv_source *source);
 
 size_t sv_source_count(const sv_source *source);
 const sv_classes *sv_source_classes(const sv_source *source);
+/* Its classes have no names but their numbers. */
+bool sv_source_numbered(const sv_source *source);
 uint32_t sv_source_label(const sv_source *source, size_t sample);
 /* The file of a sample, owned by the caller; a picture inside a shard is "SHARD.tar: MEMBER". */
 sv_status sv_source_path(const sv_source *source, size_t sample, char **path, sv_error *err) SV_MUST_CHECK;

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* In the order in which "auto" tries them. */
-static const sv_source_kind *const kinds[] = { &sv_source_folder, &sv_source_flat };
+static const sv_source_kind *const kinds[] = { &sv_source_shards, &sv_source_folder, &sv_source_flat };
 
 static const sv_source_kind *kind_choose(const char *path, const sv_source_options *options)
 {
@@ -20,7 +20,7 @@ sv_status sv_source_open(sv_source **out, const char *path, const sv_source_opti
     if (!format || !*format || !strcmp(format, "auto")) return kind_choose(path, options)->open(out, path, options, err);
     for (size_t i = 0; i < SV_COUNT(kinds); i++)
         if (!strcmp(kinds[i]->name, format)) return kinds[i]->open(out, path, options, err);
-    return sv_fail(err, SV_USAGE, "data.format = %s is not known; expected auto, folder or flat", format);
+    return sv_fail(err, SV_USAGE, "data.format = %s is not known; expected auto, folder, flat or shards", format);
 }
 
 sv_status sv_source_open_folder(sv_source **out, const char *folder, const char *class_file, sv_error *err)
