@@ -124,6 +124,52 @@ sv_tensor *sv_tape_kl(sv_tape *tape, sv_tensor *logits, sv_tensor *teacher_logit
     return sv_tape_record(tape, &sv_op_kl, (sv_tensor *[]){ logits, teacher_logits }, 2, NULL, NULL);
 }
 
+/* ---- top_class ---------------------------------------------------------------------------------------------------- */
+
+/* y = 1 at the largest number of each row, the first of equals, 0 elsewhere. A row with a NaN becomes NaN: a broken teacher must not pass for
+ * one that is sure. */
+static sv_status top_class_shape(sv_node *node, sv_error *err) { return sv_want_image(node->in[0], "x", SV_REAL, err); }
+
+static void top_class_forward(const sv_call *call)
+{
+    const size_t width = call->in[0].width;
+    for (size_t r = call->row_begin; r < call->row_end; r++) {
+        const sv_real *x = call->in[0].data + r * width;
+        sv_real *y = call->out[0].data + r * width, lost = 0;
+        size_t top = 0;
+        for (size_t k = 0; k < width; k++) {
+            if (x[k] > x[top]) top = k;
+            if (x[k] != x[k]) lost = x[k];
+        }
+        for (size_t k = 0; k < width; k++) y[k] = lost != lost ? lost : k == top;
+    }
+}
+
+static const sv_sample top_class_samples[] = {
+    { .name = "one class", .images = 1, .in = { IMAGE(NORMAL, 1, 1) } },
+    { .name = "two classes", .images = 2, .in = { IMAGE(NORMAL, 1, 2) } },
+    { .name = "odd number of classes", .images = 3, .in = { CONSTANT(NORMAL, 1, 19) } },
+    { .name = "all equal", .images = 1, .in = { CONSTANT(ZERO, 1, 10) } },
+    { .name = "several rows", .images = 2, .in = { IMAGE(LARGE, 5, 32) } },
+    { .name = "of a teacher", .images = 2, .in = { CONSTANT(LARGE, 1, 33) } },
+};
+
+const sv_op sv_op_top_class = {
+    .name = "top_class",
+    .formula = "x [R,K] -> y [R,K] = 1 at the largest number of the row (the first of equals), 0 elsewhere; a row with a NaN is NaN",
+    .source = "torch.nn.functional.one_hot(x.argmax(-1))",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = top_class_shape,
+    .forward = top_class_forward,
+    .stops_gradient = true,
+    SV_SAMPLES_OF(top_class_samples),
+};
+
+sv_tensor *sv_tape_top_class(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_top_class, &x, 1, NULL, NULL); }
+
 /* ---- masked_square ------------------------------------------------------------------------------------------------ */
 
 /* y0 = sum over live rows r that are patches of |x[r] - teacher[origin[r] + offset]|^2, y1 = how many numbers that is:

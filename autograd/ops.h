@@ -93,6 +93,7 @@ sv_tensor *sv_tape_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_te
 /* ---- losses of one image (op_loss.c) ---- */
 sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target);      /* [1,K], soft target [1,K] -> [1,1] */
 sv_tensor *sv_tape_kl(sv_tape *tape, sv_tensor *logits, sv_tensor *teacher_logits);         /* KL(teacher || student), teacher constant -> [1,1] */
+sv_tensor *sv_tape_top_class(sv_tape *tape, sv_tensor *x);                                  /* [R,K] -> [R,K], 1 at the largest of a row, else 0; a constant */
 /* Over live rows with origin >= 0: sum of (x[r] - teacher[origin[r] + offset])^2, and count * D -> [1,2]. teacher constant. */
 sv_tensor *sv_tape_masked_square(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset);
 /* Sum of keep [R,1] over rows with origin >= 0, divided by patches -> [1,1]. */

@@ -249,6 +249,7 @@ void sv_config_destroy(sv_config *config)
     for (size_t i = 0; i < config->count; i++) {
         clear_value(&config->entries[i].value);
         sv_free(config->entries[i].where);
+        sv_free(config->entries[i].missing);
     }
     sv_free(config->entries);
     sv_free(config);
@@ -277,9 +278,18 @@ sv_status sv_config_set(sv_config *config, const char *key, const char *value, c
     }
     clear_value(&entry->value);
     sv_free(entry->where);
+    sv_free(entry->missing);
+    entry->missing = NULL;
     entry->value = parsed;
     entry->where = place;
     entry->file_number = 0;
+    return SV_OK;
+}
+
+sv_status sv_config_complete(const sv_config *config, sv_error *err)
+{
+    for (size_t i = 0; i < config->count; i++)
+        if (config->entries[i].missing) return sv_fail(err, SV_DATA, "%s", config->entries[i].missing);
     return SV_OK;
 }
 

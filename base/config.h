@@ -32,8 +32,11 @@ void sv_config_destroy(sv_config *config);
 /* Reads an INI file over what is there: [section], key = value, # and ; comments, `include = other.ini` (relative to the file,
  * depth at most 8), ${NAME} from the environment. `name` without a slash that is not in the current folder is looked for in
  * configs/ beside the program's folder, then in ../share/sieve/configs. Errors: SV_USAGE with file:line, the nearest known key
- * for an unknown one, the range or the choices for a bad value; a key twice in one file; SV_DATA for an unset ${NAME}. */
+ * for an unknown one, the range or the choices for a bad value; a key twice in one file; SV_DATA for an unset ${NAME} in an
+ * include. A value with one is left open until something else sets the key: sv_config_complete. */
 sv_status sv_config_read(sv_config *config, const char *name, sv_error *err) SV_MUST_CHECK;
+/* After the last setting: SV_DATA for a value that is still open, with the sentence of its place. */
+sv_status sv_config_complete(const sv_config *config, sv_error *err) SV_MUST_CHECK;
 /* One key from text; `where` ("deit.ini:12", "command line") stands in messages. */
 sv_status sv_config_set(sv_config *config, const char *key, const char *value, const char *where, sv_error *err) SV_MUST_CHECK;
 /* "--section.key=value" or "--section.key value" from a command line; *used = arguments taken (0: not an override). */

@@ -20,6 +20,7 @@ typedef struct sv_config_entry {
     const sv_config_row *row;
     sv_config_value value;
     char *where;            /* NULL: the default */
+    char *missing;          /* what is wrong with the value a file gave: a variable that is not set; NULL: nothing */
     unsigned file_number;   /* the file that set it last, and its line: a key twice in one file is a mistake */
     size_t line_number;
 } sv_config_entry;

@@ -151,6 +151,20 @@ static sv_status set_once(reading *now, const char *key, const char *value)
     return status;
 }
 
+/* A variable that is not set is no mistake yet: a later file or the command line may give the value. */
+static sv_status leave_open(reading *now, const char *key)
+{
+    sv_config_entry *entry = sv_config_entry_find(now->config, key);
+    char *text = NULL, sentence[sizeof now->err->text];
+    if (!entry) return sv_config_set(now->config, key, "", now->where, now->err);
+    snprintf(sentence, sizeof sentence, "%s", now->err ? now->err->text : "a variable is not set");
+    sv_status status = sv_text_copy(&text, sentence, now->err);
+    if (status) return status;
+    sv_free(entry->missing);
+    entry->missing = text;
+    return SV_OK;
+}
+
 static sv_status read_assignment(reading *now, char *line)
 {
     char shown[80], key[2 * LONGEST_KEY];
@@ -163,7 +177,8 @@ static sv_status read_assignment(reading *now, char *line)
     sv_text value = { 0 };
     sv_status status = text[0] == '"' ? read_quoted(now, text, &value) : read_plain(now, text, &value);
     if (!status) status = sv_text_check(&value, now->err);
-    if (status) goto done;
+    const bool open = status == SV_DATA && strcmp(name, "include") != 0 && (now->section[0] || strchr(name, '.'));
+    if (status && !open) goto done;
     if (strcmp(name, "include") == 0) {
         status = read_include(now, value.data);
         goto done;
@@ -173,7 +188,7 @@ static sv_status read_assignment(reading *now, char *line)
         goto done;
     }
     snprintf(key, sizeof key, "%s%s%s", now->section, now->section[0] ? "." : "", name);
-    status = set_once(now, key, value.data);
+    status = open ? leave_open(now, key) : set_once(now, key, value.data);
 done:
     sv_text_clear(&value);
     return status;

@@ -61,7 +61,7 @@ static void equalize_channel(const uint32_t counts[256], uint8_t table[256])
     const uint64_t step = (sum - last) / 255;
     uint64_t n = step / 2;
     for (size_t i = 0; i < 256; i++) {
-        table[i] = kinds <= 1 || !step ? (uint8_t)i : n / step > 255 ? 255 : (uint8_t)(n / step);
+        table[i] = kinds <= 1 || !step ? (uint8_t)i : to_byte((int64_t)(n / step));
         n += counts[i];
     }
 }
@@ -98,7 +98,7 @@ sv_status sv_posterize(sv_picture *picture, sv_picture *spare, double bits, cons
     const int kept = bits < 0 ? 0 : bits > 8 ? 8 : (int)bits;
     const uint8_t mask = (uint8_t)(0xff << (8 - kept));
     uint8_t *bytes = picture->rgb;
-    for (size_t i = 0, count = picture->width * picture->height * 3; i < count; i++) bytes[i] &= mask;
+    for (size_t i = 0, count = picture->width * picture->height * 3; i < count; i++) bytes[i] = (uint8_t)(bytes[i] & mask);
     return SV_OK;
 }
 

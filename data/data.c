@@ -24,6 +24,8 @@ const sv_config_row sv_data_rows[] = {
     { "data.augment", SV_CONFIG_TEXT, "", 0, 0, NULL, "training: RandAugment in timm's words, as 'rand-m9-mstd0.5-inc1' (DeiT); empty: none" },
     { "data.color_jitter", SV_CONFIG_REAL, "0", 0, 10, NULL, "training: strength of changes of brightness, contrast and colour, where data.augment is empty" },
     { "data.erase", SV_CONFIG_REAL, "0", 0, 1, NULL, "training: probability that a box is filled with noise (DeiT: 0.25)" },
+    { "data.repeats", SV_CONFIG_INT, "1", 1, 16, NULL, "training: repeated augmentation, so many versions of a picture in a batch (DeiT: 3); an epoch then sees that share of the pictures" },
+    { "data.ra_world", SV_CONFIG_INT, "1", 1, 1024, NULL, "training: ranks that repeats are dealt to before they make a batch (DeiT: 8 GPUs); 1: repeats stand side by side" },
     { "data.mixup", SV_CONFIG_REAL, "0.8", 0, 100, NULL, "training: alpha of mixup, 0 for none" },
     { "data.cutmix", SV_CONFIG_REAL, "1", 0, 100, NULL, "training: alpha of cutmix, 0 for none" },
     { "data.mix_probability", SV_CONFIG_REAL, "1", 0, 1, NULL, "training: share of batches that are mixed" },
@@ -93,6 +95,8 @@ sv_status sv_data_options_read(const sv_config *config, sv_data_options *options
     read.mix = (sv_mix_options){ .mixup = sv_config_real(config, "data.mixup"), .cutmix = sv_config_real(config, "data.cutmix"),
                                  .probability = sv_config_real(config, "data.mix_probability"), .switching = sv_config_real(config, "data.mix_switch"),
                                  .smoothing = sv_config_real(config, "data.smoothing") };
+    read.repeats = (size_t)sv_config_int(config, "data.repeats");
+    read.repeat_ranks = (size_t)sv_config_int(config, "data.ra_world");
     read.workers = (size_t)sv_config_int(config, "data.workers");
     read.queue = (size_t)sv_config_int(config, "data.queue");
     read.max_bad = sv_config_real(config, "data.max_bad");
@@ -123,5 +127,5 @@ sv_status sv_data_open_val(const sv_data_options *options, sv_source **out, sv_e
 sv_loader_options sv_data_loader_options(const sv_data_options *options, sv_loader_use use, size_t batch, uint64_t seed)
 {
     return (sv_loader_options){ .use = use, .batch = batch, .workers = options->workers, .queue = options->queue, .seed = seed, .max_bad = options->max_bad,
-                                .cache_bytes = options->cache_bytes, .transform = options->transform };
+                                .cache_bytes = options->cache_bytes, .repeats = options->repeats, .repeat_ranks = options->repeat_ranks, .transform = options->transform };
 }

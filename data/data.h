@@ -19,7 +19,7 @@ typedef struct sv_data_options {
     size_t shuffle_buffer;
     sv_transform_options transform;
     sv_mix_options mix;
-    size_t workers, queue, cache_bytes;
+    size_t repeats, repeat_ranks, workers, queue, cache_bytes;
     double max_bad;
 } sv_data_options;
 

@@ -27,6 +27,7 @@ struct room {
     sv_batch batch;
     bool planned;
     bool *absent;               /* by place: left out */
+    uint32_t *repeats;          /* by place: which of a picture's repeats */
     size_t places, made;
     struct bad_note *notes;
     size_t note_count, note_capacity;
@@ -93,6 +94,14 @@ static size_t places_of(const sv_loader *loader, uint64_t index)
 
 static bool has_order(const sv_loader_options *options) { return options->use == SV_LOAD_TRAINING || options->scattered; }
 
+/* Where a place of a batch stands in the list of repeated pictures: rank r of R is dealt entries r, r + R, ...; a batch is the ranks' parts, one
+ * behind another. */
+static uint64_t dealt_position(const sv_loader_options *options, uint64_t index, size_t place)
+{
+    const size_t part = options->batch / options->repeat_ranks;
+    return index * options->batch + place % part * options->repeat_ranks + place / part;
+}
+
 static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
 {
     const sv_loader_options *options = &loader->options;
@@ -108,7 +117,12 @@ static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
     room->batch.index = index;
     room->batch.last_of_epoch = index + 1 == loader->batches;
     room->places = places_of(loader, index);
-    for (size_t i = 0; i < room->places; i++) room->batch.samples[i] = has_order(options) ? loader->order[from + i] : from + i;
+    for (size_t i = 0; i < room->places; i++) {
+        uint64_t position = options->repeats > 1 ? dealt_position(options, index, options->slice_first + i) : from + i;
+        room->repeats[i] = (uint32_t)(position % options->repeats);
+        position /= options->repeats;
+        room->batch.samples[i] = has_order(options) ? loader->order[position] : position;
+    }
     memset(room->absent, 0, options->slice_count * sizeof *room->absent);
     room->made = 0;
     room->status = SV_OK;
@@ -134,10 +148,10 @@ static sv_status note_add(struct room *room, size_t place, size_t attempt, uint6
     return status;
 }
 
-static sv_status picture_make(struct worker *worker, const struct room *room, uint64_t sample, sv_real *chw, sv_error *err)
+static sv_status picture_make(struct worker *worker, const struct room *room, size_t place, uint64_t sample, sv_real *chw, sv_error *err)
 {
     sv_loader *loader = worker->loader;
-    sv_draw draw = { loader->options.seed, sample, room->batch.epoch, 0 };
+    sv_draw draw = { loader->options.seed, sample, room->batch.epoch, room->repeats[place] };
     sv_status status = SV_OK;
     const sv_picture *picture = sv_cache_find(loader->cache, sample);
     if (!picture) {
@@ -161,7 +175,7 @@ static void place_make(struct worker *worker, struct room *room, size_t place)
     bool made = false;
     for (size_t attempt = 0; attempt < attempts && status == SV_DATA && !made; attempt++) {
         if (attempt) sample = stand_in(loader, room, place, attempt);
-        status = picture_make(worker, room, sample, room->batch.pictures + place * loader->floats, &error);
+        status = picture_make(worker, room, place, sample, room->batch.pictures + place * loader->floats, &error);
         made = !status;
         if (status != SV_DATA) break;
         pthread_mutex_lock(&loader->lock);
@@ -169,6 +183,7 @@ static void place_make(struct worker *worker, struct room *room, size_t place)
         pthread_mutex_unlock(&loader->lock);
     }
     room->batch.samples[place] = sample;
+    room->batch.draws[place] = sample | (uint64_t)room->repeats[place] << 48;
     room->batch.labels[place] = sv_source_label(loader->source, sample);
     room->absent[place] = !made;
     if (made || (status == SV_DATA && attempts == 1)) return;
@@ -259,6 +274,9 @@ static sv_status options_check(const sv_loader *loader, sv_error *err)
     if (!options->batch || options->slice_first + options->slice_count > options->batch)
         return sv_fail(err, SV_USAGE, "a loader of %zu pictures a batch cannot make places %zu to %zu", options->batch, options->slice_first,
                        options->slice_first + options->slice_count);
+    if (options->batch % options->repeat_ranks)
+        return sv_fail(err, SV_USAGE, "data.ra_world = %zu ranks cannot share a batch of %zu evenly; make train.batch a multiple of it", options->repeat_ranks,
+                       options->batch);
     if (options->use == SV_LOAD_TRAINING && count < options->batch)
         return sv_fail(err, SV_DATA, "%s: %zu pictures are fewer than one batch of %zu; lower train.batch", sv_source_name(loader->source), count, options->batch);
     if (!count) return sv_fail(err, SV_DATA, "%s: there are no pictures", sv_source_name(loader->source));
@@ -272,6 +290,8 @@ static sv_status room_create(const sv_loader *loader, struct room *room, sv_erro
     sv_status status = sv_alloc(&room->batch.pictures, bytes, "batches", err);
     if (!status) status = sv_alloc(&room->batch.labels, places * sizeof *room->batch.labels, "batches", err);
     if (!status) status = sv_alloc(&room->batch.samples, places * sizeof *room->batch.samples, "batches", err);
+    if (!status) status = sv_alloc(&room->batch.draws, places * sizeof *room->batch.draws, "batches", err);
+    if (!status) status = sv_alloc(&room->repeats, places * sizeof *room->repeats, "batches", err);
     if (!status) status = sv_alloc(&room->absent, places * sizeof *room->absent, "batches", err);
     return status;
 }
@@ -310,11 +330,14 @@ sv_status sv_loader_create(sv_loader **out, const sv_source *source, const sv_lo
     loader->source = source;
     loader->options = *options;
     if (!loader->options.slice_count) loader->options.slice_count = loader->options.batch;
+    if (!loader->options.repeats || options->use != SV_LOAD_TRAINING) loader->options.repeats = 1;
+    if (!loader->options.repeat_ranks) loader->options.repeat_ranks = 1;
     status = options_check(loader, err);
     if (!status && sv_mul_size3(&loader->floats, 3, options->transform.size, options->transform.size))
         status = sv_fail(err, SV_USAGE, "pictures of %zu pixels a side are too large", options->transform.size);
     if (!status) {
         uint64_t count = sv_source_count(source), batch = options->batch;
+        if (loader->options.repeats > 1 && count > 256) count = count / 256 * 256; /* as RASampler has it */
         loader->batches = options->use == SV_LOAD_TRAINING ? count / batch : (count + batch - 1) / batch;
         status = rooms_create(loader, err);
     }
@@ -348,6 +371,8 @@ void sv_loader_destroy(sv_loader *loader)
         sv_free(room->batch.pictures);
         sv_free(room->batch.labels);
         sv_free(room->batch.samples);
+        sv_free(room->batch.draws);
+        sv_free(room->repeats);
     }
     sv_free(loader->rooms);
     sv_free(loader->order);
@@ -429,6 +454,7 @@ static void room_compact(const sv_loader *loader, struct room *room)
         memcpy(batch->pictures + to * loader->floats, batch->pictures + i * loader->floats, loader->floats * sizeof *batch->pictures);
         batch->labels[to] = batch->labels[i];
         batch->samples[to] = batch->samples[i];
+        batch->draws[to] = batch->draws[i];
     }
 }
 

@@ -18,6 +18,8 @@ typedef struct sv_loader_options {
     size_t workers;             /* threads; 0: one, and one more for each 8 cores */
     size_t queue;               /* batches made ahead; at least 1 */
     uint64_t seed;
+    size_t repeats, repeat_ranks; /* training: repeated augmentation, each picture so many times in a row, dealt out to so many ranks whose parts make
+                                 * a batch (spec training 4; DeiT's RASampler); an epoch keeps its length and sees that share of the pictures. 0: 1 */
     bool scattered;             /* evaluation: in shuffled order, each picture once: the first so many are then a fair sample */
     double max_bad;             /* share of the source's pictures that may be unreadable */
     size_t cache_bytes;         /* decoded pictures kept in memory, 0: none */
@@ -32,6 +34,7 @@ typedef struct sv_batch {
     sv_real *pictures;          /* [count, 3, size, size] */
     uint32_t *labels;           /* [count] */
     uint64_t *samples;          /* [count] indices in the source */
+    uint64_t *draws;            /* [count] the same, but another number for each repeat of a picture: what random draws of ops are made by */
     bool last_of_epoch;
 } sv_batch;
 

@@ -53,13 +53,24 @@ static int32_t weight_fixed(double weight)
     return (int32_t)(weight < 0 ? scaled - 0.5 : scaled + 0.5);
 }
 
-/* The table for outputs first..first+count-1. */
-static sv_status axis_prepare(sv_resize_axis *axis, sv_interpolation kind, size_t in, size_t out, size_t first, size_t count, sv_error *err)
+/* As kernels.h wants weights of a pass across. */
+static void split_weights(int16_t *halves, const int32_t *weights, size_t taps, size_t fours)
+{
+    for (size_t k = 0; k < 4 * fours; k++) {
+        const int32_t weight = k < taps ? weights[k] : 0, low = weight & (SV_TAP_UNIT - 1);
+        halves[k / 4 * 8 + k % 4] = (int16_t)((weight - low) / SV_TAP_UNIT);
+        halves[k / 4 * 8 + 4 + k % 4] = (int16_t)low;
+    }
+}
+
+/* The table for outputs first..first+count-1; across: with halves. */
+static sv_status axis_prepare(sv_resize_axis *axis, sv_interpolation kind, size_t in, size_t out, size_t first, size_t count, bool is_across, sv_error *err)
 {
     if (axis->kind == kind && axis->in == in && axis->out == out && axis->first == first && axis->count == count && axis->weights) return SV_OK;
     double scale = (double)in / (double)out;
     size_t taps = (size_t)ceil(kinds[kind].support * (scale < 1.0 ? 1.0 : scale)) * 2 + 1, need;
     if (taps > in) taps = in;
+    const size_t fours = is_across ? (taps + 3) / 4 : 0;
     if (sv_mul_size3(&need, count, taps, 1) || sv_add_size(&need, need, taps * (sizeof(double) / sizeof(int32_t)) + 1))
         return sv_fail(err, SV_FAULT, "resizing %zu pixels to %zu needs a table that is too large", in, out);
     axis->in = 0; /* no table until it is whole */
@@ -67,21 +78,23 @@ static sv_status axis_prepare(sv_resize_axis *axis, sv_interpolation kind, size_
     sv_status status = sv_grow(&axis->lengths, &lengths_capacity, count, sizeof *axis->lengths, "data", err);
     if (!status) status = sv_grow(&axis->lows, &axis->capacity_lows, count, sizeof *axis->lows, "data", err);
     if (!status) status = sv_grow(&axis->weights, &axis->capacity_weights, need, sizeof *axis->weights, "data", err);
+    if (!status && fours) status = sv_grow(&axis->halves, &axis->capacity_halves, count * fours * 8, sizeof *axis->halves, "data", err);
     if (status) return status;
     size_t real_at = (count * taps + 1) / 2 * 2; /* doubles stand behind the table, on their own alignment */
     double *real = (double *)(void *)(axis->weights + real_at);
     for (size_t i = 0; i < count; i++) {
         axis->lengths[i] = weights_of(&kinds[kind], in, out, first + i, &axis->lows[i], real);
         for (size_t k = 0; k < axis->lengths[i]; k++) axis->weights[i * taps + k] = weight_fixed(real[k]);
+        if (fours) split_weights(axis->halves + i * fours * 8, axis->weights + i * taps, axis->lengths[i], fours);
     }
-    *axis = (sv_resize_axis){ in, out, first, count, taps, axis->capacity_lows, axis->capacity_weights, kind, axis->lows, axis->lengths, axis->weights };
+    *axis = (sv_resize_axis){ in, out, first, count, taps, axis->capacity_lows, axis->capacity_weights, axis->capacity_halves, kind, axis->lows, axis->lengths, axis->weights, axis->halves };
     return SV_OK;
 }
 
 /* One row across. */
 static void row_across(const sv_resize_axis *axis, size_t width, const uint8_t *in, uint8_t *out)
 {
-    const sv_resize_taps taps = { width, axis->count, axis->taps, axis->lows, axis->lengths, axis->weights };
+    const sv_resize_taps taps = { width, axis->count, (axis->taps + 3) / 4, axis->lows, axis->halves };
     sv_resize_across(out, in, &taps);
 }
 
@@ -174,8 +187,8 @@ sv_status sv_resize(sv_resizer *resizer, const sv_picture *from, sv_box crop, co
     assert(box_inside(crop, from->width, from->height) && "the crop lies in the picture");
     assert(box_inside(window, width, height) && "the window lies in the result");
     sv_status status = sv_picture_resize(to, window.width, window.height, err);
-    if (!status) status = axis_prepare(&resizer->across, result->kind, crop.width, width, window.left, window.width, err);
-    if (!status) status = axis_prepare(&resizer->down, result->kind, crop.height, height, window.top, window.height, err);
+    if (!status) status = axis_prepare(&resizer->across, result->kind, crop.width, width, window.left, window.width, true, err);
+    if (!status) status = axis_prepare(&resizer->down, result->kind, crop.height, height, window.top, window.height, false, err);
     if (status) return status;
     struct resize_job job = { resizer, from->rgb + (crop.top * from->width + crop.left) * 3, from->width * 3, to->rgb, window.width * 3, width != crop.width,
                               height != crop.height };
@@ -193,6 +206,7 @@ static void axis_clear(sv_resize_axis *axis)
     sv_free(axis->lows);
     sv_free(axis->lengths);
     sv_free(axis->weights);
+    sv_free(axis->halves);
     *axis = (sv_resize_axis){ 0 };
 }
 

@@ -5,14 +5,12 @@
 
 #include "formats/pictures.h"
 
-typedef struct sv_box { size_t left, top, width, height; } sv_box;
-
 /* ---- resize ------------------------------------------------------------------------------------------------------ */
 
 typedef enum sv_interpolation { SV_BICUBIC, SV_BILINEAR } sv_interpolation;
 
 /* Scratch of one thread: coefficient tables and the picture between the two passes. All zero is empty. */
-typedef struct sv_resize_axis { size_t in, out, first, count, taps, capacity_lows, capacity_weights; sv_interpolation kind; size_t *lows, *lengths; int32_t *weights; } sv_resize_axis;
+typedef struct sv_resize_axis { size_t in, out, first, count, taps, capacity_lows, capacity_weights, capacity_halves; sv_interpolation kind; size_t *lows, *lengths; int32_t *weights; int16_t *halves; } sv_resize_axis;
 typedef struct sv_resizer { sv_resize_axis across, down; uint8_t *between; size_t capacity; } sv_resizer;
 void sv_resizer_clear(sv_resizer *resizer);
 

@@ -102,6 +102,32 @@ sv_box sv_training_crop(const sv_transform_options *options, size_t width, size_
     return fallback_crop(options, width, height);
 }
 
+sv_box sv_training_part(void *context, size_t width, size_t height)
+{
+    const sv_look *look = context;
+    return sv_training_crop(look->options, width, height, look->draw);
+}
+
+/* Inputs of an axis that outputs from .. from + count - 1 of `out` read, with some to spare. */
+static size_t reach(size_t in, size_t out, size_t from, size_t count, size_t *first)
+{
+    const double scale = (double)in / (double)out, support = 2 * fmax(scale, 1) + 2;
+    const double low = (double)from * scale - support, high = (double)(from + count) * scale + support;
+    *first = low > 0 ? (size_t)low : 0;
+    return (high < (double)in ? (size_t)high : in) - *first;
+}
+
+sv_box sv_evaluation_part(void *context, size_t width, size_t height)
+{
+    const sv_look *look = context;
+    size_t resized_width, resized_height;
+    sv_box window, part;
+    sv_evaluation_crop(look->options, width, height, &resized_width, &resized_height, &window);
+    part.width = reach(width, resized_width, window.left, window.width, &part.left);
+    part.height = reach(height, resized_height, window.top, window.height, &part.top);
+    return part;
+}
+
 static void flip(sv_picture *picture)
 {
     for (size_t y = 0; y < picture->height; y++) {

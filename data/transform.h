@@ -40,6 +40,10 @@ void sv_transform_destroy(sv_transform *transform);
 sv_status sv_transform_evaluation(sv_transform *transform, const sv_picture *picture, sv_real *chw, sv_error *err) SV_MUST_CHECK;
 sv_status sv_transform_training(sv_transform *transform, const sv_picture *picture, sv_draw draw, sv_real *chw, sv_error *err) SV_MUST_CHECK;
 
+/* Rules for sv_picture_decode_part: what of a picture these transforms look at. */
+typedef struct sv_look { const sv_transform_options *options; sv_draw draw; } sv_look;
+sv_part_rule sv_training_part, sv_evaluation_part; /* context: an sv_look; evaluation does not read the draw */
+
 /* A training picture before it becomes numbers (no erasing), for people to look at; borrowed until the next call. */
 sv_status sv_transform_picture(sv_transform *transform, const sv_picture *picture, sv_draw draw, const sv_picture **out, sv_error *err) SV_MUST_CHECK;
 

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
-/* Answers that beat class `label`: larger logits, or equal ones of a lower index. */
+/* Answers that beat class `label`: larger logits, or equal ones of a lower index; and what is no number beats all and is right about nothing. */
 static size_t rank_of(const sv_real *logits, size_t classes, size_t label, const uint8_t *allowed)
 {
     size_t better = 0;
     for (size_t k = 0; k < classes; k++)
-        if ((!allowed || allowed[k]) && (logits[k] > logits[label] || (logits[k] == logits[label] && k < label))) better++;
+        if ((!allowed || allowed[k]) && !(logits[label] > logits[k] || (logits[label] == logits[k] && label <= k))) better++;
     return better;
 }
 

@@ -16,6 +16,7 @@ struct jpeg_header {
     unsigned components;
     bool framed, scanned;
     size_t scans;
+    bool odd; /* marks that do not belong behind a scan: the library will say something about them */
 };
 
 /* Every progressive file has a few scans for each component: 10 for colour, 18 for CMYK as libjpeg writes it. */
@@ -23,7 +24,7 @@ enum { SCANS_ALLOWED = 24 };
 static const size_t SCAN_WORK_MAX = (size_t)1 << 30; /* pixels times scans beyond those, about a second */
 
 enum { MARK_FRAME_FIRST = 0xC0, MARK_FRAME_LAST = 0xCF, MARK_HUFFMAN = 0xC4, MARK_EXTENSION = 0xC8, MARK_ARITHMETIC = 0xCC,
-       MARK_RESTART_FIRST = 0xD0, MARK_RESTART_LAST = 0xD7, MARK_END = 0xD9, MARK_SCAN = 0xDA, MARK_QUANTISERS = 0xDB, MARK_HIERARCHY = 0xDE,
+       MARK_RESTART_FIRST = 0xD0, MARK_RESTART_LAST = 0xD7, MARK_END = 0xD9, MARK_SCAN = 0xDA, MARK_QUANTISERS = 0xDB, MARK_INTERVAL = 0xDD, MARK_HIERARCHY = 0xDE,
        MARK_APP0 = 0xE0, MARK_APP14 = 0xEE, MARK_APP_LAST = 0xEF, MARK_COMMENT = 0xFE };
 
 static bool mark_is_frame(unsigned mark)
@@ -76,8 +77,14 @@ static sv_status segment_check(struct jpeg_header *header, unsigned mark, const 
     return SV_OK;
 }
 
+static bool belongs_behind_scan(unsigned mark)
+{
+    return mark == MARK_SCAN || mark == MARK_HUFFMAN || mark == MARK_ARITHMETIC || mark == MARK_QUANTISERS || mark == MARK_INTERVAL
+           || (mark >= MARK_APP0 && mark <= MARK_APP_LAST) || mark == MARK_COMMENT;
+}
+
 /* Scans from byte `at` on, inside the first one: within a scan FF stands before 0, a restart mark, or the mark that ends it. */
-static size_t scans_count(const unsigned char *bytes, size_t count, size_t at)
+static size_t scans_count(const unsigned char *bytes, size_t count, size_t at, bool *odd)
 {
     size_t scans = 1;
     while (at + 1 < count) {
@@ -90,6 +97,7 @@ static size_t scans_count(const unsigned char *bytes, size_t count, size_t at)
         if (mark <= 1 || (mark >= MARK_RESTART_FIRST && mark <= MARK_RESTART_LAST)) continue;
         if (mark == MARK_END || count - at < 2) break;
         scans += mark == MARK_SCAN;
+        *odd = *odd || !belongs_behind_scan(mark);
         at += (size_t)bytes[at] << 8 | bytes[at + 1];
     }
     return scans;
@@ -126,7 +134,7 @@ static sv_status jpeg_header_read(struct jpeg_header *header, const unsigned cha
         at += length;
         if (mark != MARK_SCAN) continue;
         header->scanned = true;
-        header->scans = scans_count(bytes, count, at);
+        header->scans = scans_count(bytes, count, at, &header->odd);
     }
     if (!header->framed) return sv_fail(err, SV_DATA, "this JPEG has no frame header and so no picture; fetch the file again");
     if (!header->scanned) return sv_fail(err, SV_DATA, "this JPEG has no scan and so no picture; fetch the file again");
@@ -142,6 +150,8 @@ struct jpeg_job {
     sv_error *err;
     sv_picture *picture;
     uint8_t *inks; /* one row of CMYK */
+    sv_box part;   /* that is wanted; empty: all */
+    bool ran_out;  /* while a part was decoded */
 };
 
 static void leave(j_common_ptr common)
@@ -230,6 +240,43 @@ static sv_status rows_read(struct jpeg_job *job)
     return SV_OK;
 }
 
+/* ---- a part ------------------------------------------------------------------------------------------------------ */
+
+/* Skipping rows must not suspend: where bytes run out an end mark is made up, and the file is then decoded whole for its verdict. */
+static boolean source_end(j_decompress_ptr cinfo)
+{
+    static const JOCTET mark[2] = { 0xFF, MARK_END };
+    ((struct jpeg_job *)cinfo->client_data)->ran_out = true;
+    cinfo->src->next_input_byte = mark;
+    cinfo->src->bytes_in_buffer = sizeof mark;
+    return TRUE;
+}
+
+enum { MARGIN = 32 }; /* smooth upsampling looks at neighbours, of a block of up to 32 pixels that is begun anew */
+
+/* Three colours, not most of the picture, and a file that looks whole. */
+static bool part_pays(const struct jpeg_header *header, sv_box part, const unsigned char *bytes, size_t count)
+{
+    if (header->components != 3 || header->odd || !part.width || part.width * part.height > header->width * header->height / 10 * 9) return false;
+    return count > 4 && bytes[count - 2] == 0xFF && bytes[count - 1] == MARK_END;
+}
+
+static sv_status part_read(struct jpeg_job *job)
+{
+    struct jpeg_decompress_struct *cinfo = &job->cinfo;
+    const sv_picture *picture = job->picture;
+    const size_t left = job->part.left > MARGIN ? job->part.left - MARGIN : 0, right = job->part.left + job->part.width + MARGIN;
+    const size_t top = job->part.top > MARGIN ? job->part.top - MARGIN : 0, end = job->part.top + job->part.height;
+    JDIMENSION first = (JDIMENSION)left, width = (JDIMENSION)((right < picture->width ? right : picture->width) - left);
+    jpeg_crop_scanline(cinfo, &first, &width);
+    if (top && jpeg_skip_scanlines(cinfo, (JDIMENSION)top) != top) return cut_off(job);
+    while (cinfo->output_scanline < end) {
+        JSAMPROW row = picture->rgb + (cinfo->output_scanline * picture->width + first) * 3;
+        if (!jpeg_read_scanlines(cinfo, &row, 1)) return cut_off(job);
+    }
+    return SV_OK;
+}
+
 static sv_status decode_steps(struct jpeg_job *job)
 {
     struct jpeg_decompress_struct *cinfo = &job->cinfo;
@@ -246,6 +293,7 @@ static sv_status decode_steps(struct jpeg_job *job)
         if (status) return status;
     }
     if (!jpeg_start_decompress(cinfo)) return cut_off(job);
+    if (job->part.width) return part_read(job);
     sv_status status = rows_read(job);
     if (status) return status;
     (void)jpeg_finish_decompress(cinfo); /* an error in what follows the rows counts; an end marker that is not there does not */
@@ -260,24 +308,40 @@ static sv_status decode_guarded(struct jpeg_job *job)
     return decode_steps(job);
 }
 
-sv_status sv_jpeg_decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_error *err)
+static sv_status decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_box part, bool *ran_out, sv_error *err)
 {
-    struct jpeg_header header = { 0 };
-    sv_status status = jpeg_header_read(&header, bytes, count, err);
-    if (status) return status;
-    status = sv_picture_resize(out, header.width, header.height, err);
-    if (!status) status = scans_check(&header, err);
-    if (status) return status;
-    struct jpeg_job job = { .err = err, .picture = out };
+    struct jpeg_job job = { .err = err, .picture = out, .part = part };
     job.cinfo.err = jpeg_std_error(&job.errors);
     job.cinfo.client_data = &job;
     job.errors.error_exit = leave;
     job.errors.emit_message = warning_drop;
     job.errors.output_message = message_drop;
-    job.source = (struct jpeg_source_mgr){ .next_input_byte = bytes, .bytes_in_buffer = count, .init_source = source_start, .fill_input_buffer = source_fill,
+    job.source = (struct jpeg_source_mgr){ .next_input_byte = bytes, .bytes_in_buffer = count, .init_source = source_start, .fill_input_buffer = part.width ? source_end : source_fill,
                                            .skip_input_data = source_skip, .resync_to_restart = jpeg_resync_to_restart, .term_source = source_start };
-    status = decode_guarded(&job);
+    sv_status status = decode_guarded(&job);
+    *ran_out = job.ran_out;
     jpeg_destroy_decompress(&job.cinfo);
     sv_free(job.inks);
     return status;
+}
+
+sv_status sv_jpeg_decode_part(sv_picture *out, const unsigned char *bytes, size_t count, sv_part_rule *part, void *context, sv_error *err)
+{
+    struct jpeg_header header = { 0 };
+    bool ran_out = false;
+    sv_status status = jpeg_header_read(&header, bytes, count, err);
+    if (status) return status;
+    status = sv_picture_resize(out, header.width, header.height, err);
+    if (!status) status = scans_check(&header, err);
+    if (status) return status;
+    if (part) {
+        const sv_box box = part(context, header.width, header.height);
+        if (part_pays(&header, box, bytes, count) && !decode(out, bytes, count, box, &ran_out, NULL) && !ran_out) return SV_OK;
+    }
+    return decode(out, bytes, count, (sv_box){ 0, 0, 0, 0 }, &ran_out, err);
+}
+
+sv_status sv_jpeg_decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_error *err)
+{
+    return sv_jpeg_decode_part(out, bytes, count, NULL, NULL, err);
 }

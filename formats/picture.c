@@ -4,7 +4,13 @@
 
 #include <string.h>
 
-typedef sv_status picture_decoder(sv_picture *out, const unsigned char *bytes, size_t count, sv_error *err);
+typedef sv_status picture_decoder(sv_picture *out, const unsigned char *bytes, size_t count, sv_part_rule *part, void *context, sv_error *err);
+
+static sv_status png_decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_part_rule *part, void *context, sv_error *err)
+{
+    (void)part, (void)context; /* rows of a PNG build on one another */
+    return sv_png_decode(out, bytes, count, err);
+}
 
 /* `mark` stands at byte `mark_at`; zero bytes within are part of it. */
 struct picture_kind {
@@ -15,8 +21,8 @@ struct picture_kind {
 };
 
 static const struct picture_kind kinds[] = {
-    { "JPEG", sv_jpeg_decode, 0, 3, "\xff\xd8\xff" },
-    { "PNG", sv_png_decode, 0, 8, "\x89PNG\r\n\x1a\n" },
+    { "JPEG", sv_jpeg_decode_part, 0, 3, "\xff\xd8\xff" },
+    { "PNG", png_decode, 0, 8, "\x89PNG\r\n\x1a\n" },
     { "GIF", NULL, 0, 4, "GIF8" },
     { "BMP", NULL, 0, 2, "BM" },
     { "WebP", NULL, 8, 4, "WEBP" },
@@ -88,6 +94,11 @@ static sv_status unknown_kind(const unsigned char *bytes, size_t count, sv_error
 
 sv_status sv_picture_decode(sv_picture *out, const void *bytes, size_t count, const char *name, sv_error *err)
 {
+    return sv_picture_decode_part(out, bytes, count, name, NULL, NULL, err);
+}
+
+sv_status sv_picture_decode_part(sv_picture *out, const void *bytes, size_t count, const char *name, sv_part_rule *part, void *context, sv_error *err)
+{
     char safe[512];
     sv_status status;
     const struct picture_kind *kind = kind_of(bytes, count);
@@ -96,7 +107,7 @@ sv_status sv_picture_decode(sv_picture *out, const void *bytes, size_t count, co
     else if (!kind->decode)
         status = sv_fail(err, SV_DATA, "the content is %s, but pictures are read from JPEG and PNG alone; convert or remove it", kind->name);
     else
-        status = kind->decode(out, bytes, count, err);
+        status = kind->decode(out, bytes, count, part, context, err);
     if (!status) return SV_OK;
     out->width = out->height = 0;
     return sv_fail_within(err, "%s", sv_text_safe(safe, sizeof safe, name));

@@ -13,6 +13,8 @@ typedef struct sv_picture {
     size_t width, height, capacity;
 } sv_picture;
 
+typedef struct sv_box { size_t left, top, width, height; } sv_box;
+
 /* The most pixels a picture may declare: twice 89,478,485, where Pillow raises DecompressionBombError. */
 #define SV_PICTURE_PIXELS_MAX 178956970u
 /* The most bytes a picture file may have. */
@@ -29,6 +31,11 @@ void sv_picture_clear(sv_picture *picture);
  * the next picture. Memory: the pixels, two PNG rows that the file can fill, or what libjpeg holds of the coefficients (2 bytes a
  * sample in a progressive file). Safe from any thread. */
 sv_status sv_picture_decode(sv_picture *out, const void *bytes, size_t count, const char *name, sv_error *err) SV_MUST_CHECK;
+/* The same where only a part will be looked at: `part` is asked for it once the size is known (called at most twice; the box lies in the picture).
+ * Pixels of the part are those of a whole decode, to the byte; others may be left undefined. Verdicts are the same wherever a broken JPEG shows
+ * in its marks or its length; coefficients below the part are not decoded. Saves most of the time of rows and columns that are not wanted in a JPEG of three colours. */
+typedef sv_box sv_part_rule(void *context, size_t width, size_t height);
+sv_status sv_picture_decode_part(sv_picture *out, const void *bytes, size_t count, const char *name, sv_part_rule *part, void *context, sv_error *err) SV_MUST_CHECK;
 /* The same for a file; one that cannot be opened or read is SV_DATA too. */
 sv_status sv_picture_read(sv_picture *out, const char *path, sv_error *err) SV_MUST_CHECK;
 
@@ -41,6 +48,7 @@ sv_status sv_jpeg_write(const char *path, const sv_picture *picture, int quality
 
 /* One kind each, without the name before the message; for sv_picture_decode and the checks. */
 sv_status sv_jpeg_decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_error *err) SV_MUST_CHECK;
+sv_status sv_jpeg_decode_part(sv_picture *out, const unsigned char *bytes, size_t count, sv_part_rule *part, void *context, sv_error *err) SV_MUST_CHECK;
 sv_status sv_png_decode(sv_picture *out, const unsigned char *bytes, size_t count, sv_error *err) SV_MUST_CHECK;
 
 #endif

@@ -143,6 +143,15 @@ typedef struct sv_adamw {
 } sv_adamw;
 void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
 
+/* One step of SGD with momentum as torch.optim.SGD makes it: g += decay p; m = momentum m + g; p -= lr m, with nesterov
+ * p -= lr (g + momentum m). m begins as zeros, so that the first step finds m = g. */
+typedef struct sv_sgd {
+    double lr, decay, momentum;
+    double gradient_scale;
+    bool nesterov;
+} sv_sgd;
+void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
+
 /* ---- conversion -------------------------------------------------------------------------------------------------- */
 
 /* bfloat16 bits, round to nearest even, NaN kept a NaN. */
@@ -152,11 +161,13 @@ void sv_from_bf16(float *out, const uint16_t *in, size_t count);
 /* ---- rows of 8-bit pixels ---------------------------------------------------------------------------------------- */
 
 /* Pillow's resize, one pass (spec training 8): out = clamp((2^21 + sum_k in[low + k] weight[k]) >> 22), a pixel at a time across, a byte at a
- * time down. Sums must fit 32 bits. */
+ * time down. Sums must fit 32 bits. Across, a weight is high * 4096 + low with low in 0..4095, taps in fours: [high 0..3, low 0..3], those beyond
+ * an output's taps zero. */
+enum { SV_TAP_UNIT = 4096 };
 typedef struct sv_resize_taps {
-    size_t width, count, taps;          /* pixels of the row behind `in` (lows count from its first); outputs; stride of weights */
-    const size_t *lows, *lengths;       /* [count] */
-    const int32_t *weights;             /* [count, taps] */
+    size_t width, count, fours;         /* pixels of the row `in`; outputs; groups of four taps of an output */
+    const size_t *lows;                 /* [count] */
+    const int16_t *halves;              /* [count, fours, 8] */
 } sv_resize_taps;
 void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
 void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count);

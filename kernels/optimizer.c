@@ -1,4 +1,4 @@
-/* AdamW, C form. The factors that hold for all numbers of a step are worked out in double and rounded once. */
+/* AdamW and SGD, C forms. The factors that hold for all numbers of a step are worked out in double and rounded once. */
 #include "kernels/real.h"
 
 /* base^exponent by squaring: the same bits everywhere, which libm does not promise. */
@@ -32,5 +32,23 @@ void sv_adamw_step_c(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_
         v[i] = real_fma(f.keep2, v[i], f.take2 * gradient * gradient);
         const sv_real divisor = real_fma(real_sqrt(v[i]), f.correct, f.eps);
         p[i] = real_fma(f.step, m[i] / divisor, p[i] * f.shrink);
+    }
+}
+
+sv_sgd_factors sv_sgd_prepare(const sv_sgd *s)
+{
+    return (sv_sgd_factors){ .gradient_scale = (sv_real)s->gradient_scale,
+                             .decay = (sv_real)s->decay,
+                             .momentum = (sv_real)s->momentum,
+                             .step = (sv_real)-s->lr };
+}
+
+void sv_sgd_step_c(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd)
+{
+    const sv_sgd_factors f = sv_sgd_prepare(sgd);
+    for (size_t i = 0; i < count; i++) {
+        const sv_real gradient = real_fma(f.decay, p[i], g[i] * f.gradient_scale);
+        m[i] = real_fma(f.momentum, m[i], gradient);
+        p[i] = real_fma(f.step, sgd->nesterov ? real_fma(f.momentum, m[i], gradient) : m[i], p[i]);
     }
 }

@@ -12,8 +12,12 @@ void sv_resize_across_c(uint8_t *out, const uint8_t *in, const sv_resize_taps *a
 {
     for (size_t x = 0; x < axis->count; x++, out += 3)
         for (size_t c = 0; c < 3; c++) {
+            const size_t low = axis->lows[x], taps = axis->width - low < 4 * axis->fours ? axis->width - low : 4 * axis->fours;
             int32_t sum = HALF;
-            for (size_t k = 0; k < axis->lengths[x]; k++) sum += in[3 * (axis->lows[x] + k) + c] * axis->weights[x * axis->taps + k];
+            for (size_t k = 0; k < taps; k++) {
+                const int16_t *four = axis->halves + (x * axis->fours + k / 4) * 8 + k % 4;
+                sum += in[3 * (low + k) + c] * (four[0] * SV_TAP_UNIT + four[4]);
+            }
             out[c] = to_byte(sum >> PRECISION);
         }
 }

@@ -19,6 +19,7 @@ static const sv_kernel_table c_forms = {
     .scale = sv_scale_c,
     .dot = sv_dot_c,
     .adamw_step = sv_adamw_step_c,
+    .sgd_step = sv_sgd_step_c,
     .to_bf16 = sv_to_bf16_c,
     .from_bf16 = sv_from_bf16_c,
     .resize_across = sv_resize_across_c,
@@ -65,6 +66,7 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(scale),
     SLOT(dot),
     SLOT(adamw_step),
+    SLOT(sgd_step),
     SLOT(to_bf16),
     SLOT(from_bf16),
     SLOT(resize_across),
@@ -212,6 +214,7 @@ void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t 
 {
     now->adamw_step(p, m, v, g, count, adamw);
 }
+void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd) { now->sgd_step(p, m, g, count, sgd); }
 
 void sv_to_bf16(uint16_t *out, const float *in, size_t count) { now->to_bf16(out, in, count); }
 void sv_from_bf16(float *out, const uint16_t *in, size_t count) { now->from_bf16(out, in, count); }

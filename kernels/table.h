@@ -52,6 +52,7 @@ typedef struct sv_kernel_table {
     void (*scale)(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
     sv_real (*dot)(const sv_real *x, const sv_real *y, size_t count);
     void (*adamw_step)(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
+    void (*sgd_step)(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
     void (*to_bf16)(uint16_t *out, const float *in, size_t count);
     void (*from_bf16)(float *out, const uint16_t *in, size_t count);
     void (*resize_across)(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis);
@@ -74,11 +75,15 @@ extern const size_t sv_kernel_slot_count;
 /* The forms sv_kernels_use(isa) would take. */
 sv_kernel_table sv_kernel_table_for(sv_isa isa);
 
-/* What is the same for all numbers of an AdamW step; for the forms. */
+/* What is the same for all numbers of a step; for the forms. */
 typedef struct sv_adamw_factors {
     sv_real gradient_scale, shrink, keep1, take1, keep2, take2, step, correct, eps;
 } sv_adamw_factors;
 sv_adamw_factors sv_adamw_prepare(const sv_adamw *adamw);
+typedef struct sv_sgd_factors {
+    sv_real gradient_scale, decay, momentum, step;
+} sv_sgd_factors;
+sv_sgd_factors sv_sgd_prepare(const sv_sgd *sgd);
 
 /* Filled by the ISA folders: each overrides the slots it has. */
 void sv_table_avx2(sv_kernel_table *table);
@@ -134,6 +139,7 @@ void sv_softmax_c(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride
 void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
 sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count);
 void sv_adamw_step_c(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
+void sv_sgd_step_c(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
 void sv_to_bf16_c(uint16_t *out, const float *in, size_t count);
 void sv_from_bf16_c(float *out, const uint16_t *in, size_t count);
 double sv_peak_gflops_c(double seconds);

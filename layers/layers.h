@@ -46,6 +46,8 @@ typedef struct sv_family {
     uint64_t (*block_macs)(const sv_model *model, size_t tokens);
     uint64_t (*fixed_macs)(const sv_model *model);
     const char *const *head_names;  /* parameters that depend on the class count, ends with NULL */
+    /* Logits of the class head; *distillation: of the other. Asked of distilled models alone; NULL: the family has none. */
+    sv_tensor *(*heads)(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation);
 } sv_family;
 
 /* init: standard deviation of linear weights made from scratch; 0: 0.02. */
@@ -81,6 +83,8 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+/* The heads apart: class logits [1,K]; *distillation: those of the distillation head, where there is none the class logits again. */
+sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation);
 /* Logits of the dense model: embed, blocks, finish of the first rows alone, head. */
 sv_tensor *sv_model_record_dense(sv_tape *tape, const sv_model *model, sv_tensor *picture);
 
@@ -92,6 +96,8 @@ typedef struct sv_load_options {
     sv_position_resize resize;
     bool optional_selectors;    /* parameters "selectors." may be absent (then they keep their values) */
     bool need_all;              /* nothing may be missing, made anew or resized: checkpoints of our own */
+    bool whole_head;            /* a head of another class count is refused, not made anew */
+    const char *arch_key;       /* the config key that hints name; NULL: model.arch */
 } sv_load_options;
 
 /* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a

@@ -123,12 +123,17 @@ static bool is_head(const loader *l, const char *name)
     return false;
 }
 
+static bool has_other_count(const loader *l, const piece *p)
+{
+    const sv_parameter *head = p->parameter;
+    return is_head(l, head->name) && p->entry->rank == head->dims && (head->dims == 1 || p->entry->shape[1] == head->shape[1]);
+}
+
 /* A head of another class count: normal .02, biases 0. */
 static bool remake_head(loader *l, const piece *p)
 {
     const sv_parameter *head = p->parameter;
-    bool other_count = p->entry->rank == head->dims && (head->dims == 1 || p->entry->shape[1] == head->shape[1]);
-    if (l->options->need_all || !is_head(l, head->name) || !other_count) return false;
+    if (l->options->need_all || !has_other_count(l, p)) return false;
     sv_random random = sv_random_at(l->seed, SV_FOR_INIT, 2, p->index, 0);
     for (size_t k = 0; k < head->count; k++) l->values[head->offset + k] = (sv_real)(head->dims > 1 ? 0.02 * sv_random_normal(&random) : 0);
     l->is_new[p->index] = true;
@@ -224,6 +229,8 @@ static sv_status load_piece(loader *l, const piece *p, sv_error *err)
         return status ? status : check_copies(l, p, err);
     }
     if (!status && strcmp(p->parameter->name, "pos_embed") == 0) status = load_positions(l, p, &done, err);
+    if (!status && !done && l->options->whole_head && has_other_count(l, p))
+        return sv_fail(err, SV_MODEL_FILE, "%s: '%s' answers with %zu classes, but %zu are needed", path_of(l), p->entry->name, p->entry->shape[0], p->parameter->shape[0]);
     if (!status && !done) done = remake_head(l, p);
     if (!status && !done) complain_of_shape(l, p);
     return status;
@@ -296,10 +303,11 @@ static void add_hint(const loader *l, sv_text *hint)
         const sv_backbone *row = &sv_backbones[i];
         if (row->family != l->model->backbone->family || row->options.width != width || row->options.distilled != distilled) continue;
         if (row == l->model->backbone) break; /* the run's own keys made another of it */
-        sv_text_add(hint, "set model.arch = %s", row->name);
+        sv_text_add(hint, "set %s = %s", l->options->arch_key ? l->options->arch_key : "model.arch", row->name);
         return;
     }
-    sv_text_add(hint, "set model.width = %zu, model.distilled = %s", width, distilled ? "yes" : "no");
+    if (l->options->arch_key) sv_text_add(hint, "%s has no such row", l->options->arch_key);
+    else sv_text_add(hint, "set model.width = %zu, model.distilled = %s", width, distilled ? "yes" : "no");
 }
 
 static sv_status verdict(const loader *l, sv_error *err)

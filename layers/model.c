@@ -142,6 +142,13 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
 
+sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)
+{
+    const sv_family *family = model->backbone->family;
+    if (model->options.distilled && family->heads) return family->heads(tape, model, finished, distillation);
+    return *distillation = family->head(tape, model, finished);
+}
+
 sv_tensor *sv_model_record_dense(sv_tape *tape, const sv_model *model, sv_tensor *picture)
 {
     sv_tensor *x = sv_model_embed(tape, model, picture);

@@ -148,14 +148,18 @@ static sv_tensor *vit_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
     return norm_of(tape, model, x, s->norm_gain, s->norm_bias);
 }
 
-static sv_tensor *vit_head(sv_tape *tape, const sv_model *model, sv_tensor *finished)
+static sv_tensor *vit_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)
 {
     const vit_slots *s = model->slots;
     sv_tensor *logits = linear_of(tape, sv_tape_slice_rows(tape, finished, 0, 1), s->head, s->head_bias);
-    if (model->options.distilled) {
-        sv_tensor *other = linear_of(tape, sv_tape_slice_rows(tape, finished, 1, 1), s->head_dist, s->head_dist_bias);
-        logits = sv_tape_scale(tape, sv_tape_add(tape, logits, other), 0.5);
-    }
+    if (model->options.distilled) *distillation = linear_of(tape, sv_tape_slice_rows(tape, finished, 1, 1), s->head_dist, s->head_dist_bias);
+    return logits;
+}
+
+static sv_tensor *vit_head(sv_tape *tape, const sv_model *model, sv_tensor *finished)
+{
+    sv_tensor *other = NULL, *logits = vit_heads(tape, model, finished, &other);
+    if (other) logits = sv_tape_scale(tape, sv_tape_add(tape, logits, other), 0.5);
     sv_tape_label(tape, logits, "logits");
     return logits;
 }
@@ -177,4 +181,4 @@ static uint64_t vit_fixed_macs(const sv_model *model)
 static const char *const head_names[] = { "head.weight", "head.bias", "head_dist.weight", "head_dist.bias", NULL };
 
 const sv_family sv_family_vit = { .name = "vit", .declare = vit_declare, .initialise = vit_initialise, .embed = vit_embed, .block = vit_block_record,
-    .finish = vit_finish, .head = vit_head, .block_macs = vit_block_macs, .fixed_macs = vit_fixed_macs, .head_names = head_names };
+    .finish = vit_finish, .head = vit_head, .block_macs = vit_block_macs, .fixed_macs = vit_fixed_macs, .head_names = head_names, .heads = vit_heads };

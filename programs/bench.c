@@ -10,12 +10,12 @@
 #include "autograd/op_shape.h"
 #include "base/base.h"
 #include "base/json.h"
-#include "data/transform.h"
+#include "data/speed.h"
 #include "kernels/kernels.h"
 #include "train/speed.h"
 
 typedef struct settings {
-    const char *model;
+    const char *model, *photos;
     sv_precision precision;
     size_t threads, batch, steps, image;
     bool json, profile, recompute;
@@ -384,6 +384,13 @@ static void do_adamw(room *r, size_t t, size_t tokens)
     const size_t count = tokens * DIM;
     sv_adamw_step(r->y + t * STRIPE, r->y + t * STRIPE + count, r->sums[t], r->x + t * STRIPE, count, &step);
 }
+
+static void do_sgd(room *r, size_t t, size_t tokens)
+{
+    static const sv_sgd step = { .lr = 1e-4, .decay = 1e-4, .momentum = 0.9, .gradient_scale = 1 };
+    const size_t count = tokens * DIM;
+    sv_sgd_step(r->y + t * STRIPE, r->y + t * STRIPE + count, r->x + t * STRIPE, count, &step);
+}
 static void do_pack(room *r, size_t t, size_t tokens)
 {
     (void)tokens;
@@ -406,6 +413,7 @@ static const task tasks[] = {
     { "scale", do_scale, NULL, DIM },
     { "dot", do_dot, NULL, DIM },
     { "adamw", do_adamw, NULL, DIM },
+    { "sgd", do_sgd, NULL, DIM },
     { "pack 192x768", do_pack, NULL, 0 },
 };
 
@@ -449,69 +457,25 @@ static sv_status run_kernels(const settings *s, sv_error *err)
 
 /* ---- pictures ---------------------------------------------------------------------------------------------------- */
 
-/* A made-up photo of ImageNet's usual size as JPEG: smooth, with some grain, about 60 KB. */
-static sv_status make_photo(unsigned char **bytes, size_t *count, sv_error *err)
-{
-    sv_picture photo = { 0 };
-    sv_random random = sv_random_at(1, SV_FOR_TEST, 0, 0, 5);
-    sv_status status = sv_picture_resize(&photo, 500, 375, err);
-    for (size_t y = 0; !status && y < 375; y++)
-        for (size_t x = 0; x < 500; x++)
-            for (size_t c = 0; c < 3; c++) {
-                const double wave = sin(0.021 * (double)(x * (c + 1))) * cos(0.017 * (double)y) + sin(0.3 * (double)(x + y)) * 0.2;
-                photo.rgb[(y * 500 + x) * 3 + c] = (uint8_t)(128 + 80 * wave + 16 * (sv_random_uniform(&random) - 0.5));
-            }
-    if (!status) status = sv_jpeg_encode(&photo, 90, bytes, count, err);
-    sv_picture_clear(&photo);
-    return status;
-}
-
-/* Each thread decodes and transforms on its own. */
-typedef struct darkroom {
-    unsigned char *bytes;
-    size_t count;
-    bool training;
-    sv_picture pictures[THREADS_MOST];
-    sv_transform *transforms[THREADS_MOST];
-    sv_real *numbers[THREADS_MOST];
-    uint64_t sample[THREADS_MOST];
-    bool failed;
-} darkroom;
-
-static void develop(void *context, size_t thread)
-{
-    darkroom *d = context;
-    sv_status status = sv_picture_decode(&d->pictures[thread], d->bytes, d->count, "bench", NULL);
-    if (!status && d->training)
-        status = sv_transform_training(d->transforms[thread], &d->pictures[thread], (sv_draw){ .seed = 1, .sample = d->sample[thread]++ }, d->numbers[thread], NULL);
-    else if (!status)
-        status = sv_transform_evaluation(d->transforms[thread], &d->pictures[thread], d->numbers[thread], NULL);
-    if (status) d->failed = true;
-}
-
 static sv_status run_pictures(const settings *s, sv_error *err)
 {
-    static darkroom d;
-    const sv_transform_options options = sv_transform_defaults();
-    sv_status status = make_photo(&d.bytes, &d.count, err);
-    for (size_t t = 0; !status && t < s->threads; t++) {
-        status = sv_transform_create(&d.transforms[t], &options, err);
-        if (!status) status = sv_alloc(&d.numbers[t], 3 * options.size * options.size * sizeof(sv_real), "bench", err);
-    }
+    sv_transform_options options = sv_transform_defaults();
+    sv_source *source = NULL;
+    sv_status status = s->photos ? sv_source_open_folder(&source, s->photos, NULL, err) : SV_OK;
+    if (!status) status = sv_rand_augment_read(&options.augment, "rand-m9-mstd0.5-inc1", err);
+    options.erase = 0.25;
     for (int way = 0; !status && way < 2; way++) {
-        row result = { .images = (double)s->threads };
-        d.training = way == 1;
-        snprintf(result.name, sizeof result.name, "%s", d.training ? "decode, random crop, resize, flip" : "decode, resize, centre crop");
-        result.time = measure(develop, &d, s, 0, &result.share);
+        const sv_picture_speed_request request = { .source = source, .options = &options, .training = way == 1, .passes = s->steps ? s->steps : 5 };
+        sv_picture_speed speed;
+        row result = { 0 };
+        status = sv_picture_speed_measure(&request, &speed, err);
+        if (status) break;
+        result.images = (double)speed.pictures;
+        result.time = (timing){ speed.median_seconds, speed.least_seconds };
+        snprintf(result.name, sizeof result.name, "%s, %zu pictures", way ? "training: decode to erasing" : "evaluation: decode, crop", speed.pictures);
         report(s, &result);
     }
-    if (!status && d.failed) status = sv_fail(err, SV_FAULT, "bench: a picture could not be made");
-    for (size_t t = 0; t < s->threads; t++) {
-        sv_picture_clear(&d.pictures[t]);
-        sv_transform_destroy(d.transforms[t]);
-        sv_free(d.numbers[t]);
-    }
-    sv_free(d.bytes);
+    sv_source_close(source);
     return status;
 }
 
@@ -553,7 +517,7 @@ static sv_status run_infer_pruned(const settings *s, sv_error *err) { return run
 static const bench_case cases[] = {
     { "gemm", "matrix products of DeiT-T: forward shapes, epilogues, weight gradients", run_gemm },
     { "kernels", "attention, norms, activations, optimizer on one image a thread", run_kernels },
-    { "augment", "a JPEG of 500 x 375 decoded and transformed, one a thread", run_pictures },
+    { "augment", "pictures decoded and transformed: a made-up photo, or --photos", run_pictures },
     { "dense-train", "a training step of the dense model", run_dense_train },
     { "spvit-train", "a SPViT step: student, teacher, selectors, losses, AdamW", run_spvit_train },
     { "infer", "the dense model forward", run_infer },
@@ -572,6 +536,7 @@ static void help(void)
            "  --image N      pixels a side of theirs (default: the backbone's, 224)\n"
            "  --steps N      their timed runs\n"
            "  --precision P  of products: fp32 (default), bf16, bf16x3; shares of bf16 are of its peak, others of f32's\n"
+           "  --photos DIR   pictures for `augment`: DIR/CLASS/PICTURE, held in memory\n"
            "  --profile      where the time of whole steps goes, by op, on standard error\n"
            "  --recompute    training steps keep only what goes from block to block\n"
            "  --json         one JSON object a row\n  --version      prints the version\n\nCases\n");
@@ -626,7 +591,7 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             *flag = true;
             continue;
         }
-        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") && strcmp(word, "--image") &&
+        if (strcmp(word, "--case") && strcmp(word, "--threads") && strcmp(word, "--seconds") && strcmp(word, "--model") && strcmp(word, "--batch") && strcmp(word, "--steps") && strcmp(word, "--image") && strcmp(word, "--photos") &&
             strcmp(word, "--precision"))
             return sv_fail(err, SV_USAGE, "bench: unknown option '%s'; see bench --help", word);
         if (!value) return sv_fail(err, SV_USAGE, "bench: %s needs a value; see bench --help", word);
@@ -636,6 +601,8 @@ static sv_status read_settings(int count, char **words, settings *s, const bench
             if (!*only) return sv_fail(err, SV_USAGE, "bench: no case '%s'; see bench --help", value);
         } else if (!strcmp(word, "--model")) {
             s->model = value;
+        } else if (!strcmp(word, "--photos")) {
+            s->photos = value;
         } else if (!strcmp(word, "--precision")) {
             if (!sv_precision_find(&s->precision, value)) return sv_fail(err, SV_USAGE, "bench: --precision is '%s', expected fp32, bf16 or bf16x3", value);
         } else if (!strcmp(word, "--batch") || !strcmp(word, "--steps") || !strcmp(word, "--image")) {

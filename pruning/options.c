@@ -27,8 +27,8 @@ static const sv_config_row rows[] = {
     { "pruning.ratio_loss", SV_CONFIG_CHOICE, "lagrange", 0, 0, "penalty|lagrange", "penalty: a fixed weight, drifts above the target (the papers); lagrange: a multiplier a stage meets it" },
     { "pruning.ratio_weight", SV_CONFIG_REAL, "2", 0, 1e6, NULL, "weight of the penalty form" },
     { "pruning.multiplier_rate", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "step of the multipliers of the Lagrange form, per optimizer step" },
-    { "pruning.distill_weight", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "weight of KL(teacher || student) on class logits" },
-    { "pruning.token_weight", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "weight of the squared distance of kept tokens to the teacher's" },
+    { "pruning.distill_weight", SV_CONFIG_REAL, "-1", -1, 1e6, NULL, "weight of KL(teacher || student) on class logits; -1: 0.5 with selectors, 0 without and with train.distillation" },
+    { "pruning.token_weight", SV_CONFIG_REAL, "-1", -1, 1e6, NULL, "weight of the squared distance of kept tokens to the teacher's; -1: 0.5 with selectors and a teacher with as many patches of the same width, else 0" },
 };
 const sv_config_group sv_pruning_config = SV_CONFIG_GROUP(rows);
 
@@ -70,6 +70,13 @@ void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
     }
 }
 
+/* A weight that is not given: of the papers with selectors, none without. */
+static double weight_or(const sv_config *config, const char *key, bool selects)
+{
+    double weight = sv_config_real(config, key);
+    return weight >= 0 ? weight : selects ? 0.5 : 0;
+}
+
 sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config, size_t depth, size_t patches, sv_error *err)
 {
     memset(o, 0, sizeof *o);
@@ -87,10 +94,11 @@ sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config
     o->ratio_form = (sv_ratio_form)sv_config_choice(config, "pruning.ratio_loss");
     o->ratio_weight = sv_config_real(config, "pruning.ratio_weight");
     o->multiplier_rate = sv_config_real(config, "pruning.multiplier_rate");
-    o->kl_weight = sv_config_real(config, "pruning.distill_weight");
-    o->token_weight = sv_config_real(config, "pruning.token_weight");
+    bool selects = sv_methods[sv_config_choice(config, "pruning.method")].selects;
+    o->kl_weight = weight_or(config, "pruning.distill_weight", selects);
+    o->token_weight = weight_or(config, "pruning.token_weight", selects);
     if (o->plan.min_keep > patches)
         return sv_fail(err, SV_USAGE, "%s: pruning.min_keep = %zu, but a picture has %zu patches", sv_config_where(config, "pruning.min_keep"), o->plan.min_keep, patches);
-    if (!sv_methods[sv_config_choice(config, "pruning.method")].selects) return SV_OK;
+    if (!selects) return SV_OK;
     return read_places(&o->plan, config, depth, patches, err);
 }

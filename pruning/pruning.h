@@ -75,22 +75,34 @@ typedef struct sv_training_tape {
     sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss */
     sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
     /* results, kept */
-    sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms;    /* per batch [1]; NULL where there is no such term */
-    sv_tensor *logits, *teacher_logits;     /* [1,K] */
+    sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms, *distill;  /* per batch [1]; NULL where there is no such term */
+    sv_tensor *logits, *teacher_logits;     /* [1,K]; logits: those that cls reads, with distillation the class head's alone */
+    sv_tensor *distilled;                   /* [1,K] logits that distill reads; NULL without distillation */
     sv_tensor *share[SV_MOST_STAGES];       /* [1,1] kept share of each picture */
     sv_tensor *a[SV_MOST_STAGES], *score[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *origin[SV_MOST_STAGES]; /* [n,1], rows as they stood before the selector */
     sv_tensor *package[SV_MOST_STAGES], *package_policy[SV_MOST_STAGES];
 } sv_training_tape;
 
+/* DeiT (Touvron et al. 2021, section 4), as its losses.py has it: z the logits of the distillation head (of the class head, where the model has no
+ * other), t the teacher's, B pictures, K classes.
+ * soft: sum over pictures and classes of softmax(t/tau) (log softmax(t/tau) - log softmax(z/tau)), times tau^2 / (B K). The paper has no K:
+ * its weight of the term is K times this one's.
+ * hard: cross entropy of z with the teacher's first class. */
+typedef enum sv_distillation { SV_DISTILL_NONE, SV_DISTILL_SOFT, SV_DISTILL_HARD } sv_distillation;
+
 typedef struct sv_training_choice {
     size_t images, lanes;
+    sv_distillation distillation;
+    double distill_alpha, distill_tau;  /* share of the distillation loss; temperature of the soft one */
     bool given_noise;           /* noise tensors are inputs instead of drawn */
     bool details;               /* keep score, keep, origin and package of every stage for reading */
 } sv_training_choice;
 
 /* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
- * losses, and plans the tape.
- * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]. */
+ * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
+ * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]; with distillation
+ * (1 - alpha) cls + alpha distill stands in place of cls.
+ * SV_USAGE: distillation without a teacher, another class count, tokens compared that differ in width or number. */
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err) SV_MUST_CHECK;
 void sv_training_clear(sv_training_tape *training);
 /* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. */
@@ -130,8 +142,10 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 uint64_t sv_selector_macs(const sv_model *model, size_t rows);      /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
-/* Of one training step's picture: teacher, student forward, backward with the exact savings (spec exact savings 3). */
-uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, bool teacher);
+/* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */
+bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher);
+/* Of one training step's picture: teacher (NULL: none), student forward, backward with the exact savings (spec exact savings 3). */
+uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher);
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 

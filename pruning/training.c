@@ -1,4 +1,4 @@
-/* The training form: the masked student, the frozen dense teacher, four loss terms and the latency term on one tape (SPViT; spec 2.5-5). Dropped
+/* The training form: the masked student, the frozen dense teacher, their loss terms and the latency term on one tape (SPViT; spec 2.5-5). Dropped
  * rows go on behind the live ones and have a gradient of exactly zero, so that backward runs over live rows alone (spec exact savings). */
 #include "pruning/inside.h"
 
@@ -60,20 +60,32 @@ static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning
     return stream;
 }
 
-/* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. */
-static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, sv_tensor **features)
+/* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. *features: all its tokens behind the
+ * last norm, NULL unless wanted. */
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, sv_tensor **features)
 {
     sv_model teacher = *model;
     sv_tape *tape = out->tape;
     teacher.options.drop_path = teacher.options.dropout = 0;
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
-    *features = sv_model_finish(tape, &teacher, x);
-    sv_tensor *logits = sv_model_head(tape, &teacher, *features);
+    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(&teacher)));
+    sv_tensor *logits = sv_model_head(tape, &teacher, finished);
+    *features = tokens ? finished : NULL;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
     return logits;
+}
+
+/* DeiT's loss of one picture; its mean over the batch is what losses.py gives. */
+static sv_tensor *record_distillation(sv_training_tape *out, const sv_training_choice *choice)
+{
+    sv_tape *tape = out->tape;
+    double tau = choice->distill_tau;
+    if (choice->distillation == SV_DISTILL_HARD) return sv_tape_cross_entropy(tape, out->distilled, sv_tape_top_class(tape, out->teacher_logits));
+    sv_tensor *kl = sv_tape_kl(tape, sv_tape_scale(tape, out->distilled, 1 / tau), sv_tape_scale(tape, out->teacher_logits, 1 / tau));
+    return sv_tape_scale(tape, kl, tau * tau / (double)sv_tensor_width(out->target));
 }
 
 static size_t curve_width(const sv_pruning *pruning) { return 2 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
@@ -91,25 +103,29 @@ static void term(sv_tape *tape, term_list *list, sv_tensor *value, double weight
 
 static sv_tensor *add_all(sv_tape *tape, const term_list *list) { return sv_tape_weighted_sum(tape, list->items, list->count, list->weights); }
 
-static void record_losses(sv_training_tape *out, const sv_pruning *pruning, sv_stream stream, sv_tensor *teacher_features)
+static void record_losses(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, sv_stream stream, const sv_model *teacher,
+                          sv_tensor *teacher_features)
 {
     const sv_pruning_options *o = &pruning->options;
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
     size_t prefix = sv_model_prefix(model);
-    bool tokens = teacher_features && o->token_weight > 0;
+    bool tokens = teacher_features != NULL;
     sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_tape_slice_rows(tape, stream.x, 0, prefix));
-    out->logits = sv_model_head(tape, model, finished);
+    bool distill = choice->distillation != SV_DISTILL_NONE;
+    out->logits = distill ? sv_model_heads(tape, model, finished, &out->distilled) : sv_model_head(tape, model, finished);
     sv_tape_keep(tape, out->logits);
+    if (distill) sv_tape_keep(tape, out->distilled);
     sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
     if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
     if (tokens) {
         sv_tensor *origin = stream.origin;
         if (!origin) origin = sv_tape_count_up(tape, finished, -(int64_t)prefix);
-        square = sv_tape_masked_square(tape, finished, teacher_features, origin, prefix);
+        square = sv_tape_masked_square(tape, finished, teacher_features, origin, sv_model_prefix(teacher));
     }
-    term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), 1, "loss cls");
+    term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), distill ? 1 - choice->distill_alpha : 1, "loss cls");
+    if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
     if (square) term(tape, &terms, out->token = sv_tape_batch_ratio(tape, square), o->token_weight, "loss token");
     for (size_t t = 0; t < out->stages; t++) {
@@ -128,20 +144,42 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, sv_s
     sv_tape_keep(tape, out->loss);
 }
 
+bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
+{
+    return student->options.width == teacher->options.width && sv_model_patches(student) == sv_model_patches(teacher);
+}
+
+static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
+{
+    const sv_model *student = pruning->model;
+    if (!teacher && choice->distillation == SV_DISTILL_NONE) return SV_OK;
+    if (!teacher) return sv_fail(err, SV_USAGE, "distillation needs a teacher");
+    if (choice->distillation != SV_DISTILL_NONE && !(choice->distill_tau > 0)) return sv_fail(err, SV_USAGE, "the temperature of distillation is %g; expected more than 0", choice->distill_tau);
+    if (teacher->options.image != student->options.image || teacher->options.classes != student->options.classes)
+        return sv_fail(err, SV_USAGE, "the teacher takes pictures of %zu pixels and has %zu classes, the student %zu and %zu; they must be equal", teacher->options.image,
+                       teacher->options.classes, student->options.image, student->options.classes);
+    if (pruning->options.token_weight > 0 && !sv_tokens_comparable(student, teacher))
+        return sv_fail(err, SV_USAGE, "tokens of the teacher cannot be compared with the student's: %zu patches, %zu wide, against %zu patches, %zu wide", sv_model_patches(teacher),
+                       teacher->options.width, sv_model_patches(student), student->options.width);
+    return SV_OK;
+}
+
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
 {
     const sv_model *model = pruning->model;
     sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .precision = model->options.precision, .recompute = model->options.recompute, .lanes = choice->lanes };
     sv_tensor *features = NULL;
     memset(out, 0, sizeof *out);
-    sv_status status = sv_tape_create(&out->tape, &options, err);
+    sv_status status = check_teacher(pruning, teacher, choice, err);
+    if (!status) status = sv_tape_create(&out->tape, &options, err);
     if (status) return status;
     out->stages = pruning->options.plan.stages;
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
-    if (teacher && (pruning->options.kl_weight > 0 || pruning->options.token_weight > 0)) out->teacher_logits = record_teacher(out, teacher, &features);
+    bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
+    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, &features);
     sv_stream stream = record_student(out, pruning, choice);
-    record_losses(out, pruning, stream, features);
+    record_losses(out, pruning, choice, stream, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);
     if (status) sv_training_clear(out);
     return status;

@@ -18,11 +18,11 @@ uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, cons
     return sum;
 }
 
-uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, bool teacher)
+uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher)
 {
     size_t prefix = sv_model_prefix(model), all = prefix + sv_model_patches(model), live = all;
     uint64_t patch = (uint64_t)sv_model_patches(model) * 3 * model->options.patch * model->options.patch * model->options.width;
-    uint64_t sum = (teacher ? sv_model_macs(model) : 0) + sv_model_fixed_macs(model) + patch;
+    uint64_t sum = (teacher ? sv_model_macs(teacher) : 0) + sv_model_fixed_macs(model) + patch;
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
         if (t < plan->stages && plan->at[t] == i) {
             all += packages(plan, 1);

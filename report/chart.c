@@ -3,6 +3,7 @@
  * many points is cut into columns of the width of a point; of each, first, least, most and last are drawn. */
 #include "report/markup.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static double factor_of(const sv_chart *chart)
 
 static bool shown_y(const sv_chart *chart, double y)
 {
-    return isfinite(y) && (chart->scale != SV_SCALE_LOG || y > 0);
+    return isfinite(y) && (chart->scale != SV_SCALE_LOG || y >= DBL_MIN); /* below it powers of ten are 0, and ticks would never end */
 }
 
 static void widen(chart_axis *axis, double value)
@@ -66,14 +67,14 @@ static void pad_y(chart_plot *plot)
 {
     chart_axis *y = &plot->y;
     if (y->log) {
-        double ratio = y->high / y->low, room = ratio > 1.01 ? pow(ratio, MARGIN) : 1.2;
-        y->low /= room;
-        y->high *= room;
+        double span = log(y->high) - log(y->low), room = span > 0.01 ? exp(span * MARGIN) : 1.2;
+        y->low = fmax(y->low / room, DBL_MIN);
+        y->high = fmin(y->high * room, DBL_MAX);
         return;
     }
     double span = y->high - y->low, room = span > 0 ? span * MARGIN : y->high != 0 ? fabs(y->high) * 0.1 : 1;
     if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->low == 0)) y->low -= room;
-    if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->high == 0)) y->high += room;
+    if (!(plot->chart->scale == SV_SCALE_FROM_ZERO && y->high == 0 && span > 0)) y->high += room;
 }
 
 static double place_x(const chart_plot *plot, double x)
@@ -84,7 +85,7 @@ static double place_x(const chart_plot *plot, double x)
 static double place_y(const chart_plot *plot, double y)
 {
     const chart_axis *axis = &plot->y;
-    double share = axis->log ? log(y / axis->low) / log(axis->high / axis->low) : (y - axis->low) / (axis->high - axis->low);
+    double share = axis->log ? (log(y) - log(axis->low)) / (log(axis->high) - log(axis->low)) : (y - axis->low) / (axis->high - axis->low);
     return plot->top + PLOT_HEIGHT * (1 - share);
 }
 
@@ -186,8 +187,9 @@ static void print_dots(const chart_plot *plot, const sv_chart_series *series)
         sv_text_add(plot->text, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\" fill=\"var(--c%u)\"><title>", place_x(plot, series->x[i]), place_y(plot, value),
                     series->color % COLORS);
         sv_markup_text(plot->text, series->name);
-        sv_text_add(plot->text, " %s %s at %s</title></circle>", sv_markup_number(y, value), plot->chart->unit ? plot->chart->unit : "",
-                    sv_markup_number(x, series->x[i]));
+        sv_text_add(plot->text, " %s ", sv_markup_number(y, value));
+        sv_markup_text(plot->text, plot->chart->unit);
+        sv_text_add(plot->text, " at %s</title></circle>", sv_markup_number(x, series->x[i]));
     }
 }
 

@@ -19,10 +19,11 @@ sv_status sv_overlay_size(const sv_overlay *overlay, size_t *width, size_t *heig
     if (!overlay->width || !overlay->height || !columns || !rows || overlay->width % columns || overlay->height % rows)
         return sv_fail(err, SV_USAGE, "an overlay of %zu x %zu patches over a picture of %zu x %zu pixels: the patches do not divide it", columns, rows,
                        overlay->width, overlay->height);
-    if (overlay->width > SIDE_MOST || overlay->height > SIDE_MOST || overlay->stages > STAGES_MOST)
+    size_t scale = scale_of(overlay), side_most = SIDE_MOST / scale;
+    if (overlay->width > side_most || overlay->height > side_most || overlay->stages > STAGES_MOST)
         return sv_fail(err, SV_USAGE, "an overlay of %zu stages over %zu x %zu pixels is too large; at most %d stages and %d pixels a side", overlay->stages,
                        overlay->width, overlay->height, STAGES_MOST, SIDE_MOST);
-    size_t scale = scale_of(overlay), panels = overlay->stages + 1;
+    size_t panels = overlay->stages + 1;
     *width = panels * overlay->width * scale + overlay->stages * GAP;
     *height = overlay->height * scale;
     return SV_OK;

@@ -309,12 +309,15 @@ static void print_config(const sv_report *report, sv_text *text)
     sv_text_add(text, "<h2>Configuration</h2><details class=\"card\"><summary>Resolved config</summary><pre>");
     char line[2048];
     for (const char *at = report->config; *at;) {
-        size_t length = strcspn(at, "\n"), shown = length < sizeof line - 1 ? length : sizeof line - 1;
+        size_t length = strcspn(at, "\n"), shown = length < sizeof line - 1 ? length : sizeof line - 1, parted = shown;
+        while (shown < length && parted > shown - 3 && ((unsigned char)at[parted] & 0xc0) == 0x80) parted--; /* not inside a character */
+        if (((unsigned char)at[parted] & 0xc0) != 0x80) shown = parted;
         memcpy(line, at, shown);
         line[shown] = 0;
         sv_markup_text(text, line);
-        sv_text_add(text, "\n");
-        at += length + (at[length] == '\n');
+        at += shown;
+        if (shown == length) sv_text_add(text, "\n");
+        if (shown == length && *at) at++;
     }
     sv_text_add(text, "</pre></details>");
 }

@@ -2,6 +2,7 @@
 #include "train/checkpoint.h"
 #include "formats/weights.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,9 +41,10 @@ static bool parse_row(sv_run_state *state, const state_row *row, const char *val
         double real = 0;
         uint64_t counter = 0;
         if (*values != ' ') return false;
+        errno = 0;
         if (row->real) real = strtod(values + 1, &end);
         else counter = strtoull(values + 1, &end, 10);
-        if (end == values + 1) return false;
+        if (end == values + 1 || (!row->real && (errno == ERANGE || values[1] < '0' || values[1] > '9'))) return false;
         memcpy((char *)state + row->offset + 8 * i, row->real ? (void *)&real : (void *)&counter, 8);
         values = end;
     }
@@ -96,6 +98,16 @@ static sv_status add_text(sv_weights_writer *writer, const char *key, const char
     return value ? sv_weights_writer_metadata(writer, key, value, err) : SV_OK;
 }
 
+static sv_status add_count(sv_weights_writer *writer, const char *key, uint64_t count, sv_error *err)
+{
+    sv_text text = { 0 };
+    sv_text_add(&text, "%" PRIu64, count);
+    sv_status status = sv_text_check(&text, err);
+    if (!status) status = sv_weights_writer_metadata(writer, key, text.data, err);
+    sv_text_clear(&text);
+    return status;
+}
+
 static sv_status add_counters(sv_weights_writer *writer, const sv_checkpoint *checkpoint, sv_error *err)
 {
     sv_text text = { 0 };
@@ -107,10 +119,10 @@ static sv_status add_counters(sv_weights_writer *writer, const sv_checkpoint *ch
     }
     sv_text_clear(&text);
     if (status || !checkpoint->optimizer) return status;
-    sv_text_add(&text, "%" PRIu64, checkpoint->optimizer->t);
-    status = sv_text_check(&text, err);
-    if (!status) status = sv_weights_writer_metadata(writer, "sieve.optimizer_steps", text.data, err);
-    sv_text_clear(&text);
+    status = add_count(writer, "sieve.optimizer_steps", checkpoint->optimizer->t, err);
+    if (!status && checkpoint->optimizer->t_backbone != checkpoint->optimizer->t)
+        status = add_count(writer, "sieve.optimizer_backbone_steps", checkpoint->optimizer->t_backbone, err);
+    if (!status) status = sv_weights_writer_metadata(writer, "sieve.optimizer", sv_optimizer_name(checkpoint->optimizer->options.kind), err);
     return status;
 }
 
@@ -124,10 +136,12 @@ sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path,
     if (!status) status = add_text(writer, "sieve.plan", checkpoint->plan, err);
     if (!status) status = add_text(writer, "sieve.classes", checkpoint->classes, err);
     if (!status) status = add_text(writer, "sieve.config", checkpoint->config, err);
+    if (!status) status = add_text(writer, "sieve.teacher", checkpoint->teacher, err);
     if (!status) status = add_counters(writer, checkpoint, err);
     if (!status) status = add_block(writer, checkpoint->set, checkpoint->values ? checkpoint->values : checkpoint->set->values, "", err);
     if (!status && checkpoint->optimizer) status = add_block(writer, checkpoint->set, checkpoint->optimizer->first, "optim.first.", err);
-    if (!status && checkpoint->optimizer) status = add_block(writer, checkpoint->set, checkpoint->optimizer->second, "optim.second.", err);
+    if (!status && checkpoint->optimizer && checkpoint->optimizer->second)
+        status = add_block(writer, checkpoint->set, checkpoint->optimizer->second, "optim.second.", err);
     if (!status && checkpoint->ema) status = add_block(writer, checkpoint->set, checkpoint->ema, "ema.", err);
     if (!status) status = sv_weights_write_safetensors(writer, path, SV_WITH_CRC, err);
     sv_weights_writer_destroy(writer);
@@ -164,6 +178,16 @@ static sv_status read_block(sv_weights *file, const sv_parameters *set, sv_real 
     return SV_OK;
 }
 
+/* Moments of one optimizer mean nothing to the other. Files from before there were two are AdamW's; files without steps have none. */
+static sv_status check_optimizer(sv_weights *file, const sv_optimizer *optimizer, sv_error *err)
+{
+    const char *written = sv_weights_metadata(file, "sieve.optimizer"), *wanted = sv_optimizer_name(optimizer->options.kind);
+    if (!written) written = sv_optimizer_name(SV_ADAMW);
+    if (!sv_weights_metadata(file, "sieve.optimizer_steps") || strcmp(written, wanted) == 0) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE, "%s: its run has train.optimizer = %s, the config says %s; set train.optimizer = %s to go on, or begin anew with --resume never",
+                   sv_weights_path(file), written, wanted, written);
+}
+
 static sv_status read_counters(sv_weights *file, sv_checkpoint *checkpoint, sv_error *err)
 {
     const char *state = sv_weights_metadata(file, "sieve.state"), *steps = sv_weights_metadata(file, "sieve.optimizer_steps");
@@ -173,10 +197,12 @@ static sv_status read_counters(sv_weights *file, sv_checkpoint *checkpoint, sv_e
         if (status) return status;
     }
     if (checkpoint->optimizer) {
-        int64_t t = 0;
-        if (!steps || !sv_parse_int(steps, &t) || t < 0)
+        const char *backbone = sv_weights_metadata(file, "sieve.optimizer_backbone_steps"); /* written where it differs */
+        int64_t t = 0, t_backbone = 0;
+        if (!steps || !sv_parse_int(steps, &t) || t < 0 || !sv_parse_int(backbone ? backbone : steps, &t_backbone) || t_backbone < 0 || t_backbone > t)
             return sv_fail(err, SV_MODEL_FILE, "%s: the optimizer's step count is missing or damaged", sv_weights_path(file));
         checkpoint->optimizer->t = (uint64_t)t;
+        checkpoint->optimizer->t_backbone = (uint64_t)t_backbone;
     }
     return SV_OK;
 }
@@ -185,10 +211,12 @@ sv_status sv_checkpoint_read(sv_checkpoint *checkpoint, const char *path, sv_err
 {
     sv_weights *file = NULL;
     sv_status status = sv_weights_open(&file, path, err);
+    if (!status && checkpoint->optimizer) status = check_optimizer(file, checkpoint->optimizer, err);
     if (!status) status = read_counters(file, checkpoint, err);
     if (!status) status = read_block(file, checkpoint->set, checkpoint->set->values, "", err);
     if (!status && checkpoint->optimizer) status = read_block(file, checkpoint->set, checkpoint->optimizer->first, "optim.first.", err);
-    if (!status && checkpoint->optimizer) status = read_block(file, checkpoint->set, checkpoint->optimizer->second, "optim.second.", err);
+    if (!status && checkpoint->optimizer && checkpoint->optimizer->second)
+        status = read_block(file, checkpoint->set, checkpoint->optimizer->second, "optim.second.", err);
     if (!status && checkpoint->ema) status = read_block(file, checkpoint->set, checkpoint->ema, "ema.", err);
     if (!status) sv_parameters_changed(checkpoint->set);
     sv_weights_close(file);

@@ -1,5 +1,5 @@
 /* Checkpoints: one safetensors file holds all a run needs to go on to the same bytes. Weights stand under timm names, moments under
- * "optim.first." and "optim.second.", averaged weights under "ema."; everything else is text in the metadata, each tensor has a CRC-32.
+ * "optim.first." and, of AdamW, "optim.second.", averaged weights under "ema."; everything else is text in the metadata, each tensor has a CRC-32.
  * Written atomically: a run killed at any moment finds the old file or the new one. Nothing in it depends on the clock. */
 #ifndef SIEVE_TRAIN_CHECKPOINT_H
 #define SIEVE_TRAIN_CHECKPOINT_H
@@ -25,8 +25,9 @@ typedef struct sv_checkpoint {
     sv_real *ema;               /* block like set->values; NULL: none */
     const sv_real *values;      /* written instead of set->values where not NULL (the averaged weights as the model) */
     sv_run_state *state;        /* NULL: none */
-    /* Texts of the metadata, NULL: left out. model: what rebuilds the model; plan: the pruning plan; config: the resolved config. */
-    const char *model, *plan, *config, *classes;
+    /* Texts of the metadata, NULL: left out. model: what rebuilds the model; plan: the pruning plan; config: the resolved config; teacher: the
+     * mark of train.teacher's weights. */
+    const char *model, *plan, *config, *classes, *teacher;
 } sv_checkpoint;
 
 sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path, sv_error *err) SV_MUST_CHECK;

@@ -19,7 +19,7 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
     sv_text plan = { 0 };
     sv_status status = plan_text(s, &plan, err);
     sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
-    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state;
+    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
     sv_text_clear(&plan);
     return status;
@@ -27,6 +27,14 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
 
 sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
 sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
+
+/* A run that goes on with another teacher would be no run anybody could repeat. */
+static sv_status check_teacher(const sv_session *s, const char *mark, const char *path, sv_error *err)
+{
+    if (strcmp(mark ? mark : "", s->teacher_mark) == 0) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE, "%s: the run began %s train.teacher%s; go on with the teacher it began with, or begin anew (--resume never)", path, mark ? "with" : "without",
+                   mark && s->teacher_mark[0] ? " of other weights" : "");
+}
 
 sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 {
@@ -39,6 +47,7 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
         if (!text) status = sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan is missing; the file is damaged", path);
         else status = sv_plan_parse(sv_pruning_plan_of(s->pruning), text, path, err);
     }
+    if (!status) status = check_teacher(s, sv_weights_metadata(file, "sieve.teacher"), path, err);
     sv_weights_close(file);
     if (!status && s->state.stages != s->training.stages)
         status = sv_fail(err, SV_MODEL_FILE, "%s: the checkpoint has %llu selectors and the config %zu; give the config it was made with", path, (unsigned long long)s->state.stages, s->training.stages);
@@ -107,6 +116,7 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     put(r, s->training.kl ? s->state.sums[SV_SUM_KL] / steps : NAN, "loss_kl", 0);
     put(r, s->training.token ? s->state.sums[SV_SUM_TOKEN] / steps : NAN, "loss_token", 0);
     put(r, s->training.latency ? s->state.sums[SV_SUM_LATENCY] / steps : NAN, "loss_latency", 0);
+    if (s->training.distill) put(r, s->state.sums[SV_SUM_DISTILL] / steps, "loss_distill", 0);
     put(r, s->state.sums[SV_SUM_NORM] / steps, "gradient_norm", 0);
     put(r, rates[SV_GROUP_SELECTOR], "lr", 0);
     put(r, rates[SV_GROUP_BACKBONE], "lr_backbone", 0);
@@ -129,20 +139,50 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     put(r, s->worked > 0 ? s->waited / s->worked : NAN, "waited_share", 0);
 }
 
+static sv_status open_files(sv_session *s, const char *const *names, size_t count, sv_error *err)
+{
+    char *metrics = NULL, *events = NULL;
+    sv_status status = sv_path_join(&metrics, s->folder, "metrics.csv", err);
+    if (!status) status = sv_path_join(&events, s->folder, "tensorboard", err);
+    if (!status) status = sv_metrics_open(&s->metrics, metrics, names, count, s->state.step ? s->state.step - 1 : 0, err);
+    if (!status && s->options.tensorboard) status = sv_events_open(&s->events, events, (int64_t)s->state.step - 1, err);
+    sv_free(metrics);
+    sv_free(events);
+    return status;
+}
+
+/* Where TensorBoard shows a column. */
+static const char *card_of(const char *column)
+{
+    static const struct { const char *begin, *card; } cards[] = {
+        { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" },
+    };
+    for (size_t i = 0; i < SV_COUNT(cards); i++)
+        if (strncmp(column, cards[i].begin, strlen(cards[i].begin)) == 0) return cards[i].card;
+    return "train";
+}
+
+static sv_status write_events(sv_session *s, const row *r, sv_error *err)
+{
+    char tags[COLUMNS_MOST][NAME_MOST + 16];
+    const char *names[COLUMNS_MOST];
+    for (size_t i = 0; i < r->count; i++) {
+        snprintf(tags[i], sizeof tags[i], "%s/%s", card_of(r->names[i]), r->names[i]);
+        names[i] = tags[i];
+    }
+    return sv_events_add(s->events, s->state.step, r->count - 1, names + 1, r->values + 1, err); /* the step is no curve */
+}
+
 static sv_status write_row(sv_session *s, bool evaluated, sv_error *err)
 {
     row r = { .count = 0 };
     const char *names[COLUMNS_MOST];
-    char *path = NULL;
     sv_status status = SV_OK;
     fill_row(s, &r, evaluated);
     for (size_t i = 0; i < r.count; i++) names[i] = r.names[i];
-    if (!s->metrics) {
-        status = sv_path_join(&path, s->folder, "metrics.csv", err);
-        if (!status) status = sv_metrics_open(&s->metrics, path, names, r.count, s->state.step ? s->state.step - 1 : 0, err);
-        sv_free(path);
-    }
-    return status ? status : sv_metrics_add(s->metrics, r.values, err);
+    if (!s->metrics) status = open_files(s, names, r.count, err);
+    if (!status) status = sv_metrics_add(s->metrics, r.values, err);
+    return status || !s->events ? status : write_events(s, &r, err);
 }
 
 static void say_epoch(const sv_session *s, bool evaluated)

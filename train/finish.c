@@ -44,7 +44,7 @@ static sv_status measure(sv_session *s, sv_error *err)
     options.rehearsals = 1;
     options.seconds_most = fmax(20, 4 * sv_config_real(s->config, "latency.seconds"));
     sv_status status = take_pictures(s, &pictures, PICTURES_MOST, err);
-    if (!status) status = sv_removal_record(&dense, s->teacher_pruning ? s->teacher_pruning : s->pruning, NULL, batch, err);
+    if (!status) status = sv_removal_record(&dense, s->start_pruning ? s->start_pruning : s->pruning, NULL, batch, err);
     if (!status && plan->stages) status = sv_removal_record(&pruned, s->pruning, plan, batch, err);
     if (!status) status = sv_latency_measure_tapes(tapes, plan->stages ? 2 : 1, pictures.items, pictures.count, batch, &options, measured, &machine, err);
     if (!status) {

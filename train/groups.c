@@ -3,11 +3,12 @@
 #include "latency/latency.h"
 #include "layers/layers.h"
 #include "pruning/pruning.h"
+#include "train/teacher.h"
 #include "train/train.h"
 
 #include <string.h>
 
-enum { GROUPS = 6 };
+enum { GROUPS = 7 };
 
 size_t sv_train_config_groups(sv_config_group *groups)
 {
@@ -17,5 +18,6 @@ size_t sv_train_config_groups(sv_config_group *groups)
     groups[3] = sv_pruning_config;
     groups[4] = sv_latency_config;
     groups[5] = sv_train_config;
+    groups[6] = sv_teacher_config;
     return GROUPS;
 }

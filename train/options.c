@@ -5,6 +5,7 @@
 
 static const sv_config_row run_rows[] = {
     { "run.dir", SV_CONFIG_TEXT, "runs/default", 0, 0, NULL, "folder of the run: config.ini, log.txt, metrics.csv, report.html, checkpoints" },
+    { "run.tensorboard", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "the numbers of metrics.csv for TensorBoard too, in run.dir/tensorboard" },
     { "run.seed", SV_CONFIG_INT, "0", 0, 9007199254740992.0, NULL, "every random draw is a function of it and of what is drawn for" },
     { "run.threads", SV_CONFIG_INT, "0", 0, 4096, NULL, "compute threads; 0: all cores this process may use. Results do not depend on it" },
 };
@@ -14,14 +15,21 @@ static const sv_config_row train_rows[] = {
     { "train.epochs", SV_CONFIG_INT, "30", 0, 100000, NULL, "passes over the training pictures" },
     { "train.batch", SV_CONFIG_INT, "32", 1, 65536, NULL, "pictures of one step; even where mixup or cutmix is on" },
     { "train.accumulate", SV_CONFIG_INT, "1", 1, 65536, NULL, "steps whose gradients are added before the optimizer moves: effective batch = batch * accumulate" },
+    { "train.optimizer", SV_CONFIG_CHOICE, "adamw", 0, 0, "adamw|sgd", "adamw (the papers), or sgd with momentum as torch.optim.SGD makes it" },
+    { "train.momentum", SV_CONFIG_REAL, "0.9", 0, 1, NULL, "sgd" },
+    { "train.nesterov", SV_CONFIG_BOOL, "no", 0, 0, NULL, "sgd: looks ahead along the momentum" },
     { "train.lr", SV_CONFIG_REAL, "5e-4", 0, 100, NULL, "learning rate of selectors and of newly made heads" },
     { "train.lr_reference_batch", SV_CONFIG_INT, "0", 0, 1048576, NULL, "the rate is multiplied by effective batch / this (DeiT: 512); 0: taken as it is" },
     { "train.min_lr", SV_CONFIG_REAL, "1e-5", 0, 100, NULL, "where the cosine ends" },
     { "train.schedule", SV_CONFIG_CHOICE, "cosine_epoch", 0, 0, "cosine_epoch|cosine_step|constant", "cosine_epoch: one value an epoch (SPViT); cosine_step: warm-up and cosine each step" },
-    { "train.warmup_epochs", SV_CONFIG_REAL, "0", 0, 100000, NULL, "epochs of linear rise from 0" },
+    { "train.lr_jump_epoch", SV_CONFIG_INT, "0", 0, 100000, NULL, "from this epoch on train.lr is 5e-4, whatever the batch: a slip of the SPViT code, there 30; 0: off" },
+    { "train.warmup_epochs", SV_CONFIG_REAL, "0", 0, 100000, NULL, "epochs of linear rise from train.warmup_lr: each step, with cosine_epoch each epoch" },
+    { "train.warmup_lr", SV_CONFIG_REAL, "0", 0, 100, NULL, "where the warm-up begins (DeiT from scratch: 1e-6); cosine_epoch spends its first epoch there" },
     { "train.backbone_scale", SV_CONFIG_REAL, "-1", -1, 1000, NULL, "rate of the pretrained backbone as a share of train.lr; -1: 0.01 with selectors, 1 without" },
     { "train.frozen_epochs", SV_CONFIG_INT, "0", 0, 100000, NULL, "first epochs in which the backbone's rate is 0 (the papers: 5 of 30)" },
-    { "train.weight_decay", SV_CONFIG_REAL, "0.05", 0, 100, NULL, "decoupled, on weights of two dimensions and more" },
+    { "train.frozen_moments", SV_CONFIG_CHOICE, "keep", 0, 0, "keep|skip", "while the backbone's rate is 0 its moments gather gradients all the same (keep, the reference), or wait, and its gradients do not count for train.clip (skip)" },
+    { "train.layer_decay", SV_CONFIG_REAL, "1", 1e-3, 1, NULL, "rate of block i times this^(depth - i), of the embeddings this^(depth + 1), of norm, head and selectors 1 (BEiT, MAE: 0.65 to 0.75); 1: the same for all" },
+    { "train.weight_decay", SV_CONFIG_REAL, "0.05", 0, 100, NULL, "on weights of two dimensions and more; adamw: decoupled; sgd: added to the gradient, where 1e-4 is usual" },
     { "train.selector_decay_all", SV_CONFIG_BOOL, "no", 0, 0, NULL, "decay biases and norms of selectors too, as the reference code does" },
     { "train.embeddings", SV_CONFIG_BOOL, "no", 0, 0, NULL, "also train cls_token and pos_embed of a pretrained model (the papers leave them)" },
     { "train.beta1", SV_CONFIG_REAL, "0.9", 0, 1, NULL, "AdamW" },
@@ -29,6 +37,7 @@ static const sv_config_row train_rows[] = {
     { "train.eps", SV_CONFIG_REAL, "1e-8", 0, 1, NULL, "AdamW" },
     { "train.clip", SV_CONFIG_REAL, "0", 0, 1e9, NULL, "largest 2-norm of the gradient; 0: no clipping" },
     { "train.ema", SV_CONFIG_REAL, "0", 0, 1, NULL, "decay of the averaged weights, evaluated beside the raw ones; 0: none (the papers store 0.99996)" },
+    { "train.ema_warmup", SV_CONFIG_BOOL, "no", 0, 0, NULL, "the decay after step t is at most (1 + t) / (10 + t): for runs of fewer than 5 / (1 - train.ema) steps" },
     { "train.lanes", SV_CONFIG_INT, "4", 1, 1024, NULL, "sums that gradients are gathered in; part of a run's identity, at least the number of threads to use them all" },
     { "train.evaluate_every", SV_CONFIG_INT, "1", 1, 100000, NULL, "epochs between evaluations; the last one is always evaluated" },
     { "train.calibrate", SV_CONFIG_INT, "512", 1, 1000000, NULL, "training pictures on which the thresholds of the selectors are set" },
@@ -44,6 +53,7 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     double backbone = sv_config_real(config, "train.backbone_scale"), lr = sv_config_real(config, "train.lr");
     memset(o, 0, sizeof *o);
     o->folder = sv_config_text(config, "run.dir");
+    o->tensorboard = sv_config_bool(config, "run.tensorboard");
     o->seed = (uint64_t)sv_config_int(config, "run.seed");
     o->epochs = (size_t)sv_config_int(config, "train.epochs");
     o->batch = (size_t)sv_config_int(config, "train.batch");
@@ -55,23 +65,31 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     o->evaluate_every = (size_t)sv_config_int(config, "train.evaluate_every");
     o->max_steps = (uint64_t)sv_config_int(config, "train.max_steps");
     o->clip = sv_config_real(config, "train.clip");
-    o->ema = sv_config_real(config, "train.ema");
+    o->ema = (sv_average_options){ .decay = sv_config_real(config, "train.ema"), .warmup = sv_config_bool(config, "train.ema_warmup") };
     if (reference > 0) lr = lr * (double)(o->batch * o->accumulate) / (double)reference;
     o->schedule = (sv_schedule_options){
         .schedule = (sv_schedule)sv_config_choice(config, "train.schedule"), .lr = lr, .min_lr = sv_config_real(config, "train.min_lr"),
         .backbone_scale = backbone >= 0 ? backbone : method_prunes ? 0.01 : 1, .epochs = (double)o->epochs,
-        .warmup_epochs = sv_config_real(config, "train.warmup_epochs"), .frozen_epochs = (double)sv_config_int(config, "train.frozen_epochs") };
+        .warmup_epochs = sv_config_real(config, "train.warmup_epochs"), .warmup_lr = sv_config_real(config, "train.warmup_lr"),
+        .jump_epoch = (double)sv_config_int(config, "train.lr_jump_epoch"), .frozen_epochs = (double)sv_config_int(config, "train.frozen_epochs") };
     o->optimizer = (sv_optimizer_options){
+        .kind = (sv_optimizer_kind)sv_config_choice(config, "train.optimizer"), .momentum = sv_config_real(config, "train.momentum"), .nesterov = sv_config_bool(config, "train.nesterov"),
         .decay = sv_config_real(config, "train.weight_decay"), .beta1 = sv_config_real(config, "train.beta1"), .beta2 = sv_config_real(config, "train.beta2"),
         .eps = sv_config_real(config, "train.eps"), .decay_all_selectors = sv_config_bool(config, "train.selector_decay_all"),
-        .train_embeddings = sv_config_bool(config, "train.embeddings") };
+        .train_embeddings = sv_config_bool(config, "train.embeddings"), .skip_frozen = sv_config_choice(config, "train.frozen_moments") == 1,
+        .layer_decay = sv_config_real(config, "train.layer_decay") };
     if (!o->folder[0]) return sv_fail(err, SV_USAGE, "%s: run.dir is empty; expected the folder of the run", sv_config_where(config, "run.dir"));
     if (o->schedule.min_lr > o->schedule.lr)
         return sv_fail(err, SV_USAGE, "%s: train.min_lr = %g is above the learning rate %g it would fall from", sv_config_where(config, "train.min_lr"), o->schedule.min_lr, lr);
+    if (o->schedule.schedule == SV_COSINE_EPOCH && o->schedule.warmup_epochs > 0 && o->schedule.warmup_lr <= 0)
+        return sv_fail(err, SV_USAGE, "%s: train.warmup_epochs with train.schedule = cosine_epoch spends its first epoch at train.warmup_lr = 0 and learns nothing; set train.warmup_lr (DeiT: 1e-6)",
+                       sv_config_where(config, "train.warmup_epochs"));
     if (o->schedule.frozen_epochs > 0 && o->schedule.frozen_epochs >= o->schedule.epochs && o->epochs > 0)
         return sv_fail(err, SV_USAGE, "%s: train.frozen_epochs = %g leaves none of the %zu epochs to the backbone; lower it", sv_config_where(config, "train.frozen_epochs"),
                        o->schedule.frozen_epochs, o->epochs);
+    if (o->optimizer.kind == SV_SGD && (o->optimizer.momentum >= 1 || (o->optimizer.nesterov && o->optimizer.momentum <= 0)))
+        return sv_fail(err, SV_USAGE, "%s: train.momentum must be below 1, and above 0 with train.nesterov", sv_config_where(config, "train.momentum"));
     if (o->optimizer.beta1 >= 1 || o->optimizer.beta2 >= 1)
-        return sv_fail(err, SV_USAGE, "%s: train.beta1 and train.beta2 must be below 1", sv_config_where(config, "train.beta1"));
+        return sv_fail(err, SV_USAGE, "%s: train.beta1 and train.beta2 must be below 1", sv_config_where(config, o->optimizer.beta1 >= 1 ? "train.beta1" : "train.beta2"));
     return SV_OK;
 }

@@ -3,6 +3,7 @@
 #define SIEVE_TRAIN_OPTIONS_H
 
 #include "base/config.h"
+#include "train/average.h"
 #include "train/optimizer.h"
 
 extern const sv_config_group sv_run_config;     /* the [run] keys */
@@ -12,9 +13,11 @@ typedef enum sv_resume { SV_RESUME_AUTO, SV_RESUME_NEVER, SV_RESUME_FILE } sv_re
 
 typedef struct sv_train_options {
     const char *folder;                 /* of the run; borrowed from the config */
+    bool tensorboard;                   /* event files beside metrics.csv */
     uint64_t seed;
     size_t epochs, batch, accumulate, lanes, save_every, max_bad_steps, calibrate, evaluate_every;
-    double clip, ema;                   /* 0: off */
+    double clip;                        /* 0: off */
+    sv_average_options ema;
     uint64_t max_steps;                 /* 0: no limit; then the run is saved and ends as if interrupted */
     sv_schedule_options schedule;
     sv_optimizer_options optimizer;

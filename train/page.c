@@ -39,6 +39,7 @@ static void make_charts(page *p, size_t stages)
     add_series(p, "loss_cls", "classes", 1, SV_LINE_SOLID);
     add_series(p, "loss_kl", "teacher", 2, SV_LINE_SOLID);
     add_series(p, "loss_token", "tokens", 3, SV_LINE_SOLID);
+    add_series(p, "loss_distill", "distillation", 4, SV_LINE_SOLID);
     add_chart(p, "Loss", "", SV_SCALE_FROM_ZERO, 1, from);
     from = p->series_count;
     for (size_t t = 0; t < stages && t < 3; t++) {

@@ -166,8 +166,9 @@ void sv_session_dry_run(sv_session *s)
     for (size_t i = 0; i < s->model->parameters->count; i++) parameters += s->model->parameters->items[i]->count;
     sv_log(SV_INFO, "model       %s, %zu parameters, %zu tokens", s->model->backbone->name, parameters, sv_model_prefix(s->model) + sv_model_patches(s->model));
     sv_log(SV_INFO, "work        %.3f GMAC a picture dense%s", 1e-9 * (double)sv_model_macs(s->model), plan->stages ? "" : "; no selectors");
+    if (s->teacher) sv_log(SV_INFO, "teacher     %s, %.3f GMAC a picture", s->teacher->backbone->name, 1e-9 * (double)sv_model_macs(s->teacher));
     if (plan->stages) sv_log(SV_INFO, "            %.3f GMAC pruned, %.3f GMAC a picture of a training step", 1e-9 * (double)sv_pruned_macs(s->model, plan, plan->count),
-                             1e-9 * (double)sv_training_macs(s->model, plan, plan->count, s->teacher != NULL));
+                             1e-9 * (double)sv_training_macs(s->model, plan, plan->count, s->teacher));
     for (size_t t = 0; t < plan->stages; t++) sv_log(SV_INFO, "selector %zu  before block %zu, keeps %.3f: %zu of %zu patches", t + 1, plan->at[t], plan->keep[t], plan->count[t], sv_model_patches(s->model));
     if (s->has_table) sv_log(SV_INFO, "latency     dense %.2f ms, budget %.2f ms, predicted %.2f ms", s->dense_ms, s->budget_ms, s->predicted_ms);
     sv_log(SV_INFO, "data        %zu pictures to train on, %zu to validate, %zu classes", sv_source_count(s->train_source), sv_source_count(s->val_source), sv_source_classes(s->train_source)->count);

@@ -43,6 +43,7 @@ static void say_progress(const sv_session *s)
     sv_text_add(&text, "epoch %" PRIu64 " of %zu, step %" PRIu64 " of %" PRIu64 ", loss %.4f", s->state.epoch + 1, s->epochs, s->state.batch / s->options.accumulate, s->steps_per_epoch,
                 s->state.sums[SV_SUM_LOSS] / steps);
     for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.2f", t ? "/" : ", keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
+    if (s->evaluation.images) sv_text_add(&text, ", top-1 %.2f %%", 100.0 * (double)s->evaluation.top1 / (double)s->evaluation.images);
     sv_text_add(&text, ", %.1f pictures/s, %s left", rate, sv_duration(left, seconds));
     if (text.data) sv_progress("%s", text.data);
     sv_text_clear(&text);

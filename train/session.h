@@ -9,6 +9,7 @@
 #include "latency/latency.h"
 #include "latency/measure.h"
 #include "report/report.h"
+#include "train/teacher.h"
 #include "train/train.h"
 
 typedef struct sv_session {
@@ -20,13 +21,16 @@ typedef struct sv_session {
     sv_source *train_source, *val_source;
     sv_loader *train, *val, *calibrate;
 
-    sv_model *model, *teacher;              /* teacher: the dense model the run starts from; NULL: none */
-    sv_pruning *pruning, *teacher_pruning;  /* the latter without stages: records the dense model */
+    sv_model *model, *start, *other;        /* start: the dense model a pruned run begins with; other: of train.teacher; NULL: none */
+    const sv_model *teacher;                /* who teaches: other, else start; NULL: nobody */
+    sv_teacher_options teaching;
+    char teacher_mark[SV_TEACHER_MARK];     /* of other; "": none */
+    sv_pruning *pruning, *start_pruning;    /* the latter without stages: records the dense model */
     bool *is_new;                           /* [parameters]: not filled from model.weights */
     bool from_scratch;
 
     sv_training_tape training;
-    sv_removal_tape pruned, dense;          /* deployed forms; dense: of the teacher, where there is one */
+    sv_removal_tape pruned, dense;          /* deployed forms; dense: of the start, where there is one */
     sv_optimizer *optimizer;
     sv_real *ema, *spare;                   /* blocks like values; NULL where off */
     sv_real *targets;                       /* [batch, classes] soft targets of a batch */
@@ -46,6 +50,7 @@ typedef struct sv_session {
 
     char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
     sv_metrics *metrics;
+    sv_events *events;                  /* NULL: run.tensorboard is no */
     sv_run_log *log;
     sv_run_lock *lock;
     double began, worked;                   /* seconds: of the process, in steps */
@@ -63,7 +68,7 @@ void sv_session_dry_run(sv_session *session);
 /* step.c: one optimizer step. *ended: no batch is left in the epoch. */
 sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MUST_CHECK;
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
-       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */ };
+       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
 sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;
 sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;             /* to last.safetensors */

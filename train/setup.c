@@ -67,20 +67,21 @@ static sv_status fill_student(sv_session *s, sv_error *err)
     return s->from_scratch ? SV_OK : sv_model_load(s->model, weights, &load, s->options.seed, s->is_new, err);
 }
 
-/* The teacher is the dense model as the run finds it. A new head has nothing to teach. */
-static sv_status make_teacher(sv_session *s, size_t classes, sv_error *err)
+/* The dense model as the run finds it: what the pruned one is compared with, and its teacher where there is no other. A new head has nothing to
+ * teach. */
+static sv_status make_start(sv_session *s, size_t classes, sv_error *err)
 {
     sv_pruning_options dense = *sv_pruning_options_of(s->pruning);
-    sv_status status = sv_model_from_config(&s->teacher, s->config, s->data.transform.size, classes, err);
+    sv_status status = sv_model_from_config(&s->start, s->config, s->data.transform.size, classes, err);
     dense.plan.stages = 0;
-    if (!status) status = sv_pruning_create(&s->teacher_pruning, s->teacher, &dense, err);
-    if (!status) status = sv_model_allocate(s->teacher, false, err);
-    for (size_t i = 0; !status && i < s->teacher->parameters->count; i++) {
-        sv_parameter *to = s->teacher->parameters->items[i];
+    if (!status) status = sv_pruning_create(&s->start_pruning, s->start, &dense, err);
+    if (!status) status = sv_model_allocate(s->start, false, err);
+    for (size_t i = 0; !status && i < s->start->parameters->count; i++) {
+        sv_parameter *to = s->start->parameters->items[i];
         const sv_parameter *from = sv_parameters_find(s->model->parameters, to->name);
         memcpy(to->value, from->value, to->count * sizeof *to->value);
     }
-    if (!status) sv_parameters_changed(s->teacher->parameters);
+    if (!status) sv_parameters_changed(s->start->parameters);
     return status;
 }
 
@@ -98,7 +99,34 @@ static sv_status make_models(sv_session *s, sv_error *err)
     if (!status) status = sv_model_allocate(s->model, true, err);
     if (!status) status = sv_alloc_zero(&s->is_new, s->model->parameters->count * sizeof *s->is_new, "run", err);
     if (!status) status = fill_student(s, err);
-    if (!status && pruning.plan.stages && !s->from_scratch) status = make_teacher(s, classes, err);
+    if (!status && pruning.plan.stages && !s->from_scratch) status = make_start(s, classes, err);
+    return status;
+}
+
+static sv_status choose_teacher(sv_session *s, sv_pruning_options *weights, sv_error *err)
+{
+    const sv_classes *classes = sv_source_classes(s->train_source);
+    sv_text names = { 0 };
+    sv_status status = SV_OK;
+    s->teacher = s->start;
+    if (s->teaching.file[0]) {
+        for (size_t i = 0; i < classes->count; i++) sv_text_add(&names, "%s\n", classes->names[i]);
+        status = sv_text_check(&names, err);
+        if (!status) status = sv_teacher_load(&s->other, &s->teaching, s->config, s->model, names.data, err);
+        sv_text_clear(&names);
+        if (status) return status;
+        s->teacher = s->other;
+        sv_teacher_mark(s->teacher_mark, s->other);
+    } else if (s->start && has_new_head(s)) {
+        if (s->teaching.kind != SV_DISTILL_NONE)
+            return sv_fail(err, SV_USAGE, "%s: train.distillation = %s, but the head is new, so the dense model has nothing to teach; set train.teacher, or fine-tune dense first, then prune",
+                           sv_config_where(s->config, "train.distillation"), sv_config_text(s->config, "train.distillation"));
+        if (weights->kl_weight > 0)
+            sv_log(SV_WARNING, "the head is new, so the teacher's class logits teach nothing: pruning.distill_weight is taken as 0 (fine-tune dense first, then prune)");
+        weights->kl_weight = 0;
+    }
+    status = sv_teacher_weigh(weights, &s->teaching, s->config, s->model, s->teacher, err);
+    if (!status && s->other) sv_log(SV_INFO, "learns from %s: %s, %.2f GMAC a picture", s->teaching.file, s->other->backbone->name, 1e-9 * (double)sv_model_macs(s->other));
     return status;
 }
 
@@ -106,16 +134,14 @@ static sv_status make_models(sv_session *s, sv_error *err)
 static sv_status make_tapes(sv_session *s, sv_error *err)
 {
     sv_pruning_options *options = (sv_pruning_options *)(void *)sv_pruning_options_of(s->pruning);
-    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes };
-    if (s->teacher && has_new_head(s) && options->kl_weight > 0) {
-        sv_log(SV_WARNING, "the head is new, so the teacher's class logits teach nothing: pruning.distill_weight is taken as 0 (fine-tune dense first, then prune)");
-        options->kl_weight = 0;
-    }
+    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes, .distillation = s->teaching.kind,
+                                  .distill_alpha = s->teaching.alpha, .distill_tau = s->teaching.tau };
     if (!s->has_table) options->latency_weight = 0;
-    sv_status status = sv_alloc(&s->targets, s->options.batch * s->model->options.classes * sizeof *s->targets, "batches", err);
+    sv_status status = choose_teacher(s, options, err);
+    if (!status) status = sv_alloc(&s->targets, s->options.batch * s->model->options.classes * sizeof *s->targets, "batches", err);
     if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
     if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), s->options.batch, err);
-    if (!status && s->teacher) status = sv_removal_record(&s->dense, s->teacher_pruning, NULL, s->options.batch, err);
+    if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, s->options.batch, err);
     return status;
 }
 
@@ -124,7 +150,7 @@ static sv_status make_optimizer(sv_session *s, sv_error *err)
     size_t bytes = s->model->parameters->total * sizeof *s->ema;
     s->options.optimizer.all_new = s->from_scratch;
     sv_status status = sv_optimizer_create(&s->optimizer, s->model->parameters, &s->options.optimizer, s->is_new, err);
-    if (status || s->options.ema <= 0) return status;
+    if (status || s->options.ema.decay <= 0) return status;
     status = sv_alloc_zero(&s->ema, bytes, "averaged weights", err);
     if (!status) status = sv_alloc_zero(&s->spare, bytes, "averaged weights", err);
     if (!status) memcpy(s->ema, s->model->parameters->values, bytes);
@@ -141,11 +167,11 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir, run.threads and train.recompute, is left out of checkpoints: the same run gives the same bytes
+/* What does not change the result, run.dir, run.threads, run.tensorboard and train.recompute, is left out of checkpoints: the same run gives the same bytes
  * anywhere. */
 static void drop_places(char *text)
 {
-    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "recompute = ", true } };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -209,6 +235,7 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     s->options.batch = (size_t)sv_config_int(s->config, "train.batch");
     sv_threads_set((size_t)sv_config_int(s->config, "run.threads"));
     sv_status status = sv_train_options_read(&s->options, s->config, false, err);
+    if (!status) status = sv_teacher_options_read(&s->teaching, s->config, err);
     if (!status) status = sv_data_options_read(s->config, &s->data, err);
     if (!status) status = open_folder(s, err);
     if (!status) status = open_data(s, err);
@@ -219,20 +246,23 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     if (!status) status = make_texts(s, err);
     if (!status && !s->request->dry_run) status = write_config(s, err);
     s->epochs = s->options.epochs;
+    s->options.schedule.steps = (double)s->steps_per_epoch;
     return status;
 }
 
 void sv_session_close(sv_session *s)
 {
     sv_metrics_close(s->metrics);
+    sv_events_close(s->events);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);
     sv_optimizer_destroy(s->optimizer);
     sv_pruning_destroy(s->pruning);
-    sv_pruning_destroy(s->teacher_pruning);
+    sv_pruning_destroy(s->start_pruning);
     sv_model_destroy(s->model);
-    sv_model_destroy(s->teacher);
+    sv_model_destroy(s->start);
+    sv_model_destroy(s->other);
     sv_loader_destroy(s->train);
     sv_loader_destroy(s->val);
     sv_loader_destroy(s->calibrate);

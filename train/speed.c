@@ -114,7 +114,7 @@ sv_status sv_speed_measure(const sv_speed_request *request, sv_speed *out, sv_er
     if (!status && request->profile) status = show_profile(training ? s.training.tape : s.removal.tape, times, request->runs, request->profile, err);
     if (!status) {
         sv_measured measured = sv_measured_from(times, request->runs);
-        double macs = training ? (double)request->batch * (double)sv_training_macs(s.student, &s.options.plan, s.options.plan.count, s.teacher != NULL)
+        double macs = training ? (double)request->batch * (double)sv_training_macs(s.student, &s.options.plan, s.options.plan.count, s.teacher)
                                : (double)sv_tape_macs(s.removal.tape);
         *out = (sv_speed){ measured.median_ms * 1e-3, measured.least_ms * 1e-3, macs };
     }

@@ -1,6 +1,5 @@
 /* One optimizer step: batches of pictures through the training tape, gradients added up, the guard against numbers that are not finite, clipping,
- * AdamW, averaged weights, multipliers. Everything a step does is a function of the run's state: a resumed run makes the same steps. */
-#include "kernels/kernels.h"
+ * the optimizer, averaged weights, multipliers. Everything a step does is a function of the run's state: a resumed run makes the same steps. */
 #include "train/session.h"
 
 #include <math.h>
@@ -28,6 +27,7 @@ static void add_sums(const sv_session *s, size_t images, step_sums *sums)
     sums->sums[SV_SUM_LOSS] += value_of(s, s->training.loss);
     sums->sums[SV_SUM_CLS] += value_of(s, s->training.cls);
     sums->sums[SV_SUM_KL] += value_of(s, s->training.kl);
+    sums->sums[SV_SUM_DISTILL] += value_of(s, s->training.distill);
     sums->sums[SV_SUM_TOKEN] += value_of(s, s->training.token);
     sums->sums[SV_SUM_LATENCY] += value_of(s, s->training.latency);
     sv_training_report(&s->training, images, stages);
@@ -54,7 +54,7 @@ static sv_status run_batches(sv_session *s, step_sums *sums, bool *ended, sv_err
             return SV_OK;
         }
         fill_batch(s, batch);
-        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->samples };
+        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->draws };
         status = sv_tape_forward(s->training.tape, &step, err);
         if (status) return status;
         sv_tape_backward(s->training.tape, 1.0 / (double)s->options.accumulate);
@@ -62,18 +62,6 @@ static sv_status run_batches(sv_session *s, step_sums *sums, bool *ended, sv_err
         s->pictures += batch->count;
     }
     return SV_OK;
-}
-
-typedef struct ema_run { sv_session *session; double decay; } ema_run;
-enum { EMA_CHUNK = 65536 };
-
-static void ema_chunk(void *context, size_t item, size_t thread)
-{
-    const ema_run *run = context;
-    size_t at = item * EMA_CHUNK, all = run->session->model->parameters->total, count = all - at < EMA_CHUNK ? all - at : EMA_CHUNK;
-    (void)thread;
-    sv_scale(run->session->ema + at, run->session->ema + at, (sv_real)run->decay, count, false);
-    sv_scale(run->session->ema + at, run->session->model->parameters->values + at, (sv_real)(1 - run->decay), count, true);
 }
 
 static void move_multipliers(sv_session *s, const step_sums *sums)
@@ -109,16 +97,16 @@ sv_status sv_session_step(sv_session *s, bool *ended, sv_error *err)
     sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier);
     sv_status status = run_batches(s, &sums, ended, err);
     if (status || *ended) return status;
-    double norm = sv_optimizer_gradient_norm(s->optimizer);
+    size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
+    sv_schedule_rates(&s->options.schedule, epoch, (double)s->state.batch / (double)(s->steps_per_epoch * s->options.accumulate), rates);
+    double norm = sv_optimizer_gradient_norm(s->optimizer, rates);
     s->waited += sv_loader_stats_now(s->train).waited_seconds - waited;
     s->state.batch += s->options.accumulate;
     if (!sums.finite || !isfinite(norm)) return bad_step(s, err);
     s->state.skipped_in_row = 0;
     if (s->options.clip > 0 && norm > s->options.clip) scale = s->options.clip / norm;
-    size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
-    sv_schedule_rates(&s->options.schedule, epoch, (double)(s->state.batch - s->options.accumulate) / (double)(s->steps_per_epoch * s->options.accumulate), rates);
     sv_optimizer_step(s->optimizer, rates, scale);
-    if (s->ema) sv_for_items((s->model->parameters->total + EMA_CHUNK - 1) / EMA_CHUNK, ema_chunk, &(ema_run){ s, s->options.ema });
+    if (s->ema) sv_average_step(s->ema, s->model->parameters->values, s->model->parameters->total, sv_average_decay(&s->options.ema, s->optimizer->t));
     move_multipliers(s, &sums);
     sums.sums[SV_SUM_NORM] = norm * (double)sums.batches;
     for (size_t i = 0; i < SV_STATE_SUMS; i++) s->state.sums[i] += sums.sums[i] / (double)sums.batches;

@@ -17,6 +17,7 @@ void sv_rows_neon(sv_kernel_table *table)
     table->scale = scale;
     table->dot = dot;
     table->adamw_step = adamw_step;
+    table->sgd_step = sgd_step;
     table->column_sums = column_sums;
     table->to_bf16 = to_bf16;
     table->from_bf16 = from_bf16;

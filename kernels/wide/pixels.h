@@ -17,27 +17,6 @@ ALWAYS void put_three(uint8_t *out, whole4 value)
 
 /* ---- resize ------------------------------------------------------------------------------------------------------ */
 
-/* Windows that end with the row have no byte behind them. */
-static void resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis)
-{
-    size_t x = 0;
-    for (; x < axis->count && axis->lows[x] + axis->lengths[x] < axis->width; x++, out += 3) {
-        const int32_t *weights = axis->weights + x * axis->taps;
-        const uint8_t *pixel = in + 3 * axis->lows[x];
-        whole4 even = { HALF, HALF, HALF, HALF }, odd = { 0 };
-        size_t k = 0;
-        for (; k + 2 <= axis->lengths[x]; k += 2, pixel += 6) {
-            even += whole_at(pixel) * weights[k];
-            odd += whole_at(pixel + 3) * weights[k + 1];
-        }
-        if (k < axis->lengths[x]) even += whole_at(pixel) * weights[k];
-        put_three(out, (even + odd) >> PRECISION);
-    }
-    const sv_resize_taps rest = { axis->width,    axis->count - x,   axis->taps,
-                                  axis->lows + x, axis->lengths + x, axis->weights + x * axis->taps };
-    sv_resize_across_c(out, in, &rest);
-}
-
 /* Strips whose sums stay in registers. */
 static void resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count)
 {

@@ -71,6 +71,23 @@ static void adamw_step(float *p, float *m, float *v, const float *g, size_t coun
     if (i < count) adamw_numbers(p + i, m + i, v + i, g + i, count - i, &f);
 }
 
+WORD void sgd_numbers(float *p, float *m, const float *g, size_t n, const sv_sgd_factors *f, bool nesterov)
+{
+    const v16 momentum = v_set(f->momentum), from = v_load(p, n);
+    const v16 gradient = v_fma(v_set(f->decay), from, v_mul(v_load(g, n), v_set(f->gradient_scale)));
+    const v16 buffer = v_fma(momentum, v_load(m, n), gradient);
+    v_store(m, buffer, n);
+    v_store(p, v_fma(v_set(f->step), nesterov ? v_fma(momentum, buffer, gradient) : buffer, from), n);
+}
+
+static void sgd_step(float *p, float *m, const float *g, size_t count, const sv_sgd *sgd)
+{
+    const sv_sgd_factors f = sv_sgd_prepare(sgd);
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) sgd_numbers(p + i, m + i, g + i, 16, &f, sgd->nesterov);
+    if (i < count) sgd_numbers(p + i, m + i, g + i, count - i, &f, sgd->nesterov);
+}
+
 static void to_bf16(uint16_t *out, const float *in, size_t count)
 {
     size_t i = 0;

@@ -66,6 +66,8 @@ try budget_without_selectors 2 "pruning.method" train --latency.budget=70%
 try budget_that_is_none 2 "latency.budget" train --pruning.method=spvit --pruning.at=1,3 --latency.budget=fast
 try missing_latency_table 4 "nothing.csv" train --pruning.method=spvit --pruning.at=1,3 --pruning.keep=0.5,0.4 --latency.budget=70% --latency.table="$room/nothing.csv"
 try frozen_longer_than_the_run 2 "train.frozen_epochs" train --train.frozen_epochs=99
+try epochs_at_rate_0 2 "train.warmup_lr" train --train.schedule=cosine_epoch --train.warmup_epochs=2
+try nesterov_without_momentum 2 "train.momentum" train --train.optimizer=sgd --train.nesterov=yes --train.momentum=0
 try min_lr_above_lr 2 "train.min_lr" train --train.min_lr=1
 try inspect_refuses_text 4 "text.pth" bin/eval --inspect "$room/text.pth"
 try eval_without_a_model 2 "model.weights" bin/eval --config configs/quickstart_dense.ini
@@ -90,6 +92,8 @@ bin/train $half --run.dir="$room/half_one" --run.threads=1 --train.recompute=no 
 if cmp -s "$room/half/model.safetensors" "$room/half_one/model.safetensors"; then echo "ok bf16_made_again_gives_the_same_bytes"; else echo "not ok bf16_made_again_gives_the_same_bytes"; fi
 try precision_of_another_name 2 "expected fp32, bf16 or bf16x3" bin/eval --config configs/quickstart.ini --checkpoint "$room/half/model.safetensors" --precision fp8
 try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resume 3
+try verify_resume_of_sgd 0 "" bin/train $pruned --run.dir="$room/sgd" --train.optimizer=sgd --train.layer_decay=0.75 --train.ema=0.99 --train.ema_warmup=yes --verify-resume 3
+try checkpoint_of_the_other_optimizer 4 "set train.optimizer = adamw" bin/train $pruned --train.optimizer=sgd
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
@@ -97,6 +101,43 @@ try export_and_read_back 0 "tensors" bin/export "$room/pruned/model.safetensors"
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
 try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png"
 try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
+
+# a teacher of another backbone, dense or a pruned checkpoint; killed and resumed, on one thread or two
+dense="$room/dense/model.safetensors"
+other="$small --model.arch=deit_t_distilled --model.width=48 --model.depth=3 --train.teacher=$dense --train.distillation=hard"
+try distilled_run 0 "top1" train $other --run.dir="$room/student" --run.threads=2 --json
+if head -n 1 "$room/student/metrics.csv" | grep -q loss_distill; then echo "ok metrics_tell_the_distillation_loss"; else echo "not ok metrics_tell_the_distillation_loss"; fi
+if head -n 1 "$room/dense/metrics.csv" | grep -q loss_distill; then echo "not ok metrics_without_distillation_are_silent"; else echo "ok metrics_without_distillation_are_silent"; fi
+try distilled_run_stops 75 "goes on from" train $other --run.dir="$room/student_again" --run.threads=1 --train.max_steps=3
+try distilled_run_goes_on 0 "top1" train $other --run.dir="$room/student_again" --run.threads=1 --json
+if cmp -s "$room/student/model.safetensors" "$room/student_again/model.safetensors" && cmp -s "$room/student/last.safetensors" "$room/student_again/last.safetensors"; then
+    echo "ok resumed_distilled_run_ends_with_the_same_bytes"; else echo "not ok resumed_distilled_run_ends_with_the_same_bytes"; fi
+try distilled_student_is_evaluated 0 "top1" bin/eval --config configs/quickstart_dense.ini --checkpoint "$room/student/model.safetensors" --json --quiet
+try resolved_config_runs_again 0 "top1" bin/train --config "$room/student/config.ini" --quiet --run.dir="$room/student_twin" --json
+if cmp -s "$room/student/metrics.csv" "$room/student_twin/metrics.csv" || cmp -s "$room/student/best.safetensors" "$room/student_twin/best.safetensors"; then
+    echo "ok resolved_config_gives_the_same_bytes"; else echo "not ok resolved_config_gives_the_same_bytes"; fi
+guided="$pruned --train.teacher=$room/student/model.safetensors"
+try pruned_run_with_another_teacher 0 "tokens are not compared" bin/train $guided --train.distillation=soft --train.distill_tau=3 --run.dir="$room/guided"
+try pruned_run_of_logits_and_tokens 0 "learns from" bin/train $pruned --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/guided_tokens"
+try verify_resume_with_a_teacher 0 "" bin/train $guided --train.distillation=soft --run.dir="$room/guided_verify" --verify-resume 3
+try pruned_run_distils_from_its_dense_start 0 "measured_ms" bin/train $pruned --train.distillation=soft --run.dir="$room/own" --json
+try resume_without_the_teacher 4 "began with train.teacher" train $small --model.arch=deit_t_distilled --model.width=48 --model.depth=3 --run.dir="$room/student_again"
+try resume_with_another_teacher 4 "of other weights" train $other --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/student_again"
+try resume_with_a_new_teacher 4 "began without train.teacher" train $small --train.teacher="$dense" --train.distillation=soft --run.dir="$room/dense"
+try teacher_missing 4 "nothing.pth" train $other --train.teacher="$room/nothing.pth"
+try teacher_that_is_none 4 "text.pth" train $other --train.teacher="$room/text.pth"
+head -c 90000 "$dense" > "$room/cut_teacher.safetensors"
+try teacher_cut_off 4 "cut_teacher.safetensors" train $other --train.teacher="$room/cut_teacher.safetensors"
+{ head -c 60000 "$dense"; printf 'XXXXXXXX'; tail -c +60009 "$dense"; } > "$room/turned.safetensors"
+try teacher_with_turned_bytes 4 "turned.safetensors" train $other --train.teacher="$room/turned.safetensors"
+try teacher_of_other_classes 4 "answers with 10 classes, but 12 are needed" train $other --model.classes=12
+try teacher_without_distillation 2 "train.distillation" train $other --train.distillation=none
+try distillation_without_teacher 2 "train.teacher" train $small --train.distillation=soft
+try arch_of_no_teacher 2 "train.teacher_arch" train $small --train.teacher_arch=deit_s
+try arch_of_teacher_unknown 2 "vit_nano" train $other --train.teacher_arch=vit_nanno
+try two_losses_of_logits 2 "pruning.distill_weight" train $other --pruning.distill_weight=0.5
+try tokens_of_another_width 2 "pruning.token_weight" train $other --pruning.token_weight=0.5
+try tokens_of_another_width_in_a_pruned_run 2 "pruning.token_weight" bin/train $guided --pruning.token_weight=0.5 --run.dir="$room/guided_error"
 head -c 2000 "$room/out.safetensors" > "$room/cut.safetensors"
 try cut_checkpoint_is_refused 4 "cut.safetensors" bin/eval --config configs/quickstart.ini --checkpoint "$room/cut.safetensors"
 for f in config.ini log.txt metrics.csv report.html last.safetensors best.safetensors model.safetensors; do

@@ -87,12 +87,33 @@ static void the_share_counts_patches_alone(void **state)
     sv_tape_destroy(tape);
 }
 
+/* Ties go to the lower class; a row with a NaN has no first class. */
+static void the_top_class_is_one_and_a_broken_row_none(void **state)
+{
+    enum { CLASSES = 4, CASES = 5 };
+    static const float x[CASES][CLASSES] = { { 1, 3, 2, 3 }, { -1, -1, -1, -1 }, { -INFINITY, -5, -4, -INFINITY }, { NAN, 1, 2, 3 }, { 3, 2, 1, NAN } };
+    static const size_t top[CASES] = { 1, 0, 2, CLASSES, CLASSES };
+    (void)state;
+    sv_tape *tape = tape_in(SV_INFERENCE, 1);
+    sv_tensor *logits = sv_tape_input(tape, "logits", SV_REAL, CASES, CLASSES, false), *y = sv_tape_top_class(tape, logits);
+    sv_tape_keep(tape, y);
+    finish(tape, NULL);
+    for (size_t i = 0; i < CASES * CLASSES; i++) sv_tape_data(tape, logits, 0)[i] = (sv_real)x[i / CLASSES][i % CLASSES];
+    forward(tape, 1, 1);
+    for (size_t i = 0; i < CASES * CLASSES; i++) {
+        double got = (double)sv_tape_data(tape, y, 0)[i];
+        assert_true(top[i / CLASSES] == CLASSES ? isnan(got) : got == (i % CLASSES == top[i / CLASSES]));
+    }
+    sv_tape_destroy(tape);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_kept_patches_are_compared_each_with_its_own_teacher_row),
         cmocka_unit_test(nothing_kept_is_zero_not_a_division_by_zero),
         cmocka_unit_test(the_share_counts_patches_alone),
+        cmocka_unit_test(the_top_class_is_one_and_a_broken_row_none),
     };
     sv_kernels_init();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -131,6 +131,49 @@ static void an_epoch_of_training_takes_each_sample_at_most_once(void **state)
     sv_source_close(source);
 }
 
+/* DeiT's RASampler said again: the permutation with each entry `repeats` times in a row, dealt out to ranks; each rank makes its part of a batch. */
+static void repeats_are_dealt_as_to_ranks(void **state)
+{
+    enum { REPEATS = 3, RANKS = 2, PART = BATCH / RANKS, PICTURES = 15 };
+    sv_loader_options options = options_of(SV_LOAD_TRAINING, 2);
+    sv_loader *plain, *loader;
+    sv_batch *batch;
+    sv_error err = { 0 };
+    uint64_t order[12];
+    (void)state;
+    put_tree("ra", 3, 5);
+    sv_source *source = source_of("ra");
+    assert_ok(sv_loader_create(&plain, source, &options, &err), err);
+    sv_loader_start(plain, 1, 0, 2);
+    for (size_t b = 0; b < 3; b++) {
+        assert_ok(sv_loader_next(plain, &batch, &err), err);
+        memcpy(order + b * BATCH, batch->samples, sizeof *order * BATCH);
+    }
+    options.repeats = REPEATS;
+    options.repeat_ranks = RANKS;
+    assert_ok(sv_loader_create(&loader, source, &options, &err), err);
+    assert_int_equal(sv_loader_batches(loader), 3);
+    sv_loader_start(loader, 1, 0, 2);
+    for (size_t b = 0; b < 3; b++) {
+        assert_ok(sv_loader_next(loader, &batch, &err), err);
+        for (size_t rank = 0; rank < RANKS; rank++)
+            for (size_t i = 0; i < PART; i++) {
+                const size_t mine = b * PART + i, entry = rank + mine * RANKS; /* idx[r], idx[r + R], ... */
+                assert_int_equal(batch->samples[rank * PART + i], order[entry / REPEATS]);
+                assert_int_equal(batch->draws[rank * PART + i], order[entry / REPEATS] | (uint64_t)(entry % REPEATS) << 48);
+            }
+        for (size_t i = 0; i < BATCH; i++) /* repeats of a picture are different pictures */
+            for (size_t k = 0; k < i; k++)
+                if (batch->samples[i] == batch->samples[k])
+                    assert_memory_not_equal(batch->pictures + i * 3 * SIZE * SIZE, batch->pictures + k * 3 * SIZE * SIZE, 3 * SIZE * SIZE * sizeof(sv_real));
+    }
+    sv_loader_destroy(plain);
+    sv_loader_destroy(loader);
+    options.repeat_ranks = 3;
+    assert_int_equal(sv_loader_create(&loader, source, &options, &err), SV_USAGE);
+    sv_source_close(source);
+}
+
 static void slices_of_ranks_make_up_the_whole_batch(void **state)
 {
     sv_loader_options options = options_of(SV_LOAD_TRAINING, 1);
@@ -416,6 +459,7 @@ int main(void)
         cmocka_unit_test(batches_are_the_same_for_any_number_of_workers),
         cmocka_unit_test(a_start_in_the_middle_gives_the_same_batches),
         cmocka_unit_test(an_epoch_of_training_takes_each_sample_at_most_once),
+        cmocka_unit_test(repeats_are_dealt_as_to_ranks),
         cmocka_unit_test(slices_of_ranks_make_up_the_whole_batch),
         cmocka_unit_test(slices_of_an_evaluation_make_up_the_last_batch),
         cmocka_unit_test(evaluation_leaves_unreadable_pictures_out),

@@ -2,6 +2,7 @@
 #include "tests/unit/formats/test_pictures.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { COLUMNS = 9 };
 enum { FILE_NAME, OPENS, WIDTH, HEIGHT, MEAN, SHA = MEAN + 3, NOTE };
@@ -125,9 +126,122 @@ static void foreign_formats_are_called_by_name(void **state)
     }
 }
 
+/* ---- parts, cuts and changed bytes ------------------------------------------------------------------------------- */
+
+/* Calls `visit` for each file of the folder. */
+static size_t each_file(const char *folder, void (*visit)(const char *name, unsigned char *bytes, size_t count))
+{
+    char *fields[COLUMNS];
+    unsigned char *list, *bytes;
+    size_t count, files = 0;
+    sv_error err = { 0 };
+    assert_ok(sv_file_read_all(data_path("bad/expected.csv"), 1 << 20, SV_DATA, &list, &count, &err), err);
+    char *at = (char *)list;
+    assert_true(record_take(&at, fields));
+    while (record_take(&at, fields)) {
+        char name[512];
+        snprintf(name, sizeof name, "%s/%s", folder, fields[FILE_NAME]);
+        if (!sv_path_is_file(data_path(name))) continue; /* directory.jpg */
+        assert_ok(sv_file_read_all(data_path(name), 1 << 28, SV_DATA, &bytes, &count, &err), err);
+        visit(fields[FILE_NAME], bytes, count);
+        sv_free(bytes);
+        files++;
+    }
+    sv_free(list);
+    return files;
+}
+
+typedef struct part_draw { sv_random *random; sv_box box; } part_draw;
+static sv_box draw_part(void *context, size_t width, size_t height)
+{
+    part_draw *draw = context;
+    draw->box.left = sv_random_below(draw->random, width);
+    draw->box.top = sv_random_below(draw->random, height);
+    draw->box.width = 1 + sv_random_below(draw->random, width - draw->box.left);
+    draw->box.height = 1 + sv_random_below(draw->random, height - draw->box.top);
+    return draw->box;
+}
+
+static void compare_parts(const char *name, unsigned char *bytes, size_t count)
+{
+    sv_picture whole = { 0 }, part = { 0 };
+    sv_error err = { 0 };
+    sv_random random = sv_random_at(1, SV_FOR_TEST, 0, count, 0);
+    const sv_status verdict = sv_picture_decode(&whole, bytes, count, name, &err);
+    for (int i = 0; i < 12; i++) {
+        part_draw draw = { &random, { 0, 0, 0, 0 } };
+        const sv_status status = sv_picture_decode_part(&part, bytes, count, name, draw_part, &draw, &err);
+        if (status != verdict) fail_msg("%s: a part gets verdict %d, the whole %d", name, (int)status, (int)verdict);
+        if (status) continue;
+        assert_true(part.width == whole.width && part.height == whole.height);
+        for (size_t y = draw.box.top; y < draw.box.top + draw.box.height; y++) {
+            const size_t from = (y * whole.width + draw.box.left) * 3;
+            if (memcmp(part.rgb + from, whole.rgb + from, draw.box.width * 3))
+                fail_msg("%s: row %zu of the part of %zu x %zu at %zu, %zu differs", name, y, draw.box.width, draw.box.height, draw.box.left, draw.box.top);
+        }
+    }
+    sv_picture_clear(&whole);
+    sv_picture_clear(&part);
+}
+
+static void a_part_is_what_the_whole_gives(void **state)
+{
+    (void)state;
+    skip_without("bad/expected.csv");
+    assert_int_equal(each_file("bad", compare_parts), 150);
+}
+
+static size_t setting(const char *name, size_t otherwise)
+{
+    int64_t value;
+    const char *text = getenv(name);
+    return text && sv_parse_int(text, &value) && value >= 0 ? (size_t)value : otherwise;
+}
+
+static void decode_any(const unsigned char *bytes, size_t count, sv_random *random)
+{
+    sv_picture picture = { 0 };
+    sv_error err = { 0 };
+    part_draw draw = { random, { 0, 0, 0, 0 } };
+    unsigned char *exact = malloc(count ? count : 1); /* a read behind the end is seen */
+    assert_non_null(exact);
+    memcpy(exact, bytes, count);
+    const sv_status whole = sv_picture_decode(&picture, exact, count, "x", &err);
+    assert_true(whole == SV_OK || whole == SV_DATA);
+    const sv_status part = sv_picture_decode_part(&picture, exact, count, "x", draw_part, &draw, &err);
+    assert_true(part == SV_OK || part == SV_DATA);
+    free(exact);
+    sv_picture_clear(&picture);
+}
+
+/* SIEVE_CUTS, SIEVE_CHANGES: of each file. */
+static void harm(const char *name, unsigned char *bytes, size_t count)
+{
+    sv_random random = sv_random_at(2, SV_FOR_TEST, 0, count, 0);
+    const size_t cuts = setting("SIEVE_CUTS", 3), changes = setting("SIEVE_CHANGES", 6);
+    (void)name;
+    for (size_t i = 0; i < cuts; i++) decode_any(bytes, sv_random_below(&random, count + 1), &random);
+    for (size_t i = 0; i < changes && count; i++) {
+        const size_t at = sv_random_below(&random, i % 2 ? count : count < 1024 ? count : 1024);
+        const unsigned char before = bytes[at];
+        bytes[at] = (unsigned char)sv_random_below(&random, 256);
+        decode_any(bytes, count, &random);
+        bytes[at] = before;
+    }
+}
+
+static void no_cut_and_no_changed_byte_does_harm(void **state)
+{
+    (void)state;
+    skip_without("bad/expected.csv");
+    assert_int_equal(each_file("bad", harm), 150);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_part_is_what_the_whole_gives),
+        cmocka_unit_test(no_cut_and_no_changed_byte_does_harm),
         cmocka_unit_test(each_awkward_picture_gets_pillows_verdict),
         cmocka_unit_test(foreign_formats_are_called_by_name),
     };

@@ -431,6 +431,16 @@ static void case_adamw_step(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->adamw_step(p + at[i], m + at[i], v + at[i], g + at[i], at[i + 1] - at[i], &step);
 }
 
+static void case_sgd_step(run *r)
+{
+    const size_t count = size_up_to(r, 1000);
+    const sv_real *g = input(r, 1, count, count);
+    sv_real *p = output_rows(r, "p", 1, count, count), *m = output_rows(r, "m", 1, count, count);
+    const sv_sgd step = { .lr = 1e-2, .decay = coin(r) ? 1e-4 : 0, .momentum = coin(r) ? 0.9 : 0, .gradient_scale = 0.5, .nesterov = coin(r) };
+    size_t at[MOST_PIECES + 1], pieces = cut(r, count, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->sgd_step(p + at[i], m + at[i], g + at[i], at[i + 1] - at[i], &step);
+}
+
 static void case_to_bf16(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -474,18 +484,16 @@ static uint8_t *output_pixels(run *r, const char *name, size_t bytes, const uint
 
 static void case_resize_across(run *r)
 {
-    sv_resize_taps axis = { .width = 1 + size_up_to(r, 90), .count = size_up_to(r, 40) };
-    axis.taps = 1 + sv_random_below(&r->random, axis.width < 12 ? axis.width : 12);
-    size_t *lows = input_bytes(r, axis.count * sizeof *lows), *lengths = input_bytes(r, axis.count * sizeof *lengths);
-    int32_t *weights = input_bytes(r, axis.count * axis.taps * sizeof *weights);
+    sv_resize_taps axis = { .width = 1 + size_up_to(r, 90), .count = size_up_to(r, 40), .fours = 1 + sv_random_below(&r->random, 4) };
+    size_t *lows = input_bytes(r, axis.count * sizeof *lows);
+    int16_t *halves = input_bytes(r, axis.count * axis.fours * 8 * sizeof *halves);
     for (size_t x = 0; x < axis.count; x++) {
-        lengths[x] = 1 + sv_random_below(&r->random, axis.taps);
-        lows[x] = sv_random_below(&r->random, axis.width - lengths[x] + 1);
-        for (size_t k = 0; k < axis.taps; k++) weights[x * axis.taps + k] = (int32_t)sv_random_below(&r->random, 1 << 20) - (1 << 18);
+        lows[x] = sv_random_below(&r->random, axis.width);
+        for (size_t k = 0; k < axis.fours * 8; k++)
+            halves[x * axis.fours * 8 + k] = (int16_t)(k % 8 < 4 ? (int)sv_random_below(&r->random, 256) - 64 : (int)sv_random_below(&r->random, SV_TAP_UNIT));
     }
     axis.lows = lows;
-    axis.lengths = lengths;
-    axis.weights = weights;
+    axis.halves = halves;
     const uint8_t *in = input_pixels(r, axis.width * 3);
     r->forms->resize_across(output_pixels(r, "out", axis.count * 3, NULL), in, &axis);
 }
@@ -557,6 +565,7 @@ static const slot_case cases[] = {
     { "scale", case_scale },
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
+    { "sgd_step", case_sgd_step },
     { "resize_across", case_resize_across },
     { "resize_down", case_resize_down },
     { "blend_bytes", case_blend_bytes },

@@ -259,6 +259,28 @@ static void adamw_follows_its_formula_for_many_steps(void **state)
     for (size_t i = 0; i < COUNT; i++) expect_within((double)p[i], wp[i], wide ? 1e-13 : 2e-5, "parameter", (double)i);
 }
 
+/* Three steps of torch.optim.SGD 2.13 in double: lr 0.1, momentum 0.9, weight_decay 0.01, gradients (0.3, -0.2, 0.5) * 1, 2, 3. */
+static void sgd_gives_the_numbers_of_pytorch(void **state)
+{
+    static const double wanted[2][2][3] = { { { 0.709268769, -0.3071133795, -0.22661135025 }, { 1.70862231, -1.134571205, 2.8093660025 } },
+                                            { { 0.555720235371, -0.2051526733905, -0.47908321766475 },
+                                              { 1.7075719191, -1.13387514005, 2.807651014025 } } };
+    static const double gradient[3] = { 0.3, -0.2, 0.5 };
+    (void)state;
+    for (size_t form = 0; form < 2; form++) {
+        const sv_sgd step = { .lr = 0.1, .decay = 0.01, .momentum = 0.9, .gradient_scale = 0.5, .nesterov = form == 1 };
+        sv_real p[3] = { (sv_real)1, (sv_real)-0.5, (sv_real)0.25 }, m[3] = { 0 }, g[3];
+        for (size_t t = 1; t <= 3; t++) {
+            for (size_t i = 0; i < 3; i++) g[i] = (sv_real)(2 * gradient[i] * (double)t); /* halved again by gradient_scale */
+            sv_sgd_step(p, m, g, 3, &step);
+        }
+        for (size_t i = 0; i < 3; i++) {
+            expect_within((double)p[i], wanted[form][0][i], wide ? 1e-14 : 5e-7, "parameter", (double)i);
+            expect_within((double)m[i], wanted[form][1][i], wide ? 1e-14 : 5e-7, "momentum", (double)i);
+        }
+    }
+}
+
 static void bf16_rounds_to_nearest_even_for_every_pattern(void **state)
 {
     (void)state;
@@ -353,6 +375,7 @@ int main(void)
         cmocka_unit_test(layer_norm_and_its_gradients_match_differences),
         cmocka_unit_test(softmax_rows_sum_to_one_and_empty_rows_are_zero),
         cmocka_unit_test(adamw_follows_its_formula_for_many_steps),
+        cmocka_unit_test(sgd_gives_the_numbers_of_pytorch),
         cmocka_unit_test(bf16_rounds_to_nearest_even_for_every_pattern),
         cmocka_unit_test(three_parts_are_as_exact_as_whole_numbers),
         cmocka_unit_test(dot_and_scale_match_plain_sums),
