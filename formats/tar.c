@@ -135,7 +135,7 @@ static sv_status name_of_header(sv_tar *tar, const unsigned char block[SV_TAR_BL
 /* The whole data of an extra header into tar->extra. */
 static sv_status extra_read(sv_tar *tar, uint64_t at, size_t bytes, sv_error *err)
 {
-    sv_status status = sv_grow(&tar->extra, &tar->extra_capacity, bytes, 1, "tar", err);
+    sv_status status = sv_grow(&tar->extra, &tar->extra_capacity, bytes + 1, 1, "tar", err);
     return status || !bytes ? status : sv_file_read_at(&tar->file, at, tar->extra, bytes, err);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const char usage[] =
     "Usage: shards --from FOLDER --to DIR [options]\n"
@@ -30,6 +31,7 @@ static const char usage[] =
     "  --classes FILE     lines 'folder<TAB>name' that fix the class indices; none: the sorted folders\n"
     "  --unlisted skip    leave class folders out that --classes does not name; without it they are an error\n"
     "  --list FILE        lines 'PICTURE LABEL' for pictures in one folder; none: val.txt in the folder, else beside it\n"
+    "  --dry-run          open the pictures, say how many there are and what that took, write nothing; --to is not needed\n"
     "  --json, --quiet, --help, --version\n"
     "\n"
     "Stopped on the way it leaves DIR/NAME.incomplete, and DIR is not taken for a whole set; the same command does it again.\n"
@@ -37,9 +39,11 @@ static const char usage[] =
     "Exit codes: 0 done, 1 a file cannot be written, 2 usage, 3 pictures or class list absent or unusable, 75 interrupted.\n";
 
 static const char *from, *to, *size, *seed, *name, *classes, *unlisted, *list;
+static bool dry_run;
 static const sv_flag flags[] = {
-    { "--from", NULL, &from }, { "--to", NULL, &to },           { "--size-mb", NULL, &size },      { "--seed", NULL, &seed },
-    { "--name", NULL, &name }, { "--classes", NULL, &classes }, { "--unlisted", NULL, &unlisted }, { "--list", NULL, &list },
+    { "--dry-run", &dry_run, NULL }, { "--from", NULL, &from },         { "--to", NULL, &to },
+    { "--size-mb", NULL, &size },    { "--seed", NULL, &seed },         { "--name", NULL, &name },
+    { "--classes", NULL, &classes }, { "--unlisted", NULL, &unlisted }, { "--list", NULL, &list },
 };
 
 static sv_status number_read(const char *flag, const char *text, int64_t least, int64_t most, int64_t *out, sv_error *err)
@@ -52,7 +56,7 @@ static sv_status options_read(sv_pack_options *options, sv_error *err)
 {
     int64_t megabytes = 512, seed_number = 0;
     if (!from) return sv_fail(err, SV_USAGE, "--from is missing; expected --from FOLDER of pictures, see `shards --help`");
-    if (!to) return sv_fail(err, SV_USAGE, "--to is missing; expected --to DIR for the shards, see `shards --help`");
+    if (!to && !dry_run) return sv_fail(err, SV_USAGE, "--to is missing; expected --to DIR for the shards, see `shards --help`");
     sv_status status = number_read("--size-mb", size, 1, 1 << 20, &megabytes, err);
     if (!status) status = number_read("--seed", seed, 0, INT64_MAX, &seed_number, err);
     if (!status && unlisted && strcmp(unlisted, "skip") && strcmp(unlisted, "error"))
@@ -67,6 +71,27 @@ static sv_status options_read(sv_pack_options *options, sv_error *err)
     return status;
 }
 
+/* What opening takes: seconds, and the most memory of the process. */
+static sv_status look(const sv_pack_options *options, bool json, sv_error *err)
+{
+    struct rusage used = { 0 };
+    sv_source *source = NULL;
+    double began = sv_now_seconds();
+    sv_status status = sv_source_open(&source, options->from, &options->source, err);
+    if (status) return status;
+    double seconds = sv_now_seconds() - began;
+    getrusage(RUSAGE_SELF, &used);
+    size_t samples = sv_source_count(source), kinds = sv_source_classes(source)->count;
+    if (json)
+        printf("{\"samples\": %zu, \"classes\": %zu, \"open_seconds\": %.3f, \"resident_peak_bytes\": %llu}\n", samples, kinds, seconds,
+               (unsigned long long)used.ru_maxrss * 1024);
+    else
+        sv_log(SV_INFO, "%s: %zu pictures of %zu classes, opened in %.2f s with at most %.1f MiB", options->from, samples, kinds, seconds,
+               (double)used.ru_maxrss / 1024);
+    sv_source_close(source);
+    return SV_OK;
+}
+
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
     sv_pack_options options;
@@ -76,6 +101,7 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     if (call->word_count)
         return sv_fail(err, SV_USAGE, "'%s' is not understood; expected --from FOLDER --to DIR, see `shards --help`", call->words[0]);
     sv_status status = options_read(&options, err);
+    if (!status && dry_run) return look(&options, call->json, err);
     if (!status) status = sv_pack(&options, &result, err);
     if (status) return status;
     if (call->json)
