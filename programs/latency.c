@@ -8,15 +8,18 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
     "Usage: latency measure --config FILE [--out TABLE] [options]\n"
+    "       latency try --config FILE --latency.table=TABLE [--json]\n"
     "       latency show TABLE...\n"
     "       latency solve --config FILE [--latency.table=TABLE] [--latency.budget=70%] [--json]\n"
     "       latency import FILE --out TABLE --config FILE [--device NAME]\n"
     "\n"
     "measure  times the parts of the config's model (blocks and selectors over token counts, embedding, head) on this machine\n"
+    "try      how near a table comes: 12 models with drawn keep ratios, predicted by it and measured here end to end\n"
     "show     prints tables, block times as bars\n"
     "solve    which keep ratios meet a budget by a table, and what they are predicted to take\n"
     "import   makes a table of plain lines `tokens,ms`, one a block time, measured on a device of your own\n"
@@ -58,6 +61,15 @@ static void close_subject(subject *s)
     sv_model_destroy(s->model);
 }
 
+static sv_model_measure measure_of(const sv_config *config)
+{
+    sv_model_measure m = { .batch = (size_t)sv_config_int(config, "latency.batch"), .options = sv_measure_defaults(), .tolerance = sv_config_real(config, "latency.tolerance") };
+    m.options.warm_up = (size_t)sv_config_int(config, "latency.warm_up");
+    m.options.runs = (size_t)sv_config_int(config, "latency.runs");
+    m.options.seconds_most = sv_config_real(config, "latency.seconds");
+    return m;
+}
+
 static sv_status measure(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
@@ -68,11 +80,7 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
     double begin = sv_now_seconds();
     sv_status status = open_subject(&s, call->config, err);
     if (!status) {
-        sv_model_measure m = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .packages = s.options.plan.package == SV_CHOICE_NONE ? 0 : s.options.plan.stages,
-                               .options = sv_measure_defaults(), .tolerance = sv_config_real(call->config, "latency.tolerance") };
-        m.options.warm_up = (size_t)sv_config_int(call->config, "latency.warm_up");
-        m.options.runs = (size_t)sv_config_int(call->config, "latency.runs");
-        m.options.seconds_most = sv_config_real(call->config, "latency.seconds");
+        const sv_model_measure m = measure_of(call->config);
         status = sv_latency_measure_model(&table, s.pruning, &m, &quality, err);
     }
     if (!status) status = sv_latency_table_write(&table, path, err);
@@ -81,6 +89,70 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
                100 * quality.worst);
         if (sv_machine_busy(busy, sizeof busy, quality.machine)[0]) sv_log(SV_WARNING, "meanwhile %s: the times may be too long", busy);
     }
+    sv_latency_table_clear(&table);
+    close_subject(&s);
+    return status;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { TRIALS = 13 }; /* the dense model and twelve settings */
+
+static void print_trials(const subject *s, const sv_latency_trial *trials, bool as_json)
+{
+    double off[TRIALS];
+    sv_text text = { 0 };
+    sv_json json = { .text = &text };
+    if (!as_json) printf("%-24s %12s %12s %8s\n", "patches kept", "predicted ms", "measured ms", "off");
+    if (as_json) sv_json_open_array(&json, NULL);
+    for (size_t i = 0; i < TRIALS; i++) {
+        const sv_latency_trial *t = &trials[i];
+        char kept[64] = "dense";
+        for (size_t k = 0, at = 0; i && k < s->options.plan.stages && at < sizeof kept; k++) at += (size_t)snprintf(kept + at, sizeof kept - at, "%s%zu", k ? " / " : "", t->kept[k]);
+        off[i] = fabs(t->predicted_ms / t->measured_ms - 1);
+        if (!as_json) printf("%-24s %12.3f %12.3f %+7.1f %%\n", kept, t->predicted_ms, t->measured_ms, 100 * (t->predicted_ms / t->measured_ms - 1));
+        if (!as_json) continue;
+        sv_json_open(&json, NULL);
+        sv_json_text(&json, "kept", kept);
+        sv_json_real(&json, "predicted_ms", t->predicted_ms);
+        sv_json_real(&json, "measured_ms", t->measured_ms);
+        sv_json_real(&json, "p95_ms", t->p95_ms);
+        sv_json_close(&json);
+    }
+    qsort(off, TRIALS, sizeof *off, by_value);
+    if (as_json) sv_json_close_array(&json);
+    if (as_json) puts(text.data ? text.data : "");
+    else printf("median off %.1f %%, worst %.1f %%\n", 100 * off[TRIALS / 2], 100 * off[TRIALS - 1]);
+    sv_text_clear(&text);
+}
+
+static sv_status try_table(const sv_program_call *call, sv_error *err)
+{
+    subject s = { 0 };
+    sv_latency_table table = { 0 };
+    sv_latency_about about = { 0 };
+    sv_latency_trial trials[TRIALS];
+    sv_machine_state machine = { 0 };
+    char differs[256], busy[160];
+    const char *path = sv_config_text(call->config, "latency.table");
+    sv_model_measure m = measure_of(call->config);
+    m.options.rehearsals = 1;
+    m.options.seconds_most = 60;
+    if (!path[0]) return sv_fail(err, SV_USAGE, "no table is given; make one with `latency measure` and give it as --latency.table=FILE");
+    sv_status status = open_subject(&s, call->config, err);
+    if (!status) status = sv_latency_table_read(&table, path, err);
+    if (!status) sv_latency_about_model(&about, s.model);
+    if (!status) status = sv_latency_fits_model(&table, &about, path, err);
+    if (!status && sv_latency_differs(differs, sizeof differs, &table, &about)[0]) sv_log(SV_WARNING, "%s is of another machine or setting: %s", path, differs);
+    if (!status)
+        status = sv_latency_try(trials, TRIALS, &table, s.pruning, &m, (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
+                                (uint64_t)sv_config_int(call->config, "run.seed"), &machine, err);
+    if (!status) print_trials(&s, trials, call->json);
+    if (!status && sv_machine_busy(busy, sizeof busy, machine)[0]) sv_log(SV_WARNING, "meanwhile %s: the times may be too long", busy);
     sv_latency_table_clear(&table);
     close_subject(&s);
     return status;
@@ -212,7 +284,7 @@ static sv_status import(const sv_program_call *call, sv_error *err)
     return status;
 }
 
-static const struct { const char *name; sv_status (*run)(const sv_program_call *call, sv_error *err); } commands[] = { { "measure", measure }, { "show", show }, { "solve", solve }, { "import", import } };
+static const struct { const char *name; sv_status (*run)(const sv_program_call *call, sv_error *err); } commands[] = { { "measure", measure }, { "try", try_table }, { "show", show }, { "solve", solve }, { "import", import } };
 
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
@@ -220,7 +292,7 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     sv_kernels_init();
     for (size_t i = 0; i < SV_COUNT(commands); i++)
         if (strcmp(commands[i].name, word) == 0) return commands[i].run(call, err);
-    return sv_fail(err, SV_USAGE, "'%s' is no command; expected measure, show, solve or import", word);
+    return sv_fail(err, SV_USAGE, "'%s' is no command; expected measure, try, show, solve or import", word);
 }
 
 int main(int argc, char **argv)
