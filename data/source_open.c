@@ -14,10 +14,20 @@ static const sv_source_kind *kind_choose(const char *path, const sv_source_optio
     return &sv_source_folder; /* its refusal says what was expected */
 }
 
+/* Tars from which class folders were unpacked may still stand beside them. */
+static sv_status open_as_it_looks(sv_source **out, const char *path, const sv_source_options *options, sv_error *err)
+{
+    const sv_source_kind *kind = kind_choose(path, options);
+    sv_status status = kind->open(out, path, options, err);
+    if (status == SV_DATA && kind == &sv_source_shards && sv_source_folder.fits(path, options))
+        return sv_fail_within(err, "%s: taken for shards, as it holds *.tar; for its class folders set data.format = folder", path);
+    return status;
+}
+
 sv_status sv_source_open(sv_source **out, const char *path, const sv_source_options *options, sv_error *err)
 {
     const char *format = options->format;
-    if (!format || !*format || !strcmp(format, "auto")) return kind_choose(path, options)->open(out, path, options, err);
+    if (!format || !*format || !strcmp(format, "auto")) return open_as_it_looks(out, path, options, err);
     for (size_t i = 0; i < SV_COUNT(kinds); i++)
         if (!strcmp(kinds[i]->name, format)) return kinds[i]->open(out, path, options, err);
     return sv_fail(err, SV_USAGE, "data.format = %s is not known; expected auto, folder, flat or shards", format);

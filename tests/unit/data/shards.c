@@ -484,6 +484,19 @@ static void members_of_one_name_are_a_sample(void **state)
     sv_source_close(source);
 }
 
+static void tars_beside_class_folders_are_explained(void **state)
+{
+    sv_text tar = { 0 };
+    (void)state;
+    put_tree("both", 2, 1);
+    put_member(&tar, "n1.JPEG", "x");
+    put_end(&tar, "both/n1.tar");
+    assert_refused("both", NULL, "for its class folders set data.format = folder: ");
+    sv_source *source = open_ok("both", &(sv_source_options){ .format = "folder" });
+    assert_int_equal(sv_source_count(source), 2);
+    sv_source_close(source);
+}
+
 static void class_names_come_from_the_shards_or_the_class_file(void **state)
 {
     sv_text tar = { 0 };
@@ -772,6 +785,7 @@ int main(void)
         cmocka_unit_test(a_start_inside_a_shard_gives_the_same_batches),
         cmocka_unit_test(many_shards_are_opened_one_at_a_time),
         cmocka_unit_test(members_of_one_name_are_a_sample),
+        cmocka_unit_test(tars_beside_class_folders_are_explained),
         cmocka_unit_test(class_names_come_from_the_shards_or_the_class_file),
         cmocka_unit_test(broken_samples_name_their_member),
         cmocka_unit_test(broken_tars_are_refused),
