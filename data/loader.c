@@ -109,7 +109,7 @@ static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
     uint64_t index = index_of(loader, number), from = index * options->batch + options->slice_first;
     if (has_order(options) && !(loader->order_valid && loader->order_epoch == epoch)) {
         sv_random random = sv_random_at(options->seed, SV_FOR_SHUFFLE, epoch, 0, 0);
-        sv_random_permutation(&random, loader->order, sv_source_count(loader->source));
+        sv_source_order(loader->source, &random, loader->order);
         loader->order_epoch = epoch;
         loader->order_valid = true;
     }
