@@ -64,16 +64,22 @@ sv_status sv_source_bytes(const sv_source *source, size_t sample, sv_bytes *room
     return source->kind->bytes(source, sample, room, err);
 }
 
-sv_status sv_source_read(const sv_source *source, size_t sample, sv_picture *out, sv_error *err)
+sv_status sv_source_read_part(const sv_source *source, size_t sample, sv_part_rule *part, void *context, sv_bytes *room, sv_picture *out, sv_error *err)
 {
-    sv_bytes bytes = { 0 };
     char *path = NULL;
     out->width = out->height = 0;
     sv_status status = sv_source_path(source, sample, &path, err);
-    if (!status) status = sv_source_bytes(source, sample, &bytes, err);
-    if (!status) status = sv_picture_decode(out, bytes.data, bytes.count, path, err);
-    sv_bytes_clear(&bytes);
+    if (!status) status = sv_source_bytes(source, sample, room, err);
+    if (!status) status = sv_picture_decode_part(out, room->data, room->count, path, part, context, err);
     sv_free(path);
+    return status;
+}
+
+sv_status sv_source_read(const sv_source *source, size_t sample, sv_picture *out, sv_error *err)
+{
+    sv_bytes bytes = { 0 };
+    const sv_status status = sv_source_read_part(source, sample, NULL, NULL, &bytes, out, err);
+    sv_bytes_clear(&bytes);
     return status;
 }
 

@@ -78,6 +78,8 @@ sv_status sv_source_path(const sv_source *source, size_t sample, char **path, sv
 sv_status sv_source_bytes(const sv_source *source, size_t sample, sv_bytes *room, sv_error *err) SV_MUST_CHECK;
 /* The same, decoded; the path stands before what sv_picture_decode says. */
 sv_status sv_source_read(const sv_source *source, size_t sample, sv_picture *out, sv_error *err) SV_MUST_CHECK;
+/* The same where only a part is looked at (formats/pictures.h; NULL: all), with room that is used again. */
+sv_status sv_source_read_part(const sv_source *source, size_t sample, sv_part_rule *part, void *context, sv_bytes *room, sv_picture *out, sv_error *err) SV_MUST_CHECK;
 /* The order in which training takes the samples, into order[sv_source_count]: each sample once, a function of the source and the draws
  * alone. Single files: sv_random_permutation. Shards: shards in random order, each read from front to end through a buffer of
  * options.shuffle_buffer samples, of which a random one is taken and replaced by the next: reading is nearly sequential. */
