@@ -57,7 +57,7 @@ else
 BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
+.PHONY: latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -190,6 +190,8 @@ docs: $(BIN)/opdocs $(BIN)/train
 
 install: all infer
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' INFER_VERSION='$(INFER_VERSION)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh
+install-infer: infer
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' INFER_VERSION='$(INFER_VERSION)' VERSION='$(VERSION)' BUILD='$(BUILD)' tools/install.sh --infer
 uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh --remove
 
