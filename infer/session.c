@@ -163,7 +163,8 @@ sieve_code sieve_run_floats(sieve_session *s, const float *numbers, size_t count
     sv_status status = check_count(s, numbers, count, &err);
     for (size_t i = 0; !status && i < count; i++) {
         sv_real *to = sv_tape_data(s->removal.tape, s->removal.picture, i);
-        for (size_t k = 0; k < s->numbers; k++) to[k] = numbers[i * s->numbers + k];
+        const float *from = numbers + i * s->numbers;
+        for (size_t k = 0; (const void *)to != from && k < s->numbers; k++) to[k] = from[k];
     }
     if (!status) status = run(s, count, &err);
     sv_infer_leave(&call);

@@ -110,7 +110,7 @@ typedef struct sieve_rgb {
 /* Pictures 0 .. count-1, of any sizes: scaled, cropped at the centre and normalised as the model's own validation pictures were, then run.
  * After a failure there are no results. */
 SIEVE_API sieve_code sieve_run_rgb(sieve_session *session, const sieve_rgb *pictures, size_t count, sieve_error *error);
-/* The same for numbers made elsewhere: [count, 3, image, image], normalised. */
+/* The same for numbers made elsewhere: [count, 3, image, image], normalised. One picture may be what sieve_seen gave: the run again. */
 SIEVE_API sieve_code sieve_run_floats(sieve_session *session, const float *numbers, size_t count, sieve_error *error);
 
 /* ---- results of the last run: the session's, valid until its next run; NULL or 0 where there is no such picture ---- */
