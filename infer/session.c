@@ -191,16 +191,18 @@ static bool among(const sieve_answer *answers, size_t count, size_t class_index)
 size_t sieve_top(const sieve_session *s, size_t picture, sieve_answer *answers, size_t room)
 {
     const float *logits = sieve_logits(s, picture);
-    double sum = 0, top = -HUGE_VAL;
     if (!logits) return 0;
     if (room > s->classes) room = s->classes;
-    for (size_t k = 0; k < s->classes; k++) top = fmax(top, (double)logits[k]);
-    for (size_t k = 0; k < s->classes; k++) sum += exp((double)logits[k] - top);
+    float top = logits[0]; /* compared by hand: gcc 12 for aarch64 breaks over fmax of widened floats */
+    for (size_t k = 1; k < s->classes; k++)
+        if (logits[k] > top) top = logits[k];
+    double sum = 0;
+    for (size_t k = 0; k < s->classes; k++) sum += exp((double)logits[k] - (double)top);
     for (size_t i = 0; i < room; i++) {
         size_t best = SIZE_MAX;
         for (size_t k = 0; k < s->classes; k++)
             if (!among(answers, i, k) && (best == SIZE_MAX || logits[k] > logits[best])) best = k;
-        answers[i] = (sieve_answer){ best, exp((double)logits[best] - top) / sum };
+        answers[i] = (sieve_answer){ best, exp((double)logits[best] - (double)top) / sum };
     }
     return room;
 }

@@ -19,10 +19,10 @@ hold() { # NAME COMMAND...
 settings() { PKG_CONFIG_PATH=$1/lib/pkgconfig pkg-config "${@:2}" sieve-infer; }
 
 # ---- a model and pictures ----
-bin/shapes "$room/pictures" --train 40 --val 8 --size 64 --seed 2 --quiet || echo "not ok shapes_write_pictures: exit $?"
+bin/shapes "$room/pictures" --train 40 --val 20 --size 64 --seed 2 --quiet || echo "not ok shapes_write_pictures: exit $?"
 export QUICKSTART="$room"
 bin/train --config configs/quickstart.ini --quiet --model.weights= --train.epochs=1 --train.batch=20 --train.warmup_epochs=0 --train.calibrate=20 --pruning.keep=0.6,0.4 \
-    --latency.budget= --latency.runs=1 --latency.warm_up=0 --run.dir="$room/run" > "$room/train.log" 2>&1
+    --latency.budget= --latency.runs=3 --latency.warm_up=1 --run.dir="$room/run" > "$room/train.log" 2>&1
 model=$room/run/model.safetensors
 [ -f "$model" ] && echo "ok a_model_is_trained" || echo "not ok a_model_is_trained: $(tail -2 "$room/train.log")"
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)

@@ -235,7 +235,7 @@ static void floating_point_rules_of_the_caller_neither_matter_nor_change(void **
 
 /* ---- several at once ---- */
 
-enum { CALLERS = 4, ROUNDS = 12 };
+enum { CALLERS = 4, ROUNDS = 12, MEETINGS = 15 };
 
 typedef struct caller {
     pthread_t thread;
@@ -244,6 +244,7 @@ typedef struct caller {
     size_t batch, threads;
     const float *numbers;
     const truth *expected;
+    pthread_barrier_t *together; /* met before the session is made; NULL: nobody waits */
     char failure[1100];
 } caller;
 
@@ -270,6 +271,7 @@ static void *call_often(void *context)
     sieve_session *session = NULL;
     sieve_error error;
     sieve_code code = model ? SIEVE_OK : sieve_model_load(&model, c->path, NULL, &error);
+    if (c->together) pthread_barrier_wait(c->together);
     if (!code) code = sieve_session_create(&session, model, &(sieve_session_options){ .batch = c->batch, .threads = c->threads }, &error);
     if (code) snprintf(c->failure, sizeof c->failure, "%s", error.text);
     for (size_t round = 0; !code && round < ROUNDS; round++) check_round(c, session, round % (PICTURES - c->batch + 1));
@@ -314,11 +316,18 @@ static void sessions_of_one_model_run_at_the_same_time(void **state)
     fill_numbers(numbers, PICTURES, 5);
     put_pruned("m", 3);
     ask_engine("m", numbers, &expected);
-    sieve_model *model = load("m");
-    for (size_t i = 0; i < CALLERS; i++) /* all are prepared at once: one of them packs the weights */
-        callers[i] = (caller){ .model = model, .batch = 1 + i % 2, .threads = 1 + i / 2, .numbers = numbers, .expected = &expected };
-    call_at_once(callers, CALLERS);
-    sieve_model_free(model);
+    sv_memory before = sv_memory_now();
+    for (size_t meeting = 0; meeting < MEETINGS; meeting++) { /* all are prepared at once: one of them packs the weights */
+        pthread_barrier_t together;
+        sieve_model *model = load("m");
+        assert_int_equal(pthread_barrier_init(&together, NULL, CALLERS), 0);
+        for (size_t i = 0; i < CALLERS; i++)
+            callers[i] = (caller){ .model = model, .batch = 1 + i % 2, .threads = 1 + i / 2, .numbers = numbers, .expected = &expected, .together = &together };
+        call_at_once(callers, CALLERS);
+        pthread_barrier_destroy(&together);
+        sieve_model_free(model);
+        assert_int_equal(sv_memory_now().live, before.live); /* nobody packed twice */
+    }
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
