@@ -7,7 +7,8 @@
 #include <string.h>
 
 /* What sv_transform_evaluation reads; the size is the model's. */
-static const char *const keys[] = { "data.interpolation", "data.resize_order", "data.crop_ratio", "data.crop_round", "data.mean", "data.deviation" };
+static const char *const keys[] = { "data.interpolation", "data.resize_order", "data.crop_ratio",
+                                    "data.crop_round",    "data.mean",         "data.deviation" };
 enum { LONGEST_LINE = 256 };
 
 static bool wanted(const char *key)

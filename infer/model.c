@@ -34,7 +34,9 @@ void sv_infer_leave(const sv_infer_call *call)
 
 sieve_code sv_infer_answer(sv_status status, const sv_error *err, sieve_error *error)
 {
-    static const sieve_code codes[] = { [SV_OK] = SIEVE_OK, [SV_USAGE] = SIEVE_USAGE, [SV_DATA] = SIEVE_PICTURE, [SV_MODEL_FILE] = SIEVE_MODEL_FILE };
+    static const sieve_code codes[] = {
+        [SV_OK] = SIEVE_OK, [SV_USAGE] = SIEVE_USAGE, [SV_DATA] = SIEVE_PICTURE, [SV_MODEL_FILE] = SIEVE_MODEL_FILE
+    };
     sieve_code code = (size_t)status < SV_COUNT(codes) && (!status || codes[status]) ? codes[status] : SIEVE_FAULT;
     if (!error || !code) return code;
     error->code = code;
@@ -65,8 +67,10 @@ static sv_status split_names(sieve_model *model, sv_error *err)
 static sv_status fill(sieve_model *model, const char *path, const sieve_load_options *options, sv_error *err)
 {
     sv_status status;
-    if (options->arch) status = sv_deployed_from_weights(&model->deployed, options->arch, path, 0, options->classes, err);
-    else status = sv_deployed_load(&model->deployed, path, err);
+    if (options->arch)
+        status = sv_deployed_from_weights(&model->deployed, options->arch, path, 0, options->classes, err);
+    else
+        status = sv_deployed_load(&model->deployed, path, err);
     if (!status && options->precision && !sv_precision_find(&model->deployed.model->options.precision, options->precision))
         status = sv_fail(err, SV_USAGE, "the precision '%s' is not known; expected fp32, bf16 or bf16x3", options->precision);
     if (!status) status = sv_deployed_transform(&model->deployed, &model->transform, err);
@@ -82,14 +86,17 @@ sieve_code sieve_model_load(sieve_model **out, const char *path, const sieve_loa
     sv_error err = { 0 };
     if (!options) options = &defaults;
     sv_infer_enter(&call, 0, options);
-    sv_status status = path ? sv_alloc_zero(&model, sizeof *model, "model", &err) : sv_fail(&err, SV_USAGE, "the path of the model is NULL");
+    sv_status status =
+        path ? sv_alloc_zero(&model, sizeof *model, "model", &err) : sv_fail(&err, SV_USAGE, "the path of the model is NULL");
     if (!status) {
         atomic_init(&model->holders, 1);
         (void)pthread_mutex_init(&model->preparing, NULL); /* of this kind it cannot fail on Linux */
         status = fill(model, path, options, &err);
     }
-    if (!status) *out = model;
-    else sieve_model_free(model);
+    if (!status)
+        *out = model;
+    else
+        sieve_model_free(model);
     sv_infer_leave(&call);
     return sv_infer_answer(status, &err, error);
 }
@@ -109,9 +116,11 @@ sieve_about sieve_model_about(const sieve_model *model)
 {
     const sv_model *inner = model->deployed.model;
     const sv_pruning_plan *plan = &model->deployed.plan;
-    sieve_about about = {
-        .image = inner->options.image, .patch = inner->options.patch, .patches = sv_model_patches(inner), .classes = inner->options.classes, .stages = plan->stages
-    };
+    sieve_about about = { .image = inner->options.image,
+                          .patch = inner->options.patch,
+                          .patches = sv_model_patches(inner),
+                          .classes = inner->options.classes,
+                          .stages = plan->stages };
     _Static_assert((int)SIEVE_MOST_STAGES == (int)SV_MOST_STAGES, "a place for each stage");
     for (size_t t = 0; t < plan->stages; t++) about.stage_before_block[t] = plan->at[t];
     for (size_t i = 0; i < inner->parameters->count; i++) about.parameters += inner->parameters->items[i]->count;
@@ -134,8 +143,10 @@ sieve_code sieve_picture_read(sieve_rgb *out, const char *path, sieve_error *err
     sv_error err = { 0 };
     sv_infer_enter(&call, 0, NULL);
     sv_status status = path ? sv_picture_read(&picture, path, &err) : sv_fail(&err, SV_USAGE, "the path of the picture is NULL");
-    if (!status) *out = (sieve_rgb){ picture.rgb, picture.width, picture.height };
-    else sv_picture_clear(&picture);
+    if (!status)
+        *out = (sieve_rgb){ picture.rgb, picture.width, picture.height };
+    else
+        sv_picture_clear(&picture);
     sv_infer_leave(&call);
     return sv_infer_answer(status, &err, error);
 }

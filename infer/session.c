@@ -12,10 +12,10 @@ struct sieve_session {
     sv_transform *transform;
     size_t batch, threads, pictures; /* pictures: of the last run; 0: it failed, or there was none */
     size_t classes, numbers, patches;
-    float *logits;                   /* [batch, classes] */
-    float *seen;                     /* [batch, numbers]; NULL where the tape's own numbers are floats */
-    uint32_t *kept;                  /* [batch, stages, patches] */
-    size_t *kept_count;              /* [batch, stages] */
+    float *logits;      /* [batch, classes] */
+    float *seen;        /* [batch, numbers]; NULL where the tape's own numbers are floats */
+    uint32_t *kept;     /* [batch, stages, patches] */
+    size_t *kept_count; /* [batch, stages] */
 };
 
 /* ---- preparing ---- */
@@ -24,7 +24,8 @@ static sv_status take_memory(sieve_session *s, sv_error *err)
 {
     const size_t rows = s->batch * (s->removal.stages ? s->removal.stages : 1); /* below what the tape itself has taken: no overflow */
     sv_status status = sv_alloc_zero(&s->logits, s->batch * s->classes * sizeof *s->logits, "results", err);
-    if (!status && sizeof(sv_real) != sizeof(float)) status = sv_alloc_zero(&s->seen, s->batch * s->numbers * sizeof *s->seen, "results", err);
+    if (!status && sizeof(sv_real) != sizeof(float))
+        status = sv_alloc_zero(&s->seen, s->batch * s->numbers * sizeof *s->seen, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept, rows * s->patches * sizeof *s->kept, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept_count, rows * sizeof *s->kept_count, "results", err);
     return status;
@@ -45,7 +46,8 @@ static sv_status prepare(sieve_session *s, const sieve_session_options *options,
     enum { MOST_THREADS = 4096, MOST_PICTURES = 1 << 20 };
     const sv_deployed *deployed = &s->model->deployed;
     if (options->threads > MOST_THREADS || options->batch > MOST_PICTURES)
-        return sv_fail(err, SV_USAGE, "a session of %zu threads and %zu pictures; at most %d and %d are possible", options->threads, options->batch, MOST_THREADS, MOST_PICTURES);
+        return sv_fail(err, SV_USAGE, "a session of %zu threads and %zu pictures; at most %d and %d are possible", options->threads,
+                       options->batch, MOST_THREADS, MOST_PICTURES);
     s->batch = options->batch ? options->batch : 1;
     s->classes = deployed->model->options.classes;
     s->numbers = 3 * deployed->model->options.image * deployed->model->options.image;
@@ -73,8 +75,10 @@ sieve_code sieve_session_create(sieve_session **out, sieve_model *model, const s
         s->threads = threads;
         status = prepare(s, options, &err);
     }
-    if (!status) *out = s;
-    else sieve_session_free(s);
+    if (!status)
+        *out = s;
+    else
+        sieve_session_free(s);
     sv_infer_leave(&call);
     return sv_infer_answer(status, &err, error);
 }
@@ -109,7 +113,8 @@ static void collect_kept(sieve_session *s, size_t picture)
 /* The results leave the tape, in float whatever the engine's number is. */
 static void collect(sieve_session *s, size_t picture)
 {
-    const sv_real *logits = sv_tape_data(s->removal.tape, s->removal.logits, picture), *seen = sv_tape_data(s->removal.tape, s->removal.picture, picture);
+    const sv_real *logits = sv_tape_data(s->removal.tape, s->removal.logits, picture),
+                  *seen = sv_tape_data(s->removal.tape, s->removal.picture, picture);
     for (size_t k = 0; k < s->classes; k++) s->logits[picture * s->classes + k] = (float)logits[k];
     for (size_t i = 0; s->seen && i < s->numbers; i++) s->seen[picture * s->numbers + i] = (float)seen[i];
     collect_kept(s, picture);
@@ -126,7 +131,8 @@ static sv_status run(sieve_session *s, size_t count, sv_error *err)
 static sv_status check_count(const sieve_session *s, const void *given, size_t count, sv_error *err)
 {
     if (!given || count < 1 || count > s->batch)
-        return sv_fail(err, SV_USAGE, "a run of %zu pictures%s; this session holds 1 to %zu (sieve_session_options.batch)", count, given ? "" : " at NULL", s->batch);
+        return sv_fail(err, SV_USAGE, "a run of %zu pictures%s; this session holds 1 to %zu (sieve_session_options.batch)", count,
+                       given ? "" : " at NULL", s->batch);
     return SV_OK;
 }
 
@@ -134,8 +140,8 @@ static sv_status take_rgb(sieve_session *s, const sieve_rgb *from, size_t index,
 {
     size_t pixels;
     if (!from->pixels || !from->width || !from->height || sv_mul_size(&pixels, from->width, from->height) || pixels > SV_PICTURE_PIXELS_MAX)
-        return sv_fail(err, SV_DATA, "picture %zu is said to have %zu x %zu pixels%s; expected 1 to %u in all", index, from->width, from->height,
-                       from->pixels ? "" : " at NULL", SV_PICTURE_PIXELS_MAX);
+        return sv_fail(err, SV_DATA, "picture %zu is said to have %zu x %zu pixels%s; expected 1 to %u in all", index, from->width,
+                       from->height, from->pixels ? "" : " at NULL", SV_PICTURE_PIXELS_MAX);
     const sv_picture picture = { .rgb = (uint8_t *)(uintptr_t)from->pixels, .width = from->width, .height = from->height }; /* read alone */
     sv_status status = sv_transform_evaluation(s->transform, &picture, sv_tape_data(s->removal.tape, s->removal.picture, index), err);
     return status ? sv_fail_within(err, "picture %zu", index) : SV_OK;
@@ -173,12 +179,16 @@ sieve_code sieve_run_floats(sieve_session *s, const float *numbers, size_t count
 
 /* ---- results ---- */
 
-const float *sieve_logits(const sieve_session *s, size_t picture) { return picture < s->pictures ? s->logits + picture * s->classes : NULL; }
+const float *sieve_logits(const sieve_session *s, size_t picture)
+{
+    return picture < s->pictures ? s->logits + picture * s->classes : NULL;
+}
 
 const float *sieve_seen(const sieve_session *s, size_t picture)
 {
     if (picture >= s->pictures) return NULL;
-    return s->seen ? s->seen + picture * s->numbers : (const float *)(const void *)sv_tape_data(s->removal.tape, s->removal.picture, picture);
+    return s->seen ? s->seen + picture * s->numbers
+                   : (const float *)(const void *)sv_tape_data(s->removal.tape, s->removal.picture, picture);
 }
 
 static bool among(const sieve_answer *answers, size_t count, size_t class_index)

@@ -73,11 +73,11 @@ enum { SIEVE_MOST_STAGES = 6 };
 
 /* What is known of a model. A picture becomes [3, image, image] numbers, plane by plane: (byte / 255 - mean) / deviation. */
 typedef struct sieve_about {
-    size_t image;      /* pixels a side */
-    size_t patch;      /* pixels a side of a patch; patches are numbered row by row from the top left */
-    size_t patches;    /* (image / patch) squared */
+    size_t image;   /* pixels a side */
+    size_t patch;   /* pixels a side of a patch; patches are numbered row by row from the top left */
+    size_t patches; /* (image / patch) squared */
     size_t classes;
-    size_t stages;     /* places where tokens leave; 0: none do */
+    size_t stages; /* places where tokens leave; 0: none do */
     size_t stage_before_block[SIEVE_MOST_STAGES];
     size_t parameters; /* numbers in the model */
     float mean[3], deviation[3];
@@ -98,7 +98,8 @@ typedef struct sieve_session_options {
 
 /* NULL options: one picture, all cores. Takes all memory that runs need, but what a larger picture than ever before needs to be scaled down.
  * Runs the model once to do so: as long as a run. */
-SIEVE_API sieve_code sieve_session_create(sieve_session **out, sieve_model *model, const sieve_session_options *options, sieve_error *error);
+SIEVE_API sieve_code sieve_session_create(sieve_session **out, sieve_model *model, const sieve_session_options *options,
+                                          sieve_error *error);
 SIEVE_API void sieve_session_free(sieve_session *session); /* accepts NULL */
 
 /* pixels: height rows of width times R, G, B, without padding; borrowed for the call. */

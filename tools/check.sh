@@ -64,7 +64,7 @@ hold "headers: each compiles alone" tools/check-headers.sh
 hold "words: nothing is left unfinished" tools/check-words.sh
 
 heading "build"
-hold "build/release: programs, library, tests" build VARIANT=release all tests
+hold "build/release: programs, libraries, tests" build VARIANT=release all infer tests
 hold "docs: printed pages are up to date" tools/check-docs.sh
 
 heading "tests"

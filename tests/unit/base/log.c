@@ -66,7 +66,7 @@ static void a_thread_can_have_a_sink_of_its_own(void **state)
 {
     (void)state;
     seen_count = handed_on = 0;
-    sv_log_set(keep, NULL, SV_WARNING);
+    sv_log_set(keep, &seen_count, SV_WARNING);
     sv_log_set_here(hand_on, &handed_on);
     sv_log(SV_INFO, "a remark"); /* handed on, and then below the level of the program */
     sv_log(SV_WARNING, "a warning");

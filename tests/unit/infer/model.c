@@ -83,7 +83,9 @@ static void remarks_go_to_the_caller_of_the_load_alone(void **state)
     assert_ok(sv_model_allocate(model, false, &err), err);
     sv_model_print(model, &about);
     sv_plan_print(&plan, &of_plan);
-    assert_ok(sv_checkpoint_write(&(sv_checkpoint){ .set = model->parameters, .model = about.data, .plan = of_plan.data }, in_folder("none"), &err), err);
+    assert_ok(sv_checkpoint_write(&(sv_checkpoint){ .set = model->parameters, .model = about.data, .plan = of_plan.data },
+                                  in_folder("none"), &err),
+              err);
     sv_log_set(refuse_line, NULL, SV_INFO);
     assert_refused(in_folder("none"), NULL, SIEVE_MODEL_FILE, "none");
     sieve_model *out = NULL;

@@ -20,7 +20,8 @@ static void ask_engine(const char *name, const float *numbers, truth *out)
     sv_error err = { 0 };
     assert_ok(sv_deployed_load(&deployed, in_folder(name), &err), err);
     assert_ok(sv_removal_record(&removal, deployed.pruning, &deployed.plan, PICTURES, &err), err);
-    for (size_t i = 0; i < PICTURES * NUMBERS; i++) sv_tape_data(removal.tape, removal.picture, i / NUMBERS)[i % NUMBERS] = (sv_real)numbers[i];
+    for (size_t i = 0; i < PICTURES * NUMBERS; i++)
+        sv_tape_data(removal.tape, removal.picture, i / NUMBERS)[i % NUMBERS] = (sv_real)numbers[i];
     assert_ok(sv_tape_forward(removal.tape, &(sv_step){ .images = PICTURES }, &err), err);
     for (size_t i = 0; i < PICTURES; i++) {
         for (size_t k = 0; k < CLASSES; k++) out->logits[i][k] = (float)sv_tape_data(removal.tape, removal.logits, i)[k];
@@ -106,7 +107,9 @@ static void bytes_go_through_the_models_own_transform(void **state)
     sv_transform_options options = sv_transform_defaults();
     options.size = IMAGE, options.crop_ratio = 0.7, options.interpolation = SV_BILINEAR;
     options.mean[1] = 0.25f, options.deviation[2] = 0.5f;
-    put_model("m", 3, NULL, "[data]\ninterpolation = bilinear\ncrop_ratio = 0.7\nmean = 0.485,0.25,0.406\ndeviation = 0.229,0.224,0.5\ntrain = \"a # b\"\n");
+    put_model(
+        "m", 3, NULL,
+        "[data]\ninterpolation = bilinear\ncrop_ratio = 0.7\nmean = 0.485,0.25,0.406\ndeviation = 0.229,0.224,0.5\ntrain = \"a # b\"\n");
     assert_ok(sv_transform_create(&transform, &options, &err), err);
     sieve_model *model = load("m");
     sieve_session *session = session_of(model, PICTURES, 2), *again = session_of(model, 1, 1);
@@ -168,13 +171,18 @@ static void a_run_that_cannot_be_is_refused_and_the_next_one_is_right(void **sta
     sieve_model *model = load("m");
     sieve_session *session = session_of(model, 2, 1), *none = NULL;
     sieve_rgb good = picture_of(1, room), pictures[2] = { good, { NULL, 4, 4 } };
-    static const sieve_rgb wrong[] = { { NULL, 8, 8 }, { (const uint8_t *)"", 0, 8 }, { (const uint8_t *)"", 8, 0 }, { (const uint8_t *)"", SIZE_MAX, 2 }, { (const uint8_t *)"", 100000, 100000 } };
+    static const sieve_rgb wrong[] = { { NULL, 8, 8 },
+                                       { (const uint8_t *)"", 0, 8 },
+                                       { (const uint8_t *)"", 8, 0 },
+                                       { (const uint8_t *)"", SIZE_MAX, 2 },
+                                       { (const uint8_t *)"", 100000, 100000 } };
     for (size_t i = 0; i < SV_COUNT(wrong); i++) {
         assert_done(sieve_run_rgb(session, &good, 1, &error), &error);
         assert_refused(session, sieve_run_rgb(session, &wrong[i], 1, &error), SIEVE_PICTURE, &error, "picture 0");
     }
     assert_refused(session, sieve_run_rgb(session, pictures, 2, &error), SIEVE_PICTURE, &error, "picture 1");
-    assert_refused(session, sieve_run_rgb(session, pictures, 0, &error), SIEVE_USAGE, &error, "a run of 0 pictures; this session holds 1 to 2");
+    assert_refused(session, sieve_run_rgb(session, pictures, 0, &error), SIEVE_USAGE, &error,
+                   "a run of 0 pictures; this session holds 1 to 2");
     assert_refused(session, sieve_run_rgb(session, pictures, 3, &error), SIEVE_USAGE, &error, "a run of 3 pictures");
     assert_refused(session, sieve_run_rgb(session, NULL, 1, &error), SIEVE_USAGE, &error, "NULL");
     assert_refused(session, sieve_run_floats(session, numbers, 3, &error), SIEVE_USAGE, &error, "a run of 3 pictures");
@@ -252,7 +260,8 @@ typedef struct caller {
 static void check_round(caller *c, sieve_session *session, size_t first)
 {
     sieve_error error;
-    if (sieve_run_floats(session, c->numbers + first * NUMBERS, c->batch, &error)) snprintf(c->failure, sizeof c->failure, "%s", error.text);
+    if (sieve_run_floats(session, c->numbers + first * NUMBERS, c->batch, &error))
+        snprintf(c->failure, sizeof c->failure, "%s", error.text);
     for (size_t i = 0; !c->failure[0] && i < c->batch; i++) {
         const size_t number = first + i;
         const uint32_t *patches;
@@ -303,7 +312,9 @@ static void threads_with_models_of_their_own_do_not_disturb_each_other(void **st
     }
     assert_true(memcmp(expected[0].logits, expected[1].logits, sizeof expected[0].logits) != 0);
     for (size_t i = 0; i < CALLERS; i++)
-        callers[i] = (caller){ .path = paths[i % 2], .batch = i < 2 ? 1 : 3, .threads = 1 + i % 3, .numbers = numbers, .expected = &expected[i % 2] };
+        callers[i] = (caller){
+            .path = paths[i % 2], .batch = i < 2 ? 1 : 3, .threads = 1 + i % 3, .numbers = numbers, .expected = &expected[i % 2]
+        };
     call_at_once(callers, CALLERS);
 }
 
@@ -322,7 +333,9 @@ static void sessions_of_one_model_run_at_the_same_time(void **state)
         sieve_model *model = load("m");
         assert_int_equal(pthread_barrier_init(&together, NULL, CALLERS), 0);
         for (size_t i = 0; i < CALLERS; i++)
-            callers[i] = (caller){ .model = model, .batch = 1 + i % 2, .threads = 1 + i / 2, .numbers = numbers, .expected = &expected, .together = &together };
+            callers[i] = (caller){
+                .model = model, .batch = 1 + i % 2, .threads = 1 + i / 2, .numbers = numbers, .expected = &expected, .together = &together
+            };
         call_at_once(callers, CALLERS);
         pthread_barrier_destroy(&together);
         sieve_model_free(model);
