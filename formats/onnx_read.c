@@ -230,7 +230,7 @@ static sv_status open_data(reading *r, span name)
     if (!status) status = sv_file_open(&r->room->data, r->data ? r->data : path, SV_MODEL_FILE, r->err);
     if (!status) {
         r->room->has_data = true;
-        r->room->left += 4 * r->room->data.size;
+        r->room->left += r->room->data.size;
     }
     sv_free(path);
     sv_text_clear(&folder);
@@ -586,7 +586,7 @@ sv_status sv_onnx_read(sv_onnx_model *out, const char *path, const char *data, s
     if (status) return status;
     r.model.room = r.room;
     status = sv_file_read_all(path, most_file, SV_MODEL_FILE, &r.room->bytes, &count, err);
-    r.room->left = 4 * (uint64_t)count + SPARE;
+    r.room->left = 3 * (uint64_t)count + SPARE;
     if (!status) status = read_model(&r, (span){ r.room->bytes, r.room->bytes + count });
     if (r.room->has_data) sv_file_close(&r.room->data);
     r.room->has_data = false;
