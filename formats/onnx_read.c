@@ -227,7 +227,10 @@ static sv_status open_data(reading *r, span name)
     if (slash) sv_text_add_bytes(&folder, r->path, (size_t)(slash - r->path) + 1);
     sv_status status = sv_text_check(&folder, r->err);
     if (!status && !r->data) status = sv_path_join(&path, folder.data, plain, r->err);
-    if (!status) status = sv_file_open(&r->room->data, r->data ? r->data : path, SV_MODEL_FILE, r->err);
+    if (!status) {
+        status = sv_file_open(&r->room->data, r->data ? r->data : path, SV_MODEL_FILE, r->err);
+        if (status) sv_fail_within(r->err, "%s: its external tensors", r->path);
+    }
     if (!status) {
         r->room->has_data = true;
         r->room->left += r->room->data.size;
