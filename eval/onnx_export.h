@@ -21,6 +21,7 @@ typedef struct sv_onnx_options {
 
 typedef struct sv_onnx_report {
     size_t nodes, tensors;
+    bool compared;               /* false: selectors so even that rounding decides, which a warning has said */
     double worst;                /* largest difference of logits from Sieve's, as a share of their largest */
     double ms;                   /* Sieve's own time of a picture, on this machine, as the card says */
     size_t kept[SV_MOST_STAGES]; /* of the proving picture */

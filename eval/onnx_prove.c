@@ -1,6 +1,7 @@
 /* The proof of an exported file: read by a reader that shares nothing with the writer, run by an interpreter that shares nothing with the
  * engine, and held against the model: the tensors number by number, the tokens kept exactly, the logits to 1e-4 of their largest.
- * A patch whose score stands at the cut, closer than rounding can tell, may fall on either side; then another picture is taken. */
+ * A patch whose score stands at the cut, closer than rounding can tell, may fall on either side; then another picture is taken. Where all
+ * pictures are so (selectors that were hardly trained) there is nothing to compare, which is said, not refused. */
 #include "eval/onnx_inside.h"
 #include "eval/onnx_run.h"
 
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PICTURES = 4, RUNS = 11 };
+enum { PICTURES = 8, RUNS = 11 };
 static const double tolerance = 1e-4;
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
@@ -162,6 +163,7 @@ static sv_status compare_logits(const pairing *p, sv_error *err)
         largest = fmax(largest, fabs(one));
         difference = fmax(difference, fabs(one - other));
     }
+    p->proof->report->compared = true;
     p->proof->report->worst = difference / fmax(largest, 1e-6);
     if (p->proof->report->worst <= tolerance) return SV_OK;
     return sv_fail(err, SV_FAULT, "%s: its logits differ from the model's by %.3g of their largest; at most %g is rounding; the file is not kept", p->file, p->proof->report->worst, tolerance);
@@ -205,8 +207,9 @@ static sv_status check_answers(const sv_onnx_proof *proof, const sv_onnx_model *
         for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
         status = try_picture(&p, model, outputs, picture, room, seed, &answer, err);
     }
-    if (!status && answer != SAME)
-        status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model%s; the file is not kept", file, answer == UNDECIDED ? ", by scores too near the cut to tell apart" : "");
+    if (!status && answer == OTHER) status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model; the file is not kept", file);
+    if (!status && answer == UNDECIDED)
+        sv_log(SV_WARNING, "the selectors score all patches so much alike that rounding decides what stays (are they trained?): file and model cannot be compared picture by picture");
     for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
     sv_removal_clear(&tape);
     sv_free(room);

@@ -28,12 +28,14 @@ static const char usage[] =
     "  --precision P     of products: fp32, bf16 or bf16x3; default: as the model was trained\n"
     "  --overlay FILE    a PNG of the picture and of what each selector keeps (one picture)\n"
     "  --json            one JSON object a picture: file, top5 (index, name, probability), ms, tokens_kept\n"
+    "  --details         with --json: also all logits, and for each selector the numbers of the patches it keeps\n"
     "  --threads N, --quiet, --verbose, --help, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage, 3 a picture cannot be read (the others are done), 4 model file\n";
 
 static const char *arch, *classes_path, *overlay_path, *precision;
-static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision } };
+static bool details;
+static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision }, { "--details", &details, NULL } };
 
 enum { TOP = 5, RUNS = 5 };
 typedef struct answer { size_t index[TOP]; double probability[TOP]; size_t count; double ms; double kept[SV_MOST_STAGES]; } answer;
@@ -100,6 +102,25 @@ static void print_answer(const session *s, const char *file, const answer *a)
     for (size_t i = 0; i < a->count; i++) printf("  %5.1f %%  %s\n", 100 * a->probability[i], class_name(s, a->index[i], name));
 }
 
+/* Logits and patches of the last run. */
+static void print_details(sv_json *json, const session *s)
+{
+    const sv_real *logits = sv_tape_data(s->tape.tape, s->tape.logits, 0);
+    sv_json_open_array(json, "logits");
+    for (size_t k = 0; k < sv_tensor_width(s->tape.logits); k++) sv_json_real(json, NULL, (double)logits[k]);
+    sv_json_close_array(json);
+    sv_json_open_array(json, "patches_kept");
+    for (size_t t = 0; t < s->tape.stages; t++) {
+        const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(s->tape.tape, s->tape.after[t], 0);
+        const size_t rows = sv_tape_rows(s->tape.tape, s->tape.after[t], 0);
+        sv_json_open_array(json, NULL);
+        for (size_t r = 0; r < rows; r++)
+            if (origin[r] >= 0) sv_json_int(json, NULL, origin[r]);
+        sv_json_close_array(json);
+    }
+    sv_json_close_array(json);
+}
+
 static void print_json(const session *s, const char *file, const answer *a)
 {
     sv_text text = { 0 };
@@ -118,6 +139,7 @@ static void print_json(const session *s, const char *file, const answer *a)
     sv_json_close_array(&json);
     sv_json_real(&json, "ms", a->ms);
     sv_json_reals(&json, "tokens_kept", a->kept, s->tape.stages);
+    if (details) print_details(&json, s);
     sv_json_close(&json);
     puts(text.data ? text.data : "");
     sv_text_clear(&text);

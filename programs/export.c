@@ -159,14 +159,15 @@ static void tell(const char *path, const sv_onnx_report *report, size_t stages, 
     double kept[SV_MOST_STAGES];
     for (size_t t = 0; t < stages; t++) kept[t] = (double)report->kept[t];
     if (!as_json) {
-        sv_log(SV_INFO, "%s: %zu nodes, %zu tensors, read back; a picture's logits differ by %.2g of their largest", path, report->nodes, report->tensors, report->worst);
+        if (report->compared) sv_log(SV_INFO, "%s: %zu nodes, %zu tensors, read back; a picture's logits differ by %.2g of their largest", path, report->nodes, report->tensors, report->worst);
+        else sv_log(SV_INFO, "%s: %zu nodes, %zu tensors, read back", path, report->nodes, report->tensors);
         return;
     }
     sv_json_open(&json, NULL);
     sv_json_text(&json, "file", path);
     sv_json_int(&json, "nodes", (int64_t)report->nodes);
     sv_json_int(&json, "tensors", (int64_t)report->tensors);
-    sv_json_real(&json, "logits_difference", report->worst);
+    sv_json_real(&json, "logits_difference", report->compared ? report->worst : (double)NAN);
     sv_json_real(&json, "ms", report->ms);
     sv_json_reals(&json, "tokens_kept", kept, stages);
     sv_json_close(&json);
