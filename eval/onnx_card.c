@@ -40,7 +40,8 @@ static void add_data(sv_onnx_mapping *m)
     config_value(m->d->config, "data", "deviation", deviation);
     if (train[0]) sv_text_add(&text, "trained on %s%s%s", train, val[0] ? ", checked on " : "", val);
     put(m, &text, "data");
-    sv_text_add(&text, "RGB / 255, minus mean (%s), by deviation (%s); channels first", mean[0] ? mean : "0.485,0.456,0.406", deviation[0] ? deviation : "0.229,0.224,0.225");
+    sv_text_add(&text, "RGB / 255, minus mean (%s), by deviation (%s); channels first", mean[0] ? mean : "0.485,0.456,0.406",
+                deviation[0] ? deviation : "0.229,0.224,0.225");
     put(m, &text, "input");
 }
 
@@ -64,20 +65,26 @@ static sv_status add_accuracy(sv_onnx_mapping *m, const char *source, sv_error *
 static void add_plan(sv_onnx_mapping *m)
 {
     const sv_pruning_plan *plan = m->plan;
-    static const char *const forms[] = { [SV_CHOICE_WAVG] = "weighted average", [SV_CHOICE_SUM] = "sum", [SV_CHOICE_MEAN] = "mean", [SV_CHOICE_NONE] = "none" };
+    static const char *const forms[] = {
+        [SV_CHOICE_WAVG] = "weighted average", [SV_CHOICE_SUM] = "sum", [SV_CHOICE_MEAN] = "mean", [SV_CHOICE_NONE] = "none"
+    };
     const bool is_static = m->options.mode == SV_ONNX_STATIC;
     sv_text text = { 0 };
     if (!plan->stages) {
         sv_onnx_metadata(m->graph, "pruning", "none");
         return;
     }
-    sv_text_add(&text, "SPViT, %s, package token: %s", is_static ? "static: a fixed number of patches by rank" : "dynamic: by thresholds, one picture at a time", forms[plan->package]);
+    sv_text_add(&text, "SPViT, %s, package token: %s",
+                is_static ? "static: a fixed number of patches by rank" : "dynamic: by thresholds, one picture at a time",
+                forms[plan->package]);
     put(m, &text, "pruning");
     for (size_t t = 0; t < plan->stages; t++) sv_text_add(&text, "%s%.4f before block %zu", t ? ", " : "", plan->keep[t], plan->at[t]);
     put(m, &text, "keep_ratios");
     for (size_t t = 0; t < plan->stages; t++) {
-        if (is_static) sv_text_add(&text, "%s%zu", t ? "," : "", plan->count[t]);
-        else sv_text_add(&text, "%s%.9g", t ? "," : "", plan->rule == SV_RULE_ARGMAX ? 0.5 : plan->threshold[t]);
+        if (is_static)
+            sv_text_add(&text, "%s%zu", t ? "," : "", plan->count[t]);
+        else
+            sv_text_add(&text, "%s%.9g", t ? "," : "", plan->rule == SV_RULE_ARGMAX ? 0.5 : plan->threshold[t]);
     }
     put(m, &text, is_static ? "tokens_kept" : "thresholds");
 }
@@ -89,13 +96,18 @@ sv_status sv_onnx_card(sv_onnx_mapping *m, const char *source, double ms, sv_err
     sv_text text = { 0 };
     sv_status status = source ? add_accuracy(m, source, err) : SV_OK;
     if (status) return status;
-    sv_text_add(&text, "%s, pictures of %zu x %zu, %zu classes", model->backbone->name, model->options.image, model->options.image, model->options.classes);
+    sv_text_add(&text, "%s, pictures of %zu x %zu, %zu classes", model->backbone->name, model->options.image, model->options.image,
+                model->options.classes);
     put(m, &text, "model");
     sv_onnx_metadata(m->graph, "tool", "Sieve " SV_VERSION);
-    sv_onnx_metadata(m->graph, "weights", m->options.weights == SV_ONNX_FLOAT ? "float32" : m->options.weights == SV_ONNX_FLOAT16 ? "float16, computed in float32" : "bfloat16, computed in float32");
+    sv_onnx_metadata(m->graph, "weights",
+                     m->options.weights == SV_ONNX_FLOAT     ? "float32"
+                     : m->options.weights == SV_ONNX_FLOAT16 ? "float16, computed in float32"
+                                                             : "bfloat16, computed in float32");
     add_plan(m);
     add_data(m);
-    sv_text_add(&text, "%.3f ms a picture at batch 1 in Sieve (fp32, %zu threads) on %s", ms, sv_threads(), sv_machine_name(machine, sizeof machine));
+    sv_text_add(&text, "%.3f ms a picture at batch 1 in Sieve (fp32, %zu threads) on %s", ms, sv_threads(),
+                sv_machine_name(machine, sizeof machine));
     put(m, &text, "latency");
     if (m->options.licence) sv_onnx_metadata(m->graph, "licence", m->options.licence);
     if (m->d->classes) sv_onnx_metadata(m->graph, "classes", m->d->classes);

@@ -10,12 +10,20 @@ static sv_status plan_for(sv_pruning_plan *out, const sv_deployed *d, const sv_o
     static const char *const rules[] = { "threshold", "topk", "argmax", "gumbel" };
     *out = d->plan;
     if (options->mode == SV_ONNX_DYNAMIC && options->batch > 1)
-        return sv_fail(err, SV_USAGE, "a dynamic graph keeps another number of tokens for each picture and takes one picture at a time, not %zu; leave out --batch, or use --mode static", options->batch);
+        return sv_fail(err, SV_USAGE,
+                       "a dynamic graph keeps another number of tokens for each picture and takes one picture at a time, not %zu; leave "
+                       "out --batch, or use --mode static",
+                       options->batch);
     if (!out->stages) return SV_OK;
-    if (!out->min_keep) return sv_fail(err, SV_USAGE, "a plan with pruning.min_keep = 0 may keep no patch at all, which ONNX's TopK cannot say; train with min_keep = 1");
-    if (options->mode == SV_ONNX_STATIC) out->rule = SV_RULE_TOPK;
+    if (!out->min_keep)
+        return sv_fail(err, SV_USAGE,
+                       "a plan with pruning.min_keep = 0 may keep no patch at all, which ONNX's TopK cannot say; train with min_keep = 1");
+    if (options->mode == SV_ONNX_STATIC)
+        out->rule = SV_RULE_TOPK;
     else if (out->rule == SV_RULE_TOPK || out->rule == SV_RULE_GUMBEL)
-        return sv_fail(err, SV_USAGE, "a dynamic graph decides by thresholds, but the model's plan has pruning.rule = %s and none; use --mode static", rules[out->rule]);
+        return sv_fail(err, SV_USAGE,
+                       "a dynamic graph decides by thresholds, but the model's plan has pruning.rule = %s and none; use --mode static",
+                       rules[out->rule]);
     return SV_OK;
 }
 
@@ -32,7 +40,8 @@ static void add_kept_output(sv_onnx_mapping *m, size_t stage, const sv_onnx_toke
 static void make_graph(sv_onnx_mapping *m)
 {
     const sv_model *model = m->d->model;
-    const sv_onnx_dim side = { .size = model->options.image }, three = { .size = 3 }, batch = m->options.batch ? (sv_onnx_dim){ .size = m->options.batch } : (sv_onnx_dim){ .word = "batch" };
+    const sv_onnx_dim side = { .size = model->options.image }, three = { .size = 3 },
+                      batch = m->options.batch ? (sv_onnx_dim){ .size = m->options.batch } : (sv_onnx_dim){ .word = "batch" };
     sv_onnx_value picture = sv_onnx_input(m->graph, "pixel_values", SV_ONNX_FLOAT, 4, (sv_onnx_dim[]){ batch, three, side, side });
     sv_onnx_tokens tokens = { .x = sv_onnx_embed(m, picture), .patches = sv_model_patches(model) }, kept[SV_MOST_STAGES];
     size_t t = 0;
@@ -58,7 +67,8 @@ static sv_status make_and_write(sv_onnx_mapping *m, const char *source, const ch
     return status ? status : sv_onnx_write(m->graph, path, m->options.external_above, sv_onnx_prove, &proof, err);
 }
 
-sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, const sv_onnx_options *options, sv_onnx_report *report, sv_error *err)
+sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, const sv_onnx_options *options, sv_onnx_report *report,
+                         sv_error *err)
 {
     sv_pruning_plan plan;
     sv_onnx_mapping m = { .d = d, .plan = &plan, .options = *options };

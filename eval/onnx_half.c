@@ -16,7 +16,7 @@ static uint16_t to_float16(float value)
     if (!(size <= 65504)) return (uint16_t)(sign | (size > 65504 && size < 65520 ? 0x7BFF : size >= 65520 ? 0x7C00 : 0x7E00));
     if (size <= 0) return sign;
     frexp(size, &exponent);
-    if (exponent < -13) exponent = -13; /* subnormal: steps of 2^-24 */
+    if (exponent < -13) exponent = -13;                   /* subnormal: steps of 2^-24 */
     const long steps = lrint(ldexp(size, 11 - exponent)); /* 1024..2048 of them, fewer where subnormal */
     return (uint16_t)(sign + ((exponent + 13) << 10) + steps);
 }
@@ -24,7 +24,8 @@ static uint16_t to_float16(float value)
 static float from_float16(uint16_t half)
 {
     const int exponent = half >> 10 & 31, fraction = half & 1023;
-    const float size = exponent == 31 ? (fraction ? NAN : INFINITY) : ldexpf((float)(exponent ? fraction + 1024 : fraction), (exponent ? exponent : 1) - 25);
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                                      : ldexpf((float)(exponent ? fraction + 1024 : fraction), (exponent ? exponent : 1) - 25);
     return half & 0x8000 ? -size : size;
 }
 
@@ -49,9 +50,14 @@ sv_status sv_onnx_round(sv_deployed *d, const sv_onnx_options *options, sv_error
     for (size_t i = 0; i < d->model->parameters->count; i++) {
         sv_parameter *p = d->model->parameters->items[i];
         for (size_t k = 0; k < p->count; k++) {
-            const float value = (float)p->value[k], stored = sv_onnx_is_half(options, p) ? sv_onnx_from_half(options->weights, sv_onnx_to_half(options->weights, value)) : value;
-            if (!isfinite(value)) return sv_fail(err, SV_MODEL_FILE, "%s holds a number that is not finite (number %zu): it is not exported", p->name, k);
-            if (!isfinite(stored)) return sv_fail(err, SV_MODEL_FILE, "%s holds %g, beyond float16's 65504; export it with --weights bf16 or f32", p->name, (double)value);
+            const float value = (float)p->value[k],
+                        stored = sv_onnx_is_half(options, p) ? sv_onnx_from_half(options->weights, sv_onnx_to_half(options->weights, value))
+                                                             : value;
+            if (!isfinite(value))
+                return sv_fail(err, SV_MODEL_FILE, "%s holds a number that is not finite (number %zu): it is not exported", p->name, k);
+            if (!isfinite(stored))
+                return sv_fail(err, SV_MODEL_FILE, "%s holds %g, beyond float16's 65504; export it with --weights bf16 or f32", p->name,
+                               (double)value);
             p->value[k] = (sv_real)stored;
         }
     }

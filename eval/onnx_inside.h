@@ -39,11 +39,11 @@ sv_onnx_value sv_onnx_head(sv_onnx_mapping *m, sv_onnx_value x);
 
 /* ---- selectors (onnx_selector.c) ---- */
 typedef struct sv_onnx_tokens {
-    sv_onnx_value x;        /* [batch, prefix + patches + packages, width] */
-    size_t patches;         /* static: that are left */
-    size_t packages;        /* rows behind them; dynamic: at most */
-    sv_onnx_value origin;   /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
-    sv_onnx_value alive;    /* dynamic, behind the first selector: how many, int64 [1] */
+    sv_onnx_value x;      /* [batch, prefix + patches + packages, width] */
+    size_t patches;       /* static: that are left */
+    size_t packages;      /* rows behind them; dynamic: at most */
+    sv_onnx_value origin; /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
+    sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
 } sv_onnx_tokens;
 sv_onnx_tokens sv_onnx_select(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens);
 
@@ -62,7 +62,7 @@ sv_status sv_onnx_time(const sv_deployed *d, const sv_pruning_plan *plan, double
 
 /* ---- 16 bits (onnx_half.c) ---- */
 bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p); /* stored in 16 bits */
-uint16_t sv_onnx_to_half(sv_onnx_type type, float value);                   /* to nearest, ties to even */
+uint16_t sv_onnx_to_half(sv_onnx_type type, float value);                    /* to nearest, ties to even */
 float sv_onnx_from_half(sv_onnx_type type, uint16_t bits);
 /* Rounds what will be stored in 16 bits. SV_MODEL_FILE: beyond float16. */
 sv_status sv_onnx_round(sv_deployed *d, const sv_onnx_options *options, sv_error *err) SV_MUST_CHECK;

@@ -14,7 +14,8 @@ static void copy_strided(sv_onnx_array *out, const sv_onnx_array *in, size_t fir
     for (size_t done = 0; done < out->count; done += inner) {
         size_t at = first;
         for (size_t k = 0; k + 1 < out->rank; k++) at += index[k] * steps[k];
-        if (step == 1) memcpy(to + done * width, from + at * width, inner * width);
+        if (step == 1)
+            memcpy(to + done * width, from + at * width, inner * width);
         else
             for (size_t i = 0; i < inner; i++) memcpy(to + (done + i) * width, from + (at + i * step) * width, width);
         for (size_t k = out->rank - 1; k-- > 0;) {
@@ -139,8 +140,10 @@ static sv_status run_split(const sv_onnx_op_call *call)
     const size_t parts = call->node->out_count;
     size_t axis = 0;
     sv_status status = SV_OK;
-    if (!sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 0), x->rank) || x->dims[axis] % parts || call->node->in_count > 1) return sv_onnx_unfit(call);
-    for (size_t i = 0; !status && i < parts; i++) status = take_part(call, &call->out[i], axis, i * (x->dims[axis] / parts), x->dims[axis] / parts);
+    if (!sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 0), x->rank) || x->dims[axis] % parts || call->node->in_count > 1)
+        return sv_onnx_unfit(call);
+    for (size_t i = 0; !status && i < parts; i++)
+        status = take_part(call, &call->out[i], axis, i * (x->dims[axis] / parts), x->dims[axis] / parts);
     return status;
 }
 
@@ -156,8 +159,10 @@ static sv_status run_slice(const sv_onnx_op_call *call)
     const sv_onnx_array *x = call->in[0];
     const int64_t *start = NULL, *end = NULL, *axes = NULL;
     size_t axis = 0;
-    if (call->node->in_count != 4 || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes)) return sv_onnx_unfit(call);
-    if (call->in[1]->count != 1 || call->in[2]->count != 1 || call->in[3]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank)) return sv_onnx_unfit(call);
+    if (call->node->in_count != 4 || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes))
+        return sv_onnx_unfit(call);
+    if (call->in[1]->count != 1 || call->in[2]->count != 1 || call->in[3]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank))
+        return sv_onnx_unfit(call);
     const size_t from = clamp_index(start[0], x->dims[axis]), to = clamp_index(end[0], x->dims[axis]);
     return take_part(call, call->out, axis, from, to > from ? to - from : 0);
 }
@@ -176,13 +181,15 @@ static sv_status run_concat(const sv_onnx_op_call *call)
     if (!sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 0), x->rank)) return sv_onnx_unfit(call);
     memcpy(dims, x->dims, sizeof dims);
     for (size_t i = 1; i < call->node->in_count; i++) {
-        if (!call->in[i] || !concat_fits(x, call->in[i], axis) || sv_add_size(&dims[axis], dims[axis], call->in[i]->dims[axis])) return sv_onnx_unfit(call);
+        if (!call->in[i] || !concat_fits(x, call->in[i], axis) || sv_add_size(&dims[axis], dims[axis], call->in[i]->dims[axis]))
+            return sv_onnx_unfit(call);
     }
     sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, dims);
     const size_t inner = inner_of(x, axis), outer = outer_of(x, axis), row = dims[axis] * inner;
     for (size_t i = 0; !status && i < call->node->in_count; i++) {
         const size_t own = call->in[i]->dims[axis] * inner;
-        for (size_t k = 0; own && k < outer; k++) memcpy((char *)call->out->data + k * row + at, (const char *)call->in[i]->data + k * own, own);
+        for (size_t k = 0; own && k < outer; k++)
+            memcpy((char *)call->out->data + k * row + at, (const char *)call->in[i]->data + k * own, own);
         at += own;
     }
     return status;
@@ -194,7 +201,8 @@ static sv_status run_squeeze(const sv_onnx_op_call *call)
     const sv_onnx_array *x = call->in[0];
     const int64_t *axes = NULL;
     size_t axis = 0, dims[SV_ONNX_RANK], rank = 0;
-    if (!ints_of(call->in[1], &axes) || call->in[1]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank) || x->dims[axis] != 1) return sv_onnx_unfit(call);
+    if (!ints_of(call->in[1], &axes) || call->in[1]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank) || x->dims[axis] != 1)
+        return sv_onnx_unfit(call);
     for (size_t i = 0; i < x->rank; i++)
         if (i != axis) dims[rank++] = x->dims[i];
     return copy_as(call, rank, dims);
@@ -205,7 +213,8 @@ static sv_status run_unsqueeze(const sv_onnx_op_call *call)
     const sv_onnx_array *x = call->in[0];
     const int64_t *axes = NULL;
     size_t axis = 0, dims[SV_ONNX_RANK];
-    if (x->rank == SV_ONNX_RANK || !ints_of(call->in[1], &axes) || call->in[1]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank + 1)) return sv_onnx_unfit(call);
+    if (x->rank == SV_ONNX_RANK || !ints_of(call->in[1], &axes) || call->in[1]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank + 1))
+        return sv_onnx_unfit(call);
     for (size_t i = 0; i <= x->rank; i++) dims[i] = i == axis ? 1 : x->dims[i - (i > axis)];
     return copy_as(call, x->rank + 1, dims);
 }
@@ -254,16 +263,21 @@ static sv_status run_gather(const sv_onnx_op_call *call)
     size_t axis = 0, dims[SV_ONNX_RANK], rank = 0;
     if (!ints_of(index, &wanted) || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 0), x->rank)) return sv_onnx_unfit(call);
     for (size_t i = 0; i < x->rank; i++) {
-        if (i != axis) dims[rank++] = x->dims[i];
-        else if (index->rank) dims[rank++] = index->count;
+        if (i != axis)
+            dims[rank++] = x->dims[i];
+        else if (index->rank)
+            dims[rank++] = index->count;
     }
     sv_status status = sv_onnx_make(call, call->out, x->type, rank, dims);
     const size_t inner = inner_of(x, axis), outer = outer_of(x, axis);
     for (size_t i = 0; !status && i < outer; i++)
         for (size_t k = 0; !status && k < index->count; k++) {
             size_t at = 0;
-            if (!place_of(&at, wanted[k], x->dims[axis])) status = sv_onnx_unfit(call);
-            else memcpy((char *)call->out->data + (i * index->count + k) * inner, (const char *)x->data + (i * x->dims[axis] + at) * inner, inner);
+            if (!place_of(&at, wanted[k], x->dims[axis]))
+                status = sv_onnx_unfit(call);
+            else
+                memcpy((char *)call->out->data + (i * index->count + k) * inner, (const char *)x->data + (i * x->dims[axis] + at) * inner,
+                       inner);
         }
     return status;
 }
@@ -273,7 +287,8 @@ static sv_status run_gather_nd(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0], *index = call->in[1];
     size_t dims[SV_ONNX_RANK];
-    if (sv_onnx_int_attribute(call, "batch_dims", 0) != 1 || index->type != SV_ONNX_INT64 || index->rank != 3 || index->dims[2] != 1 || x->rank < 2 || x->dims[0] != index->dims[0])
+    if (sv_onnx_int_attribute(call, "batch_dims", 0) != 1 || index->type != SV_ONNX_INT64 || index->rank != 3 || index->dims[2] != 1
+        || x->rank < 2 || x->dims[0] != index->dims[0])
         return sv_onnx_unfit(call);
     memcpy(dims, x->dims, sizeof dims);
     dims[1] = index->dims[1];
@@ -281,15 +296,18 @@ static sv_status run_gather_nd(const sv_onnx_op_call *call)
     const size_t inner = inner_of(x, 1);
     for (size_t i = 0; !status && i < index->count; i++) {
         size_t at = 0;
-        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1])) status = sv_onnx_unfit(call);
-        else memcpy((char *)call->out->data + i * inner, (const char *)x->data + (i / dims[1] * x->dims[1] + at) * inner, inner);
+        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1]))
+            status = sv_onnx_unfit(call);
+        else
+            memcpy((char *)call->out->data + i * inner, (const char *)x->data + (i / dims[1] * x->dims[1] + at) * inner, inner);
     }
     return status;
 }
 
 static bool pairs_fit(const sv_onnx_op_call *call, const sv_onnx_array *x, const sv_onnx_array *index)
 {
-    return sv_onnx_int_attribute(call, "axis", 0) == 1 && x->rank == 2 && index->rank == 2 && index->type == SV_ONNX_INT64 && x->dims[0] == index->dims[0];
+    return sv_onnx_int_attribute(call, "axis", 0) == 1 && x->rank == 2 && index->rank == 2 && index->type == SV_ONNX_INT64
+           && x->dims[0] == index->dims[0];
 }
 
 /* x [B,n], index [B,k], axis 1. */
@@ -301,8 +319,10 @@ static sv_status run_gather_elements(const sv_onnx_op_call *call)
     sv_status status = sv_onnx_make(call, call->out, x->type, 2, index->dims);
     for (size_t i = 0; !status && i < index->count; i++) {
         size_t at = 0;
-        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1])) status = sv_onnx_unfit(call);
-        else memcpy((char *)call->out->data + i * width, (const char *)x->data + (i / index->dims[1] * x->dims[1] + at) * width, width);
+        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1]))
+            status = sv_onnx_unfit(call);
+        else
+            memcpy((char *)call->out->data + i * width, (const char *)x->data + (i / index->dims[1] * x->dims[1] + at) * width, width);
     }
     return status;
 }
@@ -315,8 +335,10 @@ static sv_status run_scatter_elements(const sv_onnx_op_call *call)
     sv_status status = copy_as(call, x->rank, x->dims);
     for (size_t i = 0; !status && i < index->count; i++) {
         size_t at = 0;
-        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1])) status = sv_onnx_unfit(call);
-        else memcpy((char *)call->out->data + (i / index->dims[1] * x->dims[1] + at) * width, (const char *)put->data + i * width, width);
+        if (!place_of(&at, ((const int64_t *)index->data)[i], x->dims[1]))
+            status = sv_onnx_unfit(call);
+        else
+            memcpy((char *)call->out->data + (i / index->dims[1] * x->dims[1] + at) * width, (const char *)put->data + i * width, width);
     }
     return status;
 }

@@ -12,12 +12,18 @@ typedef enum pair_op { ADD, SUBTRACT, MULTIPLY, DIVIDE, LARGER, SMALLER, AT_LEAS
 static float pair_floats(pair_op op, float a, float b)
 {
     switch (op) {
-    case ADD: return a + b;
-    case SUBTRACT: return a - b;
-    case MULTIPLY: return a * b;
-    case DIVIDE: return a / b;
-    case LARGER: return a > b ? a : b;
-    default: return a < b ? a : b;
+    case ADD:
+        return a + b;
+    case SUBTRACT:
+        return a - b;
+    case MULTIPLY:
+        return a * b;
+    case DIVIDE:
+        return a / b;
+    case LARGER:
+        return a > b ? a : b;
+    default:
+        return a < b ? a : b;
     }
 }
 
@@ -25,7 +31,8 @@ static float pair_floats(pair_op op, float a, float b)
 static void pair_rows(const sv_onnx_op_call *call, pair_op op, const size_t *first, const size_t *second)
 {
     sv_onnx_array *out = call->out;
-    const size_t rank = out->rank, inner = rank ? out->dims[rank - 1] : 1, a_step = rank ? first[rank - 1] : 0, b_step = rank ? second[rank - 1] : 0;
+    const size_t rank = out->rank, inner = rank ? out->dims[rank - 1] : 1, a_step = rank ? first[rank - 1] : 0,
+                 b_step = rank ? second[rank - 1] : 0;
     const void *a = call->in[0]->data, *b = call->in[1]->data;
     const bool ints = call->in[0]->type == SV_ONNX_INT64;
     size_t index[SV_ONNX_RANK] = { 0 };
@@ -85,14 +92,16 @@ static sv_status run_sigmoid(const sv_onnx_op_call *call)
     const sv_onnx_array *x = call->in[0];
     if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++) ((float *)call->out->data)[i] = (float)(1 / (1 + exp(-(double)((const float *)x->data)[i])));
+    for (size_t i = 0; !status && i < x->count; i++)
+        ((float *)call->out->data)[i] = (float)(1 / (1 + exp(-(double)((const float *)x->data)[i])));
     return status;
 }
 
 static float half_to_float(uint16_t half)
 {
     const int exponent = half >> 10 & 31, fraction = half & 1023;
-    const float size = exponent == 31 ? (fraction ? NAN : INFINITY) : ldexpf((float)(exponent ? fraction + 1024 : fraction), (exponent ? exponent : 1) - 25);
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                                      : ldexpf((float)(exponent ? fraction + 1024 : fraction), (exponent ? exponent : 1) - 25);
     return half & 0x8000 ? -size : size;
 }
 
@@ -107,11 +116,16 @@ static float brain_to_float(uint16_t brain)
 static float float_at(const sv_onnx_array *x, size_t i)
 {
     switch (x->type) {
-    case SV_ONNX_FLOAT16: return half_to_float(((const uint16_t *)x->data)[i]);
-    case SV_ONNX_BFLOAT16: return brain_to_float(((const uint16_t *)x->data)[i]);
-    case SV_ONNX_BOOL: return ((const unsigned char *)x->data)[i] ? 1 : 0;
-    case SV_ONNX_INT64: return (float)((const int64_t *)x->data)[i];
-    default: return ((const float *)x->data)[i];
+    case SV_ONNX_FLOAT16:
+        return half_to_float(((const uint16_t *)x->data)[i]);
+    case SV_ONNX_BFLOAT16:
+        return brain_to_float(((const uint16_t *)x->data)[i]);
+    case SV_ONNX_BOOL:
+        return ((const unsigned char *)x->data)[i] ? 1 : 0;
+    case SV_ONNX_INT64:
+        return (float)((const int64_t *)x->data)[i];
+    default:
+        return ((const float *)x->data)[i];
     }
 }
 
@@ -124,9 +138,12 @@ static sv_status run_cast(const sv_onnx_op_call *call)
     sv_status status = sv_onnx_make(call, call->out, to, x->rank, x->dims);
     for (size_t i = 0; !status && i < x->count; i++) {
         const float value = float_at(x, i);
-        if (to == SV_ONNX_FLOAT) ((float *)call->out->data)[i] = value;
-        else if (!(fabsf(value) < 1e9F)) return sv_onnx_unfit(call);
-        else ((int64_t *)call->out->data)[i] = (int64_t)value;
+        if (to == SV_ONNX_FLOAT)
+            ((float *)call->out->data)[i] = value;
+        else if (!(fabsf(value) < 1e9F))
+            return sv_onnx_unfit(call);
+        else
+            ((int64_t *)call->out->data)[i] = (int64_t)value;
     }
     return status;
 }
@@ -138,7 +155,8 @@ static bool last_axis(const sv_onnx_op_call *call, size_t *width)
 {
     const sv_onnx_array *x = call->in[0];
     size_t axis = 0;
-    if (x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", -1), x->rank) || axis + 1 != x->rank) return false;
+    if (x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", -1), x->rank) || axis + 1 != x->rank)
+        return false;
     *width = x->dims[axis];
     return true;
 }
@@ -165,7 +183,8 @@ static sv_status run_layer_norm(const sv_onnx_op_call *call)
     const sv_onnx_array *x = call->in[0], *gain = call->in[1], *bias = call->in[2];
     const sv_onnx_read_attribute *eps = sv_onnx_attribute_of(call->node, "epsilon");
     size_t width = 0;
-    if (!last_axis(call, &width) || !eps || !eps->has_f || gain->count != width || bias->count != width || gain->type != SV_ONNX_FLOAT || bias->type != SV_ONNX_FLOAT)
+    if (!last_axis(call, &width) || !eps || !eps->has_f || gain->count != width || bias->count != width || gain->type != SV_ONNX_FLOAT
+        || bias->type != SV_ONNX_FLOAT)
         return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
     for (size_t row = 0; !status && row < x->count; row += width) {
@@ -176,7 +195,8 @@ static sv_status run_layer_norm(const sv_onnx_op_call *call)
         for (size_t i = 0; i < width; i++) square += ((double)from[i] - mean) * ((double)from[i] - mean);
         const double factor = 1 / sqrt(square / (double)width + (double)eps->f);
         for (size_t i = 0; i < width; i++)
-            ((float *)call->out->data)[row + i] = (float)(((double)from[i] - mean) * factor) * ((const float *)gain->data)[i] + ((const float *)bias->data)[i];
+            ((float *)call->out->data)[row + i] =
+                (float)(((double)from[i] - mean) * factor) * ((const float *)gain->data)[i] + ((const float *)bias->data)[i];
     }
     return status;
 }
@@ -186,9 +206,11 @@ static sv_status run_reduce(const sv_onnx_op_call *call, bool mean)
 {
     const sv_onnx_array *x = call->in[0], *axes = call->in[1];
     const sv_onnx_read_attribute *named = sv_onnx_attribute_of(call->node, "axes");
-    const bool given = mean ? named && named->int_count == 1 : axes && axes->type == SV_ONNX_INT64 && axes->count == 1, keep = sv_onnx_int_attribute(call, "keepdims", 1) != 0;
+    const bool given = mean ? named && named->int_count == 1 : axes && axes->type == SV_ONNX_INT64 && axes->count == 1,
+               keep = sv_onnx_int_attribute(call, "keepdims", 1) != 0;
     size_t axis = 0, dims[SV_ONNX_RANK], rank = 0, inner = 1;
-    if (!given || x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, mean ? named->ints[0] : *(const int64_t *)axes->data, x->rank)) return sv_onnx_unfit(call);
+    if (!given || x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, mean ? named->ints[0] : *(const int64_t *)axes->data, x->rank))
+        return sv_onnx_unfit(call);
     for (size_t i = 0; i < x->rank; i++)
         if (i != axis || keep) dims[rank++] = i == axis ? 1 : x->dims[i];
     for (size_t i = axis + 1; i < x->rank; i++) inner *= x->dims[i];
@@ -227,14 +249,17 @@ static sv_status rank_rows(const sv_onnx_op_call *call, size_t width, size_t k, 
     sv_status status = sv_alloc(&row, width * sizeof *row, "onnx values", call->err);
     for (size_t r = 0; !status && width && r < x->count / width; r++) {
         for (size_t i = 0; i < width; i++) {
-            const double value = x->type == SV_ONNX_INT64 ? (double)((const int64_t *)x->data)[r * width + i] : (double)((const float *)x->data)[r * width + i];
+            const double value = x->type == SV_ONNX_INT64 ? (double)((const int64_t *)x->data)[r * width + i]
+                                                          : (double)((const float *)x->data)[r * width + i];
             row[i] = (ranked){ largest ? value : -value, (int64_t)i };
         }
         qsort(row, width, sizeof *row, falling);
         for (size_t i = 0; i < k; i++) {
             const size_t from = r * width + (size_t)row[i].index, to = r * k + i;
-            if (x->type == SV_ONNX_INT64) ((int64_t *)call->out[0].data)[to] = ((const int64_t *)x->data)[from];
-            else ((float *)call->out[0].data)[to] = ((const float *)x->data)[from];
+            if (x->type == SV_ONNX_INT64)
+                ((int64_t *)call->out[0].data)[to] = ((const int64_t *)x->data)[from];
+            else
+                ((float *)call->out[0].data)[to] = ((const float *)x->data)[from];
             ((int64_t *)call->out[1].data)[to] = row[i].index;
         }
     }
@@ -246,8 +271,8 @@ static sv_status run_top_k(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0], *k = call->in[1];
     size_t axis = 0, dims[SV_ONNX_RANK];
-    if (call->node->out_count != 2 || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", -1), x->rank) || axis + 1 != x->rank || k->type != SV_ONNX_INT64 || k->count != 1
-        || (x->type != SV_ONNX_FLOAT && x->type != SV_ONNX_INT64))
+    if (call->node->out_count != 2 || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", -1), x->rank) || axis + 1 != x->rank
+        || k->type != SV_ONNX_INT64 || k->count != 1 || (x->type != SV_ONNX_FLOAT && x->type != SV_ONNX_INT64))
         return sv_onnx_unfit(call);
     const int64_t wanted = *(const int64_t *)k->data;
     if (wanted < 0 || (uint64_t)wanted > x->dims[axis]) return sv_onnx_unfit(call);
@@ -275,7 +300,8 @@ static sv_status run_mat_mul(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *a = call->in[0], *b = call->in[1];
     size_t dims[SV_ONNX_RANK], batches = 1;
-    if (a->rank < 2 || b->rank < 2 || a->type != SV_ONNX_FLOAT || b->type != SV_ONNX_FLOAT || a->dims[a->rank - 1] != b->dims[b->rank - 2] || (b->rank != 2 && b->rank != a->rank))
+    if (a->rank < 2 || b->rank < 2 || a->type != SV_ONNX_FLOAT || b->type != SV_ONNX_FLOAT || a->dims[a->rank - 1] != b->dims[b->rank - 2]
+        || (b->rank != 2 && b->rank != a->rank))
         return sv_onnx_unfit(call);
     memcpy(dims, a->dims, sizeof dims);
     for (size_t i = 0; i + 2 < a->rank; i++) {
@@ -287,7 +313,8 @@ static sv_status run_mat_mul(const sv_onnx_op_call *call)
     if (status) return status;
     memset(call->out->data, 0, call->out->count * sizeof(float));
     for (size_t i = 0; i < batches; i++)
-        product((float *)call->out->data + i * rows * width, (const float *)a->data + i * rows * depth, (const float *)b->data + (b->rank > 2 ? i * depth * width : 0), rows, depth, width);
+        product((float *)call->out->data + i * rows * width, (const float *)a->data + i * rows * depth,
+                (const float *)b->data + (b->rank > 2 ? i * depth * width : 0), rows, depth, width);
     return SV_OK;
 }
 
@@ -301,7 +328,8 @@ static float patch_sum(const patches *p, const float *picture, const float *weig
     for (size_t c = 0; c < p->channels; c++)
         for (size_t i = 0; i < p->side_y; i++)
             for (size_t j = 0; j < p->side_x; j++)
-                sum += (double)picture[(c * p->height + y * p->side_y + i) * p->width + x * p->side_x + j] * (double)weight[(c * p->side_y + i) * p->side_x + j];
+                sum += (double)picture[(c * p->height + y * p->side_y + i) * p->width + x * p->side_x + j]
+                       * (double)weight[(c * p->side_y + i) * p->side_x + j];
     return (float)sum;
 }
 
@@ -310,16 +338,20 @@ static sv_status run_conv(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0], *w = call->in[1], *bias = call->in[2];
     const sv_onnx_read_attribute *strides = sv_onnx_attribute_of(call->node, "strides");
-    if (x->rank != 4 || w->rank != 4 || x->type != SV_ONNX_FLOAT || w->type != SV_ONNX_FLOAT || bias->type != SV_ONNX_FLOAT || x->dims[1] != w->dims[1] || bias->count != w->dims[0]
-        || !strides || strides->int_count != 2 || strides->ints[0] != (int64_t)w->dims[2] || strides->ints[1] != (int64_t)w->dims[3] || !w->dims[2] || !w->dims[3])
+    if (x->rank != 4 || w->rank != 4 || x->type != SV_ONNX_FLOAT || w->type != SV_ONNX_FLOAT || bias->type != SV_ONNX_FLOAT
+        || x->dims[1] != w->dims[1] || bias->count != w->dims[0] || !strides || strides->int_count != 2
+        || strides->ints[0] != (int64_t)w->dims[2] || strides->ints[1] != (int64_t)w->dims[3] || !w->dims[2] || !w->dims[3])
         return sv_onnx_unfit(call);
-    const patches p = { w->dims[2], w->dims[3], x->dims[1], x->dims[2], x->dims[3], x->dims[2] / w->dims[2], x->dims[3] / w->dims[3], w->dims[0] };
+    const patches p = { w->dims[2], w->dims[3], x->dims[1], x->dims[2], x->dims[3], x->dims[2] / w->dims[2], x->dims[3] / w->dims[3],
+                        w->dims[0] };
     const size_t grid = p.count_y * p.count_x;
     sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, 4, (size_t[]){ x->dims[0], p.outputs, p.count_y, p.count_x });
     for (size_t i = 0; !status && i < call->out->count; i++) {
         const size_t image = i / grid / p.outputs, output = i / grid % p.outputs, place = i % grid;
-        const float *picture = (const float *)x->data + image * p.channels * p.height * p.width, *weight = (const float *)w->data + output * p.channels * p.side_y * p.side_x;
-        ((float *)call->out->data)[i] = patch_sum(&p, picture, weight, place / p.count_x, place % p.count_x) + ((const float *)bias->data)[output];
+        const float *picture = (const float *)x->data + image * p.channels * p.height * p.width,
+                    *weight = (const float *)w->data + output * p.channels * p.side_y * p.side_x;
+        ((float *)call->out->data)[i] =
+            patch_sum(&p, picture, weight, place / p.count_x, place % p.count_x) + ((const float *)bias->data)[output];
     }
     return status;
 }

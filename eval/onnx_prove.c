@@ -27,7 +27,8 @@ static float stored_number(const sv_onnx_read_tensor *t, size_t i)
 static bool same_numbers(const sv_onnx_read_tensor *t, const sv_parameter *p, bool turned)
 {
     const size_t rows = turned ? p->shape[0] : 1, columns = p->count / rows;
-    bool same = t->count == p->count && t->rank == p->dims && (t->type == SV_ONNX_FLOAT || t->type == SV_ONNX_FLOAT16 || t->type == SV_ONNX_BFLOAT16);
+    bool same = t->count == p->count && t->rank == p->dims
+                && (t->type == SV_ONNX_FLOAT || t->type == SV_ONNX_FLOAT16 || t->type == SV_ONNX_BFLOAT16);
     for (size_t i = 0; same && i < p->dims; i++) same = t->dims[i] == p->shape[turned ? p->dims - 1 - i : i];
     for (size_t i = 0; same && i < p->count; i++) {
         const float stored = stored_number(t, turned ? i % columns * rows + i / columns : i), wanted = (float)p->value[i];
@@ -51,7 +52,8 @@ static sv_status check_tensors(const sv_onnx_model *model, const sv_deployed *d,
         sv_text turned = { 0 };
         sv_text_add(&turned, "%s.transposed", p->name);
         sv_status status = sv_text_check(&turned, err);
-        const sv_onnx_read_tensor *as_is = status ? NULL : tensor_named(model, p->name), *other = status ? NULL : tensor_named(model, turned.data);
+        const sv_onnx_read_tensor *as_is = status ? NULL : tensor_named(model, p->name),
+                                  *other = status ? NULL : tensor_named(model, turned.data);
         if (!status && !(as_is ? same_numbers(as_is, p, false) : other && same_numbers(other, p, true)))
             status = sv_fail(err, SV_FAULT, "%s: %s reads back otherwise than it was written; the file is not kept", file, p->name);
         sv_text_clear(&turned);
@@ -62,9 +64,13 @@ static sv_status check_tensors(const sv_onnx_model *model, const sv_deployed *d,
 
 static sv_status check_face(const sv_onnx_model *model, const sv_onnx_proof *proof, const char *file, sv_error *err)
 {
-    const bool right = model->ir == SV_ONNX_IR && model->opset == SV_ONNX_OPSET && model->input_count == 1 && model->output_count == 1 + proof->plan->stages
-                       && strcmp(model->names[model->inputs[0].value], "pixel_values") == 0 && strcmp(model->names[model->outputs[0].value], "logits") == 0;
-    return right ? SV_OK : sv_fail(err, SV_FAULT, "%s: versions, inputs or outputs read back otherwise than they were written; the file is not kept", file);
+    const bool right = model->ir == SV_ONNX_IR && model->opset == SV_ONNX_OPSET && model->input_count == 1
+                       && model->output_count == 1 + proof->plan->stages
+                       && strcmp(model->names[model->inputs[0].value], "pixel_values") == 0
+                       && strcmp(model->names[model->outputs[0].value], "logits") == 0;
+    return right ? SV_OK
+                 : sv_fail(err, SV_FAULT,
+                           "%s: versions, inputs or outputs read back otherwise than they were written; the file is not kept", file);
 }
 
 /* ---- a picture --------------------------------------------------------------------------------------------------- */
@@ -156,24 +162,32 @@ static sv_status compare_logits(const pairing *p, sv_error *err)
     const sv_onnx_array *theirs = &p->outputs[0];
     const size_t classes = sv_tensor_width(p->tape->logits);
     double largest = 0, difference = 0;
-    if (theirs->count != classes) return sv_fail(err, SV_FAULT, "%s: the graph answers with %zu logits, the model with %zu", p->file, theirs->count, classes);
+    if (theirs->count != classes)
+        return sv_fail(err, SV_FAULT, "%s: the graph answers with %zu logits, the model with %zu", p->file, theirs->count, classes);
     for (size_t k = 0; k < classes; k++) {
         const double one = (double)ours[k], other = (double)((const float *)theirs->data)[k];
-        if (!isfinite(one) || !isfinite(other)) return sv_fail(err, SV_MODEL_FILE, "the model answers with a number that is not finite (class %zu): it is not exported as good", k);
+        if (!isfinite(one) || !isfinite(other))
+            return sv_fail(err, SV_MODEL_FILE, "the model answers with a number that is not finite (class %zu): it is not exported as good",
+                           k);
         largest = fmax(largest, fabs(one));
         difference = fmax(difference, fabs(one - other));
     }
     p->proof->report->compared = true;
     p->proof->report->worst = difference / fmax(largest, 1e-6);
     if (p->proof->report->worst <= tolerance) return SV_OK;
-    return sv_fail(err, SV_FAULT, "%s: its logits differ from the model's by %.3g of their largest; at most %g is rounding; the file is not kept", p->file, p->proof->report->worst, tolerance);
+    return sv_fail(err, SV_FAULT,
+                   "%s: its logits differ from the model's by %.3g of their largest; at most %g is rounding; the file is not kept", p->file,
+                   p->proof->report->worst, tolerance);
 }
 
-static sv_status try_picture(const pairing *p, const sv_onnx_model *model, sv_onnx_array *outputs, float *picture, int64_t *room, uint64_t seed, verdict *out, sv_error *err)
+static sv_status try_picture(const pairing *p, const sv_onnx_model *model, sv_onnx_array *outputs, float *picture, int64_t *room,
+                             uint64_t seed, verdict *out, sv_error *err)
 {
     const size_t side = p->proof->d->model->options.image;
     const size_t batch = model->inputs[0].dims[0] > 0 ? (size_t)model->inputs[0].dims[0] : 1;
-    sv_onnx_array input = { .type = SV_ONNX_FLOAT, .rank = 4, .dims = { batch, 3, side, side }, .count = batch * 3 * side * side, .data = picture };
+    sv_onnx_array input = {
+        .type = SV_ONNX_FLOAT, .rank = 4, .dims = { batch, 3, side, side }, .count = batch * 3 * side * side, .data = picture
+    };
     draw_picture(picture, 3 * side * side, seed);
     for (size_t b = 1; b < batch; b++) memcpy(picture + b * 3 * side * side, picture, 3 * side * side * sizeof *picture);
     sv_status status = run_sieve(p->tape, picture, err);
@@ -182,7 +196,8 @@ static sv_status try_picture(const pairing *p, const sv_onnx_model *model, sv_on
     for (size_t i = 0; batch > 1 && i < model->output_count; i++) { /* all pictures are the same one: the first is compared */
         const size_t one = outputs[i].count / batch * sv_onnx_type_bytes(outputs[i].type);
         for (size_t b = 1; b < batch; b++)
-            if (memcmp(outputs[i].data, (char *)outputs[i].data + b * one, one) != 0) return sv_fail(err, SV_FAULT, "%s: equal pictures of a batch get different answers; the file is not kept", p->file);
+            if (memcmp(outputs[i].data, (char *)outputs[i].data + b * one, one) != 0)
+                return sv_fail(err, SV_FAULT, "%s: equal pictures of a batch get different answers; the file is not kept", p->file);
         outputs[i].count /= batch;
     }
     *out = compare_kept(p, room);
@@ -194,7 +209,8 @@ static sv_status check_answers(const sv_onnx_proof *proof, const sv_onnx_model *
     sv_removal_tape tape = { 0 };
     sv_onnx_array outputs[1 + SV_MOST_STAGES] = { { 0 } };
     const pairing p = { proof, &tape, outputs, file };
-    const size_t numbers = 3 * proof->d->model->options.image * proof->d->model->options.image, batch = model->inputs[0].dims[0] > 0 ? (size_t)model->inputs[0].dims[0] : 1;
+    const size_t numbers = 3 * proof->d->model->options.image * proof->d->model->options.image,
+                 batch = model->inputs[0].dims[0] > 0 ? (size_t)model->inputs[0].dims[0] : 1;
     float *picture = NULL;
     int64_t *room = NULL;
     verdict answer = UNDECIDED;
@@ -207,9 +223,11 @@ static sv_status check_answers(const sv_onnx_proof *proof, const sv_onnx_model *
         for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
         status = try_picture(&p, model, outputs, picture, room, seed, &answer, err);
     }
-    if (!status && answer == OTHER) status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model; the file is not kept", file);
+    if (!status && answer == OTHER)
+        status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model; the file is not kept", file);
     if (!status && answer == UNDECIDED)
-        sv_log(SV_WARNING, "the selectors score all patches so much alike that rounding decides what stays (are they trained?): file and model cannot be compared picture by picture");
+        sv_log(SV_WARNING, "the selectors score all patches so much alike that rounding decides what stays (are they trained?): file and "
+                           "model cannot be compared picture by picture");
     for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
     sv_removal_clear(&tape);
     sv_free(room);

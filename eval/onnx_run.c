@@ -28,7 +28,10 @@ sv_status sv_onnx_make(const sv_onnx_op_call *call, sv_onnx_array *out, int64_t 
     return status;
 }
 
-sv_status sv_onnx_unfit(const sv_onnx_op_call *call) { return sv_fail(call->err, SV_MODEL_FILE, "%s: its inputs or attributes do not fit it", call->node->op); }
+sv_status sv_onnx_unfit(const sv_onnx_op_call *call)
+{
+    return sv_fail(call->err, SV_MODEL_FILE, "%s: its inputs or attributes do not fit it", call->node->op);
+}
 
 int64_t sv_onnx_int_attribute(const sv_onnx_op_call *call, const char *name, int64_t otherwise)
 {
@@ -84,7 +87,8 @@ static const sv_onnx_op *op_of(const char *name)
     return NULL;
 }
 
-static sv_status copy_array(sv_onnx_array *out, int64_t type, size_t rank, const size_t *dims, size_t count, const void *data, sv_error *err)
+static sv_status copy_array(sv_onnx_array *out, int64_t type, size_t rank, const size_t *dims, size_t count, const void *data,
+                            sv_error *err)
 {
     sv_onnx_array made = { .type = type, .rank = rank, .count = count };
     const size_t bytes = count * sv_onnx_type_bytes(type);
@@ -116,15 +120,20 @@ static sv_status run_node(running *r, size_t index)
     sv_status status = SV_OK;
     char name[64];
     if (!op) return sv_fail(r->err, SV_MODEL_FILE, "the op %s is not known", sv_text_safe(name, sizeof name, node->op));
-    if (node->in_count > SV_ONNX_MOST_IN || node->in_count < op->inputs || !node->out_count || node->out_count > SV_ONNX_MOST_OUTPUTS) return sv_onnx_unfit(&call);
+    if (node->in_count > SV_ONNX_MOST_IN || node->in_count < op->inputs || !node->out_count || node->out_count > SV_ONNX_MOST_OUTPUTS)
+        return sv_onnx_unfit(&call);
     for (size_t i = 0; !status && i < node->in_count; i++) {
-        if (node->in[i] != UINT32_MAX) status = fetch(r, node->in[i], &call.in[i]);
-        else if (i < op->inputs) status = sv_onnx_unfit(&call);
+        if (node->in[i] != UINT32_MAX)
+            status = fetch(r, node->in[i], &call.in[i]);
+        else if (i < op->inputs)
+            status = sv_onnx_unfit(&call);
     }
     if (!status) status = op->run(&call);
     for (size_t i = 0; i < node->out_count; i++) {
-        if (node->out[i] == UINT32_MAX) sv_onnx_array_clear(&out[i]);
-        else r->values[node->out[i]] = out[i];
+        if (node->out[i] == UINT32_MAX)
+            sv_onnx_array_clear(&out[i]);
+        else
+            r->values[node->out[i]] = out[i];
     }
     for (size_t i = 0; i < node->in_count; i++)
         if (node->in[i] != UINT32_MAX && r->last[node->in[i]] == index) sv_onnx_array_clear(&r->values[node->in[i]]);
@@ -163,9 +172,11 @@ static sv_status take_outputs(running *r, sv_onnx_array *outputs)
     for (size_t i = 0; !status && i < m->output_count; i++) {
         const sv_onnx_array *a = NULL;
         status = fetch(r, m->outputs[i].value, &a);
-        if (!status && (a->type != m->outputs[i].type || a->rank != m->outputs[i].rank)) status = sv_fail(r->err, SV_MODEL_FILE, "output %zu is of another kind than the graph says", i);
+        if (!status && (a->type != m->outputs[i].type || a->rank != m->outputs[i].rank))
+            status = sv_fail(r->err, SV_MODEL_FILE, "output %zu is of another kind than the graph says", i);
         for (size_t k = 0; !status && k < a->rank; k++)
-            if (m->outputs[i].dims[k] >= 0 && (size_t)m->outputs[i].dims[k] != a->dims[k]) status = sv_fail(r->err, SV_MODEL_FILE, "output %zu has another size than the graph says", i);
+            if (m->outputs[i].dims[k] >= 0 && (size_t)m->outputs[i].dims[k] != a->dims[k])
+                status = sv_fail(r->err, SV_MODEL_FILE, "output %zu has another size than the graph says", i);
         if (!status) status = copy_array(&outputs[i], a->type, a->rank, a->dims, a->count, a->data, r->err);
     }
     return status;

@@ -13,14 +13,19 @@ static sv_onnx_value shape_of(sv_onnx_mapping *m, sv_onnx_value x) { return sv_o
 
 static sv_onnx_value filled(sv_onnx_mapping *m, sv_onnx_value like, double value)
 {
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "ConstantOfShape", .inputs = 1, .input = { shape_of(m, like) }, .attributes = 1,
+    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "ConstantOfShape",
+                                                   .inputs = 1,
+                                                   .input = { shape_of(m, like) },
+                                                   .attributes = 1,
                                                    .attribute = { { .name = "value", .kind = SV_ONNX_ONE, .f = value } } });
 }
 
 static sv_onnx_value cast(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_type type)
 {
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "Cast", .inputs = 1, .input = { x }, .attributes = 1,
-                                                   .attribute = { { .name = "to", .kind = SV_ONNX_I, .i = type } } });
+    return sv_onnx_node(
+        m->graph,
+        &(sv_onnx_call){
+            .op = "Cast", .inputs = 1, .input = { x }, .attributes = 1, .attribute = { { .name = "to", .kind = SV_ONNX_I, .i = type } } });
 }
 
 /* ---- scores ------------------------------------------------------------------------------------------------------ */
@@ -78,7 +83,11 @@ static sv_onnx_value package_of(sv_onnx_mapping *m, sv_onnx_value patches, sv_on
 
 static sv_onnx_value top_k(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value count, bool largest)
 {
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "TopK", .inputs = 2, .input = { x, count }, .outputs = 2, .attributes = 3,
+    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "TopK",
+                                                   .inputs = 2,
+                                                   .input = { x, count },
+                                                   .outputs = 2,
+                                                   .attributes = 3,
                                                    .attribute = { { .name = "axis", .kind = SV_ONNX_I, .i = -1 },
                                                                   { .name = "largest", .kind = SV_ONNX_I, .i = largest },
                                                                   { .name = "sorted", .kind = SV_ONNX_I, .i = 1 } } });
@@ -88,13 +97,19 @@ static sv_onnx_value top_k(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value co
 static sv_onnx_value put(sv_onnx_mapping *m, sv_onnx_value base, sv_onnx_value index, double value)
 {
     sv_onnx_value numbers = filled(m, index, value);
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "ScatterElements", .inputs = 3, .input = { base, index, numbers }, .attributes = 1,
+    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "ScatterElements",
+                                                   .inputs = 3,
+                                                   .input = { base, index, numbers },
+                                                   .attributes = 1,
                                                    .attribute = { { .name = "axis", .kind = SV_ONNX_I, .i = 1 } } });
 }
 
 static sv_onnx_value gather(sv_onnx_mapping *m, const char *op, const char *attribute, sv_onnx_value x, sv_onnx_value index, int64_t value)
 {
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = op, .inputs = 2, .input = { x, index }, .attributes = 1,
+    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = op,
+                                                   .inputs = 2,
+                                                   .input = { x, index },
+                                                   .attributes = 1,
                                                    .attribute = { { .name = attribute, .kind = SV_ONNX_I, .i = value } } });
 }
 
@@ -121,7 +136,9 @@ static sv_onnx_tokens select_static(sv_onnx_mapping *m, size_t stage, sv_onnx_to
         sv_onnx_value score = sv_onnx_slice(m, s.score, 1, 0, n);
         parts[part++] = package_of(m, patches, put(m, filled(m, score, 1), index, 0), score);
     }
-    return (sv_onnx_tokens){ .x = sv_onnx_concat(m, 1, part, parts), .patches = (size_t)k, .packages = tokens.packages + packs,
+    return (sv_onnx_tokens){ .x = sv_onnx_concat(m, 1, part, parts),
+                             .patches = (size_t)k,
+                             .packages = tokens.packages + packs,
                              .origin = stage ? gather(m, "GatherElements", "axis", tokens.origin, index, 1) : index };
 }
 
@@ -166,8 +183,10 @@ static sv_onnx_tokens select_dynamic(sv_onnx_mapping *m, size_t stage, sv_onnx_t
         sv_onnx_value package = package_of(m, patches, drop, sv_onnx_slice_at(m, s.score, 1, none, n));
         parts[part++] = package_if_any(m, package, drop);
     }
-    return (sv_onnx_tokens){ .x = sv_onnx_concat(m, 1, part, parts), .packages = tokens.packages + (m->plan->package != SV_CHOICE_NONE),
-                             .origin = stage ? gather(m, "Gather", "axis", tokens.origin, index, 0) : index, .alive = shape_of(m, index) };
+    return (sv_onnx_tokens){ .x = sv_onnx_concat(m, 1, part, parts),
+                             .packages = tokens.packages + (m->plan->package != SV_CHOICE_NONE),
+                             .origin = stage ? gather(m, "Gather", "axis", tokens.origin, index, 0) : index,
+                             .alive = shape_of(m, index) };
 }
 
 sv_onnx_tokens sv_onnx_select(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens)

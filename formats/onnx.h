@@ -42,11 +42,16 @@ void sv_onnx_output(sv_onnx_graph *graph, sv_onnx_value value, const char *name,
 /* A stored tensor. The graph takes `data` (sv_alloc) over, also on failure. */
 sv_onnx_value sv_onnx_initializer(sv_onnx_graph *graph, const char *name, sv_onnx_type type, size_t rank, const size_t *dims, void *data);
 /* Stored numbers; equal ones are stored once. */
-sv_onnx_value sv_onnx_real(sv_onnx_graph *graph, double value);                             /* a float scalar */
-sv_onnx_value sv_onnx_ints(sv_onnx_graph *graph, size_t count, const int64_t *values);      /* int64 [count] */
-sv_onnx_value sv_onnx_int(sv_onnx_graph *graph, int64_t value);                             /* int64 scalar */
+sv_onnx_value sv_onnx_real(sv_onnx_graph *graph, double value);                        /* a float scalar */
+sv_onnx_value sv_onnx_ints(sv_onnx_graph *graph, size_t count, const int64_t *values); /* int64 [count] */
+sv_onnx_value sv_onnx_int(sv_onnx_graph *graph, int64_t value);                        /* int64 scalar */
 
-typedef enum sv_onnx_attribute_kind { SV_ONNX_I, SV_ONNX_F, SV_ONNX_INTS, SV_ONNX_ONE /* a float tensor [1] that holds f */ } sv_onnx_attribute_kind;
+typedef enum sv_onnx_attribute_kind {
+    SV_ONNX_I,
+    SV_ONNX_F,
+    SV_ONNX_INTS,
+    SV_ONNX_ONE /* a float tensor [1] that holds f */
+} sv_onnx_attribute_kind;
 typedef struct sv_onnx_attribute {
     const char *name;
     sv_onnx_attribute_kind kind;

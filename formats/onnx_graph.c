@@ -9,12 +9,17 @@
 size_t sv_onnx_type_bytes(int64_t type)
 {
     switch (type) {
-    case SV_ONNX_FLOAT: return 4;
-    case SV_ONNX_INT64: return 8;
-    case SV_ONNX_BOOL: return 1;
+    case SV_ONNX_FLOAT:
+        return 4;
+    case SV_ONNX_INT64:
+        return 8;
+    case SV_ONNX_BOOL:
+        return 1;
     case SV_ONNX_FLOAT16:
-    case SV_ONNX_BFLOAT16: return 2;
-    default: return 0;
+    case SV_ONNX_BFLOAT16:
+        return 2;
+    default:
+        return 0;
     }
 }
 
@@ -41,7 +46,8 @@ void sv_proto_float(sv_text *message, uint32_t field, float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    const unsigned char bytes[4] = { (unsigned char)bits, (unsigned char)(bits >> 8), (unsigned char)(bits >> 16), (unsigned char)(bits >> 24) };
+    const unsigned char bytes[4] = { (unsigned char)bits, (unsigned char)(bits >> 8), (unsigned char)(bits >> 16),
+                                     (unsigned char)(bits >> 24) };
     add_varint(message, field << 3 | WIRE_4);
     sv_text_add_bytes(message, bytes, sizeof bytes);
 }
@@ -133,8 +139,10 @@ static void add_value_info(sv_text *fields, uint32_t field, const char *name, sv
     sv_text info = { 0 }, kind = { 0 }, tensor = { 0 }, shape = { 0 };
     for (size_t i = 0; i < rank; i++) {
         sv_text dim = { 0 };
-        if (dims[i].word) sv_proto_string(&dim, 2, dims[i].word);
-        else sv_proto_int(&dim, 1, (int64_t)dims[i].size);
+        if (dims[i].word)
+            sv_proto_string(&dim, 2, dims[i].word);
+        else
+            sv_proto_int(&dim, 1, (int64_t)dims[i].size);
         sv_proto_message(&shape, 1, &dim);
     }
     sv_proto_int(&tensor, 1, type);
@@ -217,9 +225,11 @@ static bool tensor_bytes(size_t *out, sv_onnx_type type, size_t rank, const size
 sv_onnx_value sv_onnx_initializer(sv_onnx_graph *graph, const char *name, sv_onnx_type type, size_t rank, const size_t *dims, void *data)
 {
     sv_onnx_stored stored = { .type = type, .rank = rank, .data = data };
-    if (!graph->failed && tensor_bytes(&stored.bytes, type, rank, dims)) graph->failed = sv_fail(&graph->error, SV_FAULT, "%s is too large", name);
+    if (!graph->failed && tensor_bytes(&stored.bytes, type, rank, dims))
+        graph->failed = sv_fail(&graph->error, SV_FAULT, "%s is too large", name);
     if (!graph->failed)
-        graph->failed = sv_grow(&graph->stored, &graph->stored_capacity, graph->stored_count + 1, sizeof *graph->stored, "onnx", &graph->error);
+        graph->failed =
+            sv_grow(&graph->stored, &graph->stored_capacity, graph->stored_count + 1, sizeof *graph->stored, "onnx", &graph->error);
     stored.value = add_value(graph, name);
     if (graph->failed) {
         sv_free(data);
@@ -254,7 +264,8 @@ sv_onnx_value sv_onnx_real(sv_onnx_graph *graph, double value)
 sv_onnx_value sv_onnx_ints(sv_onnx_graph *graph, size_t count, const int64_t *values)
 {
     char name[SV_ONNX_RANK * 21 + 8] = "ints";
-    for (size_t i = 0, at = 4; i < count && i < SV_ONNX_RANK; i++) at += (size_t)snprintf(name + at, sizeof name - at, "_%lld", (long long)values[i]);
+    for (size_t i = 0, at = 4; i < count && i < SV_ONNX_RANK; i++)
+        at += (size_t)snprintf(name + at, sizeof name - at, "_%lld", (long long)values[i]);
     return small(graph, name, SV_ONNX_INT64, 1, count, values);
 }
 

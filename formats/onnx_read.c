@@ -64,7 +64,8 @@ static sv_status take(reading *r, void *pointer, size_t count, size_t each)
     sv_status status = SV_OK;
     size_t bytes = 0;
     if (sv_mul_size(&bytes, count, each) || sv_align_up(&bytes, bytes, 16) || bytes > room->left)
-        return sv_fail(r->err, SV_MODEL_FILE, "%s: what it lists would take more memory than 4 times the file; the file is damaged", r->path);
+        return sv_fail(r->err, SV_MODEL_FILE, "%s: what it lists would take more memory than 4 times the file; the file is damaged",
+                       r->path);
     room->left -= bytes;
     if (bytes > PIECE / 4) {
         status = add_piece(r, bytes, &piece);
@@ -221,7 +222,8 @@ static sv_status open_data(reading *r, span name)
     char *path = NULL, plain[256] = { 0 };
     const size_t length = (size_t)(name.end - name.at);
     sv_text folder = { 0 };
-    if (!length || length >= sizeof plain || !sv_name_valid((const char *)name.at, length) || memchr(name.at, '/', length) || name.at[0] == '.')
+    if (!length || length >= sizeof plain || !sv_name_valid((const char *)name.at, length) || memchr(name.at, '/', length)
+        || name.at[0] == '.')
         return damaged(r, "external tensors must stand in a file of a plain name beside the model");
     memcpy(plain, name.at, length);
     if (slash) sv_text_add_bytes(&folder, r->path, (size_t)(slash - r->path) + 1);
@@ -292,7 +294,8 @@ static sv_status read_tensor(reading *r, span s, sv_onnx_read_tensor *t, span *n
     if (parts.typed) return damaged(r, "a tensor keeps its numbers as a list; expected raw bytes");
     if (sv_mul_size(&bytes, t->count, sv_onnx_type_bytes(t->type))) return damaged(r, "a tensor is larger than memory can be");
     if (parts.place.external) return read_external(r, &parts.place, bytes, &t->data);
-    if (!parts.has_raw || (size_t)(parts.raw.end - parts.raw.at) != bytes) return damaged(r, "a tensor has another length than its sizes ask for");
+    if (!parts.has_raw || (size_t)(parts.raw.end - parts.raw.at) != bytes)
+        return damaged(r, "a tensor has another length than its sizes ask for");
     t->data = parts.raw.at;
     return SV_OK;
 }
@@ -325,10 +328,14 @@ static sv_status read_attribute(reading *r, span s, sv_onnx_read_attribute *a)
         span unnamed;
         if (!next_field(&s, &f)) return damaged(r, "an attribute is cut off");
         const uint32_t bits = (uint32_t)f.value;
-        if (f.number == 1 && f.wire == WIRE_BYTES && !a->name) status = text_of(r, f.bytes, &a->name);
-        else if (f.number == 2 && f.wire == WIRE_4) memcpy(&a->f, &bits, sizeof bits), a->has_f = true;
-        else if (f.number == 3 && f.wire == WIRE_INT) a->i = (int64_t)f.value, a->has_i = true;
-        else if (f.number == 5 && f.wire == WIRE_BYTES && !a->has_tensor) status = read_tensor(r, f.bytes, &a->tensor, &unnamed), a->has_tensor = true;
+        if (f.number == 1 && f.wire == WIRE_BYTES && !a->name)
+            status = text_of(r, f.bytes, &a->name);
+        else if (f.number == 2 && f.wire == WIRE_4)
+            memcpy(&a->f, &bits, sizeof bits), a->has_f = true;
+        else if (f.number == 3 && f.wire == WIRE_INT)
+            a->i = (int64_t)f.value, a->has_i = true;
+        else if (f.number == 5 && f.wire == WIRE_BYTES && !a->has_tensor)
+            status = read_tensor(r, f.bytes, &a->tensor, &unnamed), a->has_tensor = true;
     }
     return status || a->name ? status : damaged(r, "an attribute has no name");
 }
@@ -349,11 +356,16 @@ static sv_status read_node(reading *r, span s, sv_onnx_read_node *node)
         field f;
         if (!next_field(&s, &f)) return damaged(r, "a node is cut off");
         if (f.wire != WIRE_BYTES) continue;
-        if (f.number == 1) status = mention_name(r, f.bytes, &in[next_in++]);
-        else if (f.number == 2) status = mention_name(r, f.bytes, &out[next_out++]);
-        else if (f.number == 4 && !node->op) status = text_of(r, f.bytes, &node->op);
-        else if (f.number == 5) status = read_attribute(r, f.bytes, &attributes[next_attribute++]);
-        else if (f.number == 7 && f.bytes.at != f.bytes.end) status = damaged(r, "a node is of a domain that is not ONNX's own");
+        if (f.number == 1)
+            status = mention_name(r, f.bytes, &in[next_in++]);
+        else if (f.number == 2)
+            status = mention_name(r, f.bytes, &out[next_out++]);
+        else if (f.number == 4 && !node->op)
+            status = text_of(r, f.bytes, &node->op);
+        else if (f.number == 5)
+            status = read_attribute(r, f.bytes, &attributes[next_attribute++]);
+        else if (f.number == 7 && f.bytes.at != f.bytes.end)
+            status = damaged(r, "a node is of a domain that is not ONNX's own");
     }
     node->in = in;
     node->out = out;
@@ -458,10 +470,14 @@ static sv_status read_graph(reading *r)
         field f;
         if (!next_field(&s, &f)) return damaged(r, "the graph is cut off");
         if (f.wire != WIRE_BYTES) continue;
-        if (f.number == 1) status = read_node(r, f.bytes, &m->nodes[node++]);
-        else if (f.number == 11) status = read_value(r, f.bytes, &m->inputs[input++]);
-        else if (f.number == 12) status = read_value(r, f.bytes, &m->outputs[output++]);
-        else if (f.number == 15) status = damaged(r, "it has sparse tensors, which are not read");
+        if (f.number == 1)
+            status = read_node(r, f.bytes, &m->nodes[node++]);
+        else if (f.number == 11)
+            status = read_value(r, f.bytes, &m->inputs[input++]);
+        else if (f.number == 12)
+            status = read_value(r, f.bytes, &m->outputs[output++]);
+        else if (f.number == 15)
+            status = damaged(r, "it has sparse tensors, which are not read");
         else if (f.number == 5) {
             sv_onnx_read_tensor *t = &m->initializers[stored++];
             status = read_tensor(r, f.bytes, t, &name);
@@ -487,7 +503,8 @@ static sv_status number_names(reading *r)
     if (count >= UINT32_MAX) return damaged(r, "it has too many names");
     sv_status status = take(r, &r->model.names, count, sizeof *r->model.names);
     for (size_t i = 0; !status && i < r->mention_count; i++) {
-        if (!i || compare_mentions(&r->mentions[i - 1], &r->mentions[i]) != 0) status = text_of(r, r->mentions[i].name, &r->model.names[at++]);
+        if (!i || compare_mentions(&r->mentions[i - 1], &r->mentions[i]) != 0)
+            status = text_of(r, r->mentions[i].name, &r->model.names[at++]);
         *r->mentions[i].slot = (uint32_t)(at - 1);
     }
     r->model.value_count = count;
@@ -499,7 +516,8 @@ static sv_status make_value(const reading *r, unsigned char *made, uint32_t valu
     char room[128];
     if (value == UINT32_MAX) return SV_OK;
     if (made[value])
-        return sv_fail(r->err, SV_MODEL_FILE, "%s: '%s' is made twice; the file is damaged", r->path, sv_text_safe(room, sizeof room, r->model.names[value]));
+        return sv_fail(r->err, SV_MODEL_FILE, "%s: '%s' is made twice; the file is damaged", r->path,
+                       sv_text_safe(room, sizeof room, r->model.names[value]));
     made[value] = 1;
     return SV_OK;
 }
@@ -525,8 +543,10 @@ static sv_status check_order(reading *r)
         for (size_t k = 0; !status && k < m->nodes[i].out_count; k++) status = make_value(r, made, m->nodes[i].out[k]);
     }
     for (size_t i = 0; !status && i < m->output_count; i++) {
-        if (m->outputs[i].value == UINT32_MAX) status = damaged(r, "an output has no name");
-        else status = use_value(r, made, m->outputs[i].value);
+        if (m->outputs[i].value == UINT32_MAX)
+            status = damaged(r, "an output has no name");
+        else
+            status = use_value(r, made, m->outputs[i].value);
     }
     return status;
 }
@@ -569,11 +589,16 @@ static sv_status read_model(reading *r, span s)
     while (!status && s.at != s.end) {
         field f;
         if (!next_field(&s, &f)) return damaged(r, "it is cut off");
-        if (f.number == 1 && f.wire == WIRE_INT) r->model.ir = (int64_t)f.value;
-        else if (f.wire != WIRE_BYTES) continue;
-        else if (f.number == 7) r->graph = f.bytes;
-        else if (f.number == 8) status = read_opset(r, f.bytes);
-        else if (f.number == 14) status = read_pair(r, f.bytes, &r->model.metadata[2 * pair++]);
+        if (f.number == 1 && f.wire == WIRE_INT)
+            r->model.ir = (int64_t)f.value;
+        else if (f.wire != WIRE_BYTES)
+            continue;
+        else if (f.number == 7)
+            r->graph = f.bytes;
+        else if (f.number == 8)
+            status = read_opset(r, f.bytes);
+        else if (f.number == 14)
+            status = read_pair(r, f.bytes, &r->model.metadata[2 * pair++]);
     }
     if (!status && (r->model.ir < 3 || r->model.opset < 1)) status = damaged(r, "it names no IR version or opset");
     if (!status) status = read_graph(r);
@@ -622,8 +647,10 @@ uint32_t sv_onnx_find(const sv_onnx_model *model, const char *name)
         const unsigned char *at = (const unsigned char *)model->names[middle];
         const int order = compare_spans(wanted, (span){ at, at + strlen(model->names[middle]) });
         if (!order) return (uint32_t)middle;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return UINT32_MAX;
 }

@@ -67,8 +67,10 @@ static uint64_t make_heads(writing *w)
         sv_text_clear(&w->heads[i]);
         make_head(w, i, offset);
         bytes += w->heads[i].length;
-        if (is_external(w, i)) offset += (w->graph->stored[i].bytes + PAGE - 1) / PAGE * PAGE;
-        else bytes += w->graph->stored[i].bytes;
+        if (is_external(w, i))
+            offset += (w->graph->stored[i].bytes + PAGE - 1) / PAGE * PAGE;
+        else
+            bytes += w->graph->stored[i].bytes;
     }
     return bytes;
 }
@@ -167,7 +169,8 @@ static sv_status write_both(writing *w, const char *path, const char *data_path,
     return status;
 }
 
-sv_status sv_onnx_write(sv_onnx_graph *graph, const char *path, uint64_t external_above, sv_onnx_check_file *check, void *context, sv_error *err)
+sv_status sv_onnx_write(sv_onnx_graph *graph, const char *path, uint64_t external_above, sv_onnx_check_file *check, void *context,
+                        sv_error *err)
 {
     writing w = { .graph = graph };
     sv_text data_path = { 0 };

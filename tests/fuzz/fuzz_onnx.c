@@ -33,7 +33,8 @@ static void walk(const sv_onnx_model *model)
     }
     for (size_t i = 0; i < model->node_count; i++)
         for (size_t k = 0; k < model->nodes[i].in_count; k++)
-            assert(model->nodes[i].in[k] == UINT32_MAX || sv_onnx_find(model, model->names[model->nodes[i].in[k]]) == model->nodes[i].in[k]);
+            assert(model->nodes[i].in[k] == UINT32_MAX
+                   || sv_onnx_find(model, model->names[model->nodes[i].in[k]]) == model->nodes[i].in[k]);
     assert(sum + 1 != 0);
 }
 
@@ -49,8 +50,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const size_t live = sv_memory_now().live, held = sv_memory_now().bytes_now;
     sv_status status = sv_onnx_read(&model, path, NULL, &err);
     assert(sv_memory_now().bytes_peak <= held + 4 * (4 << 20) + (64 << 20));
-    if (status) assert(status == SV_MODEL_FILE && err.code == status && strstr(err.text, path) && memchr(err.text, 0, sizeof err.text));
-    else walk(&model);
+    if (status)
+        assert(status == SV_MODEL_FILE && err.code == status && strstr(err.text, path) && memchr(err.text, 0, sizeof err.text));
+    else
+        walk(&model);
     sv_onnx_clear(&model);
     assert(sv_memory_now().live == live);
     return 0;

@@ -33,7 +33,8 @@ static void export_one(sv_deployed *d, uint64_t seed, sv_onnx_mode mode, sv_onnx
     const sv_onnx_options options = { .mode = mode, .weights = weights, .batch = batch, .external_above = above, .licence = "Apache-2.0" };
     sv_onnx_report report = { 0 };
     sv_error err = { 0 };
-    if (sv_onnx_export(d, NULL, in_folder("m.onnx"), &options, &report, &err)) fail_msg("world %d, mode %d: %s", (int)seed, (int)mode, err.text);
+    if (sv_onnx_export(d, NULL, in_folder("m.onnx"), &options, &report, &err))
+        fail_msg("world %d, mode %d: %s", (int)seed, (int)mode, err.text);
     if (!report.compared) fail_msg("world %d, mode %d: not compared", (int)seed, (int)mode);
 }
 
@@ -87,7 +88,8 @@ static void plans_a_graph_cannot_say_are_refused(void **state)
 {
     world w = world_with_selectors();
     sv_deployed d = deploy(&w);
-    const sv_onnx_options fixed = { .mode = SV_ONNX_STATIC, .weights = SV_ONNX_FLOAT }, open = { .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT };
+    const sv_onnx_options fixed = { .mode = SV_ONNX_STATIC, .weights = SV_ONNX_FLOAT },
+                          open = { .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT };
     sv_onnx_options two = open;
     (void)state;
     two.batch = 2;

@@ -30,7 +30,10 @@ static sv_onnx_graph *make_graph(void)
     sv_onnx_initializer(graph, "half", SV_ONNX_FLOAT16, 1, (size_t[]){ 2 }, copy_of(halves, sizeof halves));
     sv_onnx_scope(graph, "part.%d", 1);
     sv_onnx_value y = sv_onnx_node(graph, &(sv_onnx_call){ .op = "MatMul", .inputs = 2, .input = { x, w } });
-    y = sv_onnx_node(graph, &(sv_onnx_call){ .op = "Add", .inputs = 2, .input = { y, sv_onnx_real(graph, 1) }, .attributes = 4,
+    y = sv_onnx_node(graph, &(sv_onnx_call){ .op = "Add",
+                                             .inputs = 2,
+                                             .input = { y, sv_onnx_real(graph, 1) },
+                                             .attributes = 4,
                                              .attribute = { { .name = "i", .kind = SV_ONNX_I, .i = -7 },
                                                             { .name = "f", .kind = SV_ONNX_F, .f = 0.5 },
                                                             { .name = "ints", .kind = SV_ONNX_INTS, .count = 2, .ints = { -1, 300 } },
@@ -89,7 +92,8 @@ static void assert_sample(const sv_onnx_model *model)
 static void assert_attributes(const sv_onnx_model *model)
 {
     const sv_onnx_read_attribute *i = sv_onnx_attribute_of(&model->nodes[1], "i"), *f = sv_onnx_attribute_of(&model->nodes[1], "f");
-    const sv_onnx_read_attribute *ints = sv_onnx_attribute_of(&model->nodes[1], "ints"), *one = sv_onnx_attribute_of(&model->nodes[1], "one");
+    const sv_onnx_read_attribute *ints = sv_onnx_attribute_of(&model->nodes[1], "ints"),
+                                 *one = sv_onnx_attribute_of(&model->nodes[1], "one");
     assert_true(i && f && ints && one && !sv_onnx_attribute_of(&model->nodes[1], "none"));
     assert_true(i->has_i && i->i == -7 && f->has_f && f->f > 0.4F && f->f < 0.6F);
     assert_true(ints->int_count == 2 && ints->ints[0] == -1 && ints->ints[1] == 300);
@@ -208,7 +212,8 @@ static void refuse(const char *part, const void *bytes, size_t count)
     sv_error err = { 0 };
     assert_ok(sv_file_write_atomic(in_folder("bad.onnx"), bytes, count, &err), err);
     sv_status status = sv_onnx_read(&model, in_folder("bad.onnx"), NULL, &err);
-    if (status != SV_MODEL_FILE || !strstr(err.text, part)) fail_msg("expected a refusal that says '%s', got %d '%s'", part, (int)status, err.text);
+    if (status != SV_MODEL_FILE || !strstr(err.text, part))
+        fail_msg("expected a refusal that says '%s', got %d '%s'", part, (int)status, err.text);
 }
 
 #define HEAD "\x08\x08\x42\x02\x10\x11" /* IR 8, opset 17 */
@@ -219,18 +224,20 @@ static void hostile_files_are_refused_by_name(void **state)
     (void)state;
     REFUSE("no ONNX model", "");
     REFUSE("one graph", HEAD);
-    REFUSE("cut off", HEAD "\x3a\xff\xff\xff\xff\x0f");                                                       /* a graph of 4 GiB */
-    REFUSE("cut off", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");                                        /* a tag without end */
-    REFUSE("cut off", HEAD "\x3b");                                                                           /* a group */
-    REFUSE("IR version", "\x3a\x00");                                                                         /* nothing but a graph */
-    REFUSE("'x' is used before", HEAD "\x3a\x0b\x0a\x09\x0a\x01x\x12\x01y\x22\x01Z");                         /* a node of nothing */
-    REFUSE("'y' is made twice", HEAD "\x3a\x12\x0a\x07\x12\x01y\x22\x02Op\x0a\x07\x12\x01y\x22\x02Op");       /* two of one name */
-    REFUSE("no op", HEAD "\x3a\x05\x0a\x03\x12\x01y");                                                        /* a node without op */
-    REFUSE("UTF-8", HEAD "\x3a\x09\x0a\x07\x12\x02\xff\xfe\x22\x01Z");                                        /* a name of no letters */
-    REFUSE("another length", HEAD "\x3a\x0d\x2a\x0b\x08\x02\x10\x01\x42\x01w\x4a\x02zz");                     /* two floats in two bytes */
-    REFUSE("another kind", HEAD "\x3a\x0d\x2a\x0b\x08\x02\x10\x08\x42\x01w\x4a\x02zz");                       /* strings */
-    REFUSE("larger than memory", HEAD "\x3a\x19\x2a\x17\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x08\xff\xff\xff\xff\x0f\x10\x01\x42\x01w\x4a\x00"); /* giant sizes */
-    REFUSE("plain name", HEAD "\x3a\x21\x2a\x1f\x08\x02\x10\x01\x42\x01w\x6a\x14\x0a\x08location\x12\x08../other\x70\x01"); /* data outside the folder */
+    REFUSE("cut off", HEAD "\x3a\xff\xff\xff\xff\x0f");                                                 /* a graph of 4 GiB */
+    REFUSE("cut off", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff");                                  /* a tag without end */
+    REFUSE("cut off", HEAD "\x3b");                                                                     /* a group */
+    REFUSE("IR version", "\x3a\x00");                                                                   /* nothing but a graph */
+    REFUSE("'x' is used before", HEAD "\x3a\x0b\x0a\x09\x0a\x01x\x12\x01y\x22\x01Z");                   /* a node of nothing */
+    REFUSE("'y' is made twice", HEAD "\x3a\x12\x0a\x07\x12\x01y\x22\x02Op\x0a\x07\x12\x01y\x22\x02Op"); /* two of one name */
+    REFUSE("no op", HEAD "\x3a\x05\x0a\x03\x12\x01y");                                                  /* a node without op */
+    REFUSE("UTF-8", HEAD "\x3a\x09\x0a\x07\x12\x02\xff\xfe\x22\x01Z");                                  /* a name of no letters */
+    REFUSE("another length", HEAD "\x3a\x0d\x2a\x0b\x08\x02\x10\x01\x42\x01w\x4a\x02zz");               /* two floats in two bytes */
+    REFUSE("another kind", HEAD "\x3a\x0d\x2a\x0b\x08\x02\x10\x08\x42\x01w\x4a\x02zz");                 /* strings */
+    REFUSE("larger than memory", HEAD
+           "\x3a\x19\x2a\x17\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x08\xff\xff\xff\xff\x0f\x10\x01\x42\x01w\x4a\x00"); /* giant sizes */
+    REFUSE("plain name",
+           HEAD "\x3a\x21\x2a\x1f\x08\x02\x10\x01\x42\x01w\x6a\x14\x0a\x08location\x12\x08../other\x70\x01"); /* data outside the folder */
 }
 
 /* ---- atomic ------------------------------------------------------------------------------------------------------ */
