@@ -106,8 +106,8 @@ sv_status sv_onnx_card(sv_onnx_mapping *m, const char *source, double ms, sv_err
                                                              : "bfloat16, computed in float32");
     add_plan(m);
     add_data(m);
-    sv_text_add(&text, "%.3f ms a picture at batch 1 in Sieve (fp32, %zu threads) on %s", ms, sv_threads(),
-                sv_machine_name(machine, sizeof machine));
+    sv_text_add(&text, "%.3f ms a picture at batch 1 in Sieve (fp32, %zu threads) on %s%s", ms, sv_threads(),
+                sv_machine_name(machine, sizeof machine), sv_machine_load() > (double)sv_cores() ? ", which was busy with other work" : "");
     put(m, &text, "latency");
     if (m->options.licence) sv_onnx_metadata(m->graph, "licence", m->options.licence);
     if (m->d->classes) sv_onnx_metadata(m->graph, "classes", m->d->classes);

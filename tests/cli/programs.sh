@@ -111,6 +111,16 @@ try export_onnx_beside_its_data 0 "logits_difference" bin/export "$room/pruned/m
 try export_onnx_dense 0 "logits_difference" bin/export "$room/dense/model.safetensors" --format onnx --batch 3 --licence Apache-2.0 --json
 (ulimit -f 200; trap '' XFSZ; exec bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/full.onnx") > /dev/null 2>&1
 if [ -e "$room/full.onnx" ] || compgen -G "$room/.full*" > /dev/null; then echo "not ok full_disk_leaves_no_onnx_file"; else echo "ok full_disk_leaves_no_onnx_file"; fi
+half=0 whole=$(stat -c %s "$room/static-f32.onnx") # killed at several moments: the whole file, give or take the digits of its card, or none
+for pause in 0.01 0.03 0.06 0.1 0.2; do
+    rm -f "$room/killed.onnx"
+    bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/killed.onnx" > /dev/null 2>&1 < /dev/null & pid=$!
+    sleep $pause
+    { kill -9 $pid; wait $pid; } 2> /dev/null
+    if [ -e "$room/killed.onnx" ]; then size=$(stat -c %s "$room/killed.onnx"); [ $((size - whole)) -lt 64 ] && [ $((whole - size)) -lt 64 ] || half=1; fi
+done
+if [ "$half" = 0 ]; then echo "ok killed_export_leaves_no_half_file"; else echo "not ok killed_export_leaves_no_half_file"; fi
+try export_after_kills 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/killed.onnx" --json
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
 try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png"
 try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
