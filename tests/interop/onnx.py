@@ -273,7 +273,7 @@ def hold_deit(room, data, photos):
     header, block = read_checkpoint(dense)
     header["__metadata__"]["sieve.plan"] = plan_of([])
     write_checkpoint(dense, {k: v for k, v in header.items() if not k.startswith("selectors.")}, block[:min(v["data_offsets"][0] for k, v in header.items() if k.startswith("selectors."))])
-    hold("deit_t_dense", dense, room, pictures, numbers, "static", 4)
+    hold_halves("deit_t_dense", dense, room, numbers, "static", 4, *hold("deit_t_dense", dense, room, pictures, numbers, "static", 4))
 
 
 def main():
