@@ -127,7 +127,7 @@ static bool among(const int64_t *list, size_t count, int64_t patch)
     return false;
 }
 
-/* Whether each patch on which the two lists differ has a score so near the cut that rounding decides. */
+/* Whether the two lists differ in patches, each with a score so near the cut that rounding decides, and in nothing else. */
 static bool only_near_the_cut(const pairing *p, size_t stage, const int64_t *ours, size_t count)
 {
     const sv_onnx_array *theirs = &p->outputs[1 + stage];
@@ -136,16 +136,20 @@ static bool only_near_the_cut(const pairing *p, size_t stage, const int64_t *our
     const size_t rows = sv_tape_rows(p->tape->tape, p->tape->before[stage], 0);
     const double threshold = p->proof->plan->rule == SV_RULE_ARGMAX ? 0.5 : p->proof->plan->threshold[stage];
     double worst_kept = HUGE_VAL, most = 0;
+    bool differ = false;
     for (size_t r = 0; r < rows; r++) {
         if (origin[r] >= 0) most = fmax(most, fabs((double)a[r]));
         if (origin[r] >= 0 && among(ours, count, origin[r])) worst_kept = fmin(worst_kept, (double)a[r]);
     }
-    const double cut = p->proof->plan->rule == SV_RULE_TOPK ? worst_kept : log(threshold / (1 - threshold));
+    const bool by_rank = p->proof->plan->rule == SV_RULE_TOPK || count <= p->proof->plan->min_keep;
+    const double cut = by_rank ? worst_kept : log(threshold / (1 - threshold));
     for (size_t r = 0; r < rows; r++) {
         const bool here = among(ours, count, origin[r]), there = among(theirs->data, theirs->count, origin[r]);
-        if (origin[r] >= 0 && here != there && !(fabs((double)a[r] - cut) <= tolerance * fmax(most, 1e-3))) return false;
+        if (origin[r] < 0 || here == there) continue;
+        if (!(fabs((double)a[r] - cut) <= tolerance * fmax(most, 1e-3))) return false;
+        differ = true;
     }
-    return true;
+    return differ;
 }
 
 typedef enum verdict { SAME, UNDECIDED, OTHER } verdict;
