@@ -5,8 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-/* Biases and norms are a few hundredths of a percent of the bytes: they stay floats. */
-bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p) { return options->weights != SV_ONNX_FLOAT && p->dims > 1; }
+/* Biases and norms are half a percent of the bytes, selectors less, and what these say decides which patches stay: they stay floats. */
+bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p)
+{
+    return options->weights != SV_ONNX_FLOAT && p->dims > 1 && strncmp(p->name, "selectors.", strlen("selectors.")) != 0;
+}
 
 static uint16_t to_float16(float value)
 {

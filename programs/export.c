@@ -31,7 +31,7 @@ static const char usage[] =
     "  --mode MODE       onnx: static (default): every picture keeps the plan's number of patches; dynamic: by the plan's thresholds, each\n"
     "                    picture its own number, one picture at a time\n"
     "  --batch N|any     onnx: pictures at a time; default: any (static), 1 (dynamic)\n"
-    "  --weights KIND    onnx: f32 (default), f16 or bf16: how matrices are stored; all is computed in f32\n"
+    "  --weights KIND    onnx: f32 (default), f16 or bf16: how the backbone's matrices are stored; all is computed in f32\n"
     "  --licence TEXT    onnx: licence of the weights the model began from, for its card\n"
     "  --json, --quiet, --verbose, --help, --version\n"
     "\n"
