@@ -13,9 +13,8 @@ typedef enum sv_onnx_mode { SV_ONNX_STATIC, SV_ONNX_DYNAMIC } sv_onnx_mode;
 
 typedef struct sv_onnx_options {
     sv_onnx_mode mode;
-    size_t batch; /* 0: any (static), 1 (dynamic) */
-    sv_onnx_type
-        weights; /* SV_ONNX_FLOAT, _FLOAT16, _BFLOAT16: how matrices, tokens and positions are stored; the rest is floats */
+    size_t batch;            /* 0: any (static), 1 (dynamic) */
+    sv_onnx_type weights;    /* SV_ONNX_FLOAT, _FLOAT16, _BFLOAT16: how matrices, tokens and positions are stored; the rest is floats */
     uint64_t external_above; /* sv_onnx_write */
     const char *licence;     /* of the base weights; NULL: not said */
 } sv_onnx_options;
