@@ -126,6 +126,8 @@ sv_status sv_file_read_all(const char *path, size_t max_bytes, sv_status code, u
 typedef struct sv_atomic_file { int descriptor; char *path, *temporary; unsigned char *buffer; size_t buffered; uint64_t written; } sv_atomic_file;
 sv_status sv_atomic_open(sv_atomic_file *file, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_atomic_write(sv_atomic_file *file, const void *bytes, size_t count, sv_error *err) SV_MUST_CHECK;
+/* What was written so far can now be read under file->temporary, to be checked before it takes its name. */
+sv_status sv_atomic_flush(sv_atomic_file *file, sv_error *err) SV_MUST_CHECK;
 sv_status sv_atomic_commit(sv_atomic_file *file, sv_error *err) SV_MUST_CHECK;
 void sv_atomic_abandon(sv_atomic_file *file);
 /* The three in one. */

@@ -27,12 +27,14 @@ static const char usage[] =
     "  --precision P     of products: fp32, bf16 or bf16x3; default: as the model was trained\n"
     "  --overlay FILE    a PNG of the picture and of what each selector keeps (one picture)\n"
     "  --json            one JSON object a picture: file, top5 (index, name, probability), ms, tokens_kept\n"
+    "  --details         with --json: also all logits, and for each selector the numbers of the patches it keeps\n"
     "  --threads N, --quiet, --verbose, --help, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage, 3 a picture cannot be read (the others are done), 4 model file\n";
 
 static const char *arch, *classes_path, *overlay_path, *precision;
-static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision } };
+static bool details;
+static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision }, { "--details", &details, NULL } };
 
 enum { TOP = 5, RUNS = 5 };
 typedef struct answer { sieve_answer top[TOP]; size_t count; double ms; double kept[SIEVE_MOST_STAGES]; } answer;
@@ -78,6 +80,24 @@ static void print_answer(const looker *l, const char *file, const answer *a)
     for (size_t i = 0; i < a->count; i++) printf("  %5.1f %%  %s\n", 100 * a->top[i].probability, class_name(l, a->top[i].class_index, name));
 }
 
+/* Logits and patches of the last run. */
+static void print_details(sv_json *json, const looker *l)
+{
+    const float *logits = sieve_logits(l->session, 0);
+    sv_json_open_array(json, "logits");
+    for (size_t k = 0; k < l->about.classes; k++) sv_json_real(json, NULL, (double)logits[k]);
+    sv_json_close_array(json);
+    sv_json_open_array(json, "patches_kept");
+    for (size_t t = 0; t < l->about.stages; t++) {
+        const uint32_t *patches;
+        const size_t count = sieve_kept(l->session, 0, t, &patches);
+        sv_json_open_array(json, NULL);
+        for (size_t i = 0; i < count; i++) sv_json_int(json, NULL, (int64_t)patches[i]);
+        sv_json_close_array(json);
+    }
+    sv_json_close_array(json);
+}
+
 static void print_json(const looker *l, const char *file, const answer *a)
 {
     sv_text text = { 0 };
@@ -96,6 +116,7 @@ static void print_json(const looker *l, const char *file, const answer *a)
     sv_json_close_array(&json);
     sv_json_real(&json, "ms", a->ms);
     sv_json_reals(&json, "tokens_kept", a->kept, l->about.stages);
+    if (details) print_details(&json, l);
     sv_json_close(&json);
     puts(text.data ? text.data : "");
     sv_text_clear(&text);
