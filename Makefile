@@ -57,7 +57,7 @@ else
 BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
+.PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -182,6 +182,8 @@ quickstart:
 	@tools/quickstart.sh
 bench: $(BIN)/bench
 	@$(BIN)/bench $(ARGS)
+interop: programs
+	@tools/interop.sh
 bench-peer: programs
 	@tools/bench-peer.sh $(ARGS)
 docs: $(BIN)/opdocs $(BIN)/train
@@ -209,6 +211,7 @@ help:
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
+	@echo "make interop         what TensorBoard and onnxruntime read of ours; sets up Python packages in build/interop"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
