@@ -44,7 +44,7 @@ static sv_tensor *record_point(bench *b, sv_latency_point point, sv_tensor **inp
         *value = sv_tape_batch_input(b->tape, "thresholds", plan->stages);
         return sv_removal_record_stage(b->tape, b->pruning, plan, 0, x, *value);
     }
-    if (point.op == SV_LATENCY_HEAD) return sv_model_head(b->tape, model, sv_model_finish(b->tape, model, sv_tape_slice_rows(b->tape, x, 0, sv_model_prefix(model))));
+    if (point.op == SV_LATENCY_HEAD) return sv_model_head(b->tape, model, sv_model_finish(b->tape, model, sv_model_head_rows(b->tape, model, x)));
     for (size_t i = 0; i < sv_model_depth(model); i++) x = sv_model_block(b->tape, model, i, x, NULL);
     return x;
 }
@@ -106,6 +106,8 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
     sv_latency_table made = { 0 };
     double depth = (double)sv_model_depth(sv_pruning_model(pruning));
+    if (sv_model_unfit(sv_pruning_model(pruning)))
+        return sv_fail(err, SV_USAGE, "%s has no latency table: its blocks differ from stage to stage, and a table holds one kind of block", sv_pruning_model(pruning)->backbone->name);
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
     if (sv_pruning_options_of(pruning)->plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "spvit");
     sv_status status = sv_latency_measure_points(&made, points, make_points(pruning, measure, points), &measure->options, measure->tolerance, &calls, quality, err);

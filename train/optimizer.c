@@ -25,6 +25,7 @@ static bool is_embedding(const char *name)
 static sv_group group_of(const sv_parameter *parameter, const sv_optimizer_options *options, bool is_new)
 {
     const char *name = parameter->name;
+    if (parameter->fixed) return SV_GROUP_FROZEN;
     if (strncmp(name, "selectors.", 10) == 0) return SV_GROUP_SELECTOR;
     if (options->all_new || is_new) return SV_GROUP_NEW;
     if (!options->train_embeddings && is_embedding(name)) return SV_GROUP_FROZEN;
@@ -63,7 +64,7 @@ static bool decays(const sv_optimizer *optimizer, size_t i)
 {
     const sv_parameter *p = optimizer->set->items[i];
     if (optimizer->group[i] == SV_GROUP_SELECTOR && optimizer->options.decay_all_selectors) return true;
-    return p->dims >= 2 && !is_embedding(p->name);
+    return p->dims >= 2 && !is_embedding(p->name) && !strstr(p->name, "relative_position_bias_table");
 }
 
 static sv_status make_chunks(sv_optimizer *optimizer, sv_error *err)
