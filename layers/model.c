@@ -1,6 +1,9 @@
 /* A model: a row of the table of backbones, with the sizes of a run put over it, and the calls that go to its family. */
 #include "layers/layers.h"
+#include "layers/convnext.h"
+#include "layers/lvvit.h"
 #include "layers/pit.h"
+#include "layers/swin.h"
 #include "layers/vit.h"
 #include "autograd/ops.h"
 
@@ -11,7 +14,21 @@
 /* clang-format off */
 #define PIT(patch_, width_, heads_, depth_) { .image = 224, .patch = patch_, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
 #define PIT_DISTILLED(patch_, width_, heads_, depth_) { .image = 224, .patch = patch_, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6, .distilled = true }
+#define CONVNEXT(width_, depth_) { .image = 224, .patch = 4, .width = width_, .depth = depth_, .heads = 1, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
+#define SWIN(width_, heads_, depth_) { .image = 224, .patch = 4, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-5 }
+#define LVVIT(width_, heads_, depth_) { .image = 224, .patch = 16, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 3, .classes = 1000, .norm_eps = 1e-5 }
 /* clang-format on */
+static const sv_stages convnext_t = { 4, { 3, 3, 9, 3 }, { 96, 192, 384, 768 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_s = { 4, { 3, 3, 27, 3 }, { 96, 192, 384, 768 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_b = { 4, { 3, 3, 27, 3 }, { 128, 256, 512, 1024 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_nano = { 3, { 1, 1, 2 }, { 32, 64, 128 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_test = { 3, { 1, 2, 1 }, { 8, 16, 24 }, { 0 }, .stride = 4 };
+static const sv_stages swin_t = { 4, { 2, 2, 6, 2 }, { 96, 192, 384, 768 }, { 3, 6, 12, 24 }, .stride = 4, .window = 7 };
+static const sv_stages swin_s = { 4, { 2, 2, 18, 2 }, { 96, 192, 384, 768 }, { 3, 6, 12, 24 }, .stride = 4, .window = 7 };
+static const sv_stages swin_b = { 4, { 2, 2, 18, 2 }, { 128, 256, 512, 1024 }, { 4, 8, 16, 32 }, .stride = 4, .window = 7 };
+static const sv_stages swin_nano = { 3, { 1, 2, 2 }, { 32, 64, 128 }, { 2, 4, 8 }, .stride = 4, .window = 4 };
+static const sv_stages swin_test = { 3, { 2, 2, 1 }, { 8, 16, 32 }, { 1, 2, 4 }, .stride = 4, .window = 2 };
+static const sv_lvvit_form lvvit_64 = { 64, 2 }, lvvit_t = { 64, 1 }, lvvit_nano = { 16, 1 }, lvvit_test = { 4, 2 };
 static const sv_stages pit_ti = { 3, { 2, 6, 4 }, { 64, 128, 256 }, { 2, 4, 8 }, .stride = 8 };
 static const sv_stages pit_xs = { 3, { 2, 6, 4 }, { 96, 192, 384 }, { 2, 4, 8 }, .stride = 8 };
 static const sv_stages pit_s = { 3, { 2, 6, 4 }, { 144, 288, 576 }, { 3, 6, 12 }, .stride = 8 };
@@ -45,6 +62,27 @@ const sv_backbone sv_backbones[] = {
       "a small PiT that learns the built-in pictures in minutes", .form = &pit_nano },
     { "pit_test", &sv_family_pit, { .image = 16, .patch = 4, .width = 8, .depth = 4, .heads = 1, .mlp_ratio = 2, .classes = 7, .norm_eps = 1e-6 },
       "a very small PiT for the checks", .form = &pit_test },
+    { "convnext_t", &sv_family_convnext, CONVNEXT(96, 18), "ConvNeXt-T: 28.6 M parameters, 4.46 GMAC", .form = &convnext_t },
+    { "convnext_s", &sv_family_convnext, CONVNEXT(96, 36), "ConvNeXt-S: 50.2 M parameters, 8.68 GMAC", .form = &convnext_s },
+    { "convnext_b", &sv_family_convnext, CONVNEXT(128, 36), "ConvNeXt-B: 88.6 M parameters, 15.4 GMAC", .form = &convnext_b },
+    { "convnext_nano", &sv_family_convnext, { .image = 64, .patch = 4, .width = 32, .depth = 4, .heads = 1, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
+      "a small ConvNeXt that learns the built-in pictures in minutes", .init = 0.08, .form = &convnext_nano },
+    { "convnext_test", &sv_family_convnext, { .image = 32, .patch = 4, .width = 8, .depth = 4, .heads = 1, .mlp_ratio = 4, .classes = 7, .norm_eps = 1e-6 },
+      "a very small ConvNeXt for the checks", .form = &convnext_test },
+    { "swin_t", &sv_family_swin, SWIN(96, 3, 12), "Swin-T: 28.3 M parameters, 4.49 GMAC", .form = &swin_t },
+    { "swin_s", &sv_family_swin, SWIN(96, 3, 24), "Swin-S: 49.6 M parameters, 8.74 GMAC", .form = &swin_s },
+    { "swin_b", &sv_family_swin, SWIN(128, 4, 24), "Swin-B: 87.8 M parameters, 15.4 GMAC", .form = &swin_b },
+    { "swin_nano", &sv_family_swin, { .image = 64, .patch = 4, .width = 32, .depth = 5, .heads = 2, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-5 },
+      "a small Swin that learns the built-in pictures in minutes", .init = 0.08, .form = &swin_nano },
+    { "swin_test", &sv_family_swin, { .image = 32, .patch = 4, .width = 8, .depth = 5, .heads = 1, .mlp_ratio = 2, .classes = 7, .norm_eps = 1e-5 },
+      "a very small Swin for the checks", .form = &swin_test },
+    { "lvvit_t", &sv_family_lvvit, LVVIT(240, 4, 12), "LV-ViT-T: 8.5 M parameters, 2.87 GMAC", .form = &lvvit_t },
+    { "lvvit_s", &sv_family_lvvit, LVVIT(384, 6, 16), "LV-ViT-S: 26.2 M parameters, 6.55 GMAC", .form = &lvvit_64 },
+    { "lvvit_m", &sv_family_lvvit, LVVIT(512, 8, 20), "LV-ViT-M: 55.8 M parameters, 12.7 GMAC", .form = &lvvit_64 },
+    { "lvvit_nano", &sv_family_lvvit, { .image = 64, .patch = 16, .width = 96, .depth = 4, .heads = 3, .mlp_ratio = 3, .classes = 10, .norm_eps = 1e-5 },
+      "a small LV-ViT that learns the built-in pictures in minutes", .init = 0.08, .form = &lvvit_nano },
+    { "lvvit_test", &sv_family_lvvit, { .image = 32, .patch = 16, .width = 16, .depth = 2, .heads = 2, .mlp_ratio = 3, .classes = 7, .norm_eps = 1e-5 },
+      "a very small LV-ViT for the checks", .form = &lvvit_test },
 };
 const size_t sv_backbone_count = SV_COUNT(sv_backbones);
 
