@@ -43,6 +43,7 @@ typedef struct sv_parameter {
     size_t count;                       /* product of shape */
     size_t offset;                      /* of its first number in the blocks below */
     sv_real *value, *gradient;          /* into the blocks of its set; gradient NULL where the set has none */
+    bool fixed;                         /* never trained: stored statistics, kept in files beside the parameters */
     bool trainable;                     /* false: a constant for every tape, no gradient is computed */
     struct sv_packed { void *panels; size_t bytes; uint64_t version; } forward[SV_PRECISION_COUNT], backward[SV_PRECISION_COUNT]; /* for the products, owned
                                          * here, remade when stale: the set's version they were made from, 0: never */

@@ -247,3 +247,75 @@ sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *cl
 {
     return sv_tape_record(tape, &sv_op_embed_tokens, (sv_tensor *[]){ patches, class_token, distillation_token, positions }, 4, NULL, NULL);
 }
+
+/* ---- embed_map ---------------------------------------------------------------------------------------------------- */
+
+/* Rows 0..E-1 the tokens, then the patches, each plus its place of a map that stands channel by channel, as a picture does (PiT): the
+ * tokens have no position. Gradients are the rows of dy. */
+static sv_status embed_map_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *patches = node->in[0], *tokens = node->in[1], *map = node->in[2];
+    sv_status status = sv_want_image(patches, "patches", SV_REAL, err);
+    if (!status) status = sv_want_fixed_rows(patches, "patches", 0, err);
+    if (!status) status = sv_want_parameter(tokens, "tokens", 3, (size_t[]){ 1, 0, patches->width }, err);
+    if (!status) status = sv_want_parameter(map, "map", 4, (size_t[]){ 1, patches->width, 0, 0 }, err);
+    if (status) return status;
+    const size_t *shape = map->parameter->shape;
+    if (shape[2] * shape[3] != patches->rows.most)
+        return sv_fail(err, SV_USAGE, "a map of %zu x %zu places does not fit %u patches", shape[2], shape[3], patches->rows.most);
+    sv_make_image(node->out[0], sv_rows_fixed(tokens->parameter->shape[1] + patches->rows.most), patches->width);
+    return SV_OK;
+}
+
+static void embed_map_forward(const sv_call *call)
+{
+    const sv_span *patches = &call->in[0], *y = &call->out[0];
+    const size_t extra = y->rows - patches->rows, width = y->width;
+    for (size_t r = call->row_begin; r < call->row_end; r++) {
+        sv_real *row = y->data + r * width;
+        memcpy(row, r < extra ? call->in[1].data + r * width : patches->data + (r - extra) * width, width * sizeof *row);
+        for (size_t c = 0; r >= extra && c < width; c++) row[c] += call->in[2].data[c * patches->rows + r - extra];
+    }
+}
+
+static void embed_map_backward(const sv_call *call)
+{
+    const sv_span *patches = &call->in[0], *tokens = &call->in[1], *map = &call->in[2];
+    const size_t extra = call->out[0].rows - patches->rows, width = call->out[0].width;
+    const sv_real *dy = call->out[0].gradient;
+    if (patches->gradient) sv_scale(patches->gradient, dy + extra * width, 1, patches->live * width, patches->accumulate);
+    if (tokens->gradient) sv_scale(tokens->gradient, dy, 1, extra * width, tokens->accumulate);
+    for (size_t i = 0; map->gradient && i < map->parameter->count; i++)
+        sv_give(map, i, dy[(extra + i % patches->rows) * width + i / patches->rows]);
+}
+
+/* clang-format off */
+#define MAP_OF(f, w, h, a) { .kind = SV_SAMPLE_PARAMETER, .fill = (f), .shape = { 1, (w), (h), (a) } }
+/* clang-format on */
+static const sv_sample embed_map_samples[] = {
+    { .name = "one patch", .images = 1, .in = { IMAGE(NORMAL, 1, 7), TOKENS_OF(NORMAL, 1, 7), MAP_OF(NORMAL, 7, 1, 1) } },
+    { .name = "one number", .images = 2, .in = { IMAGE(NORMAL, 4, 1), TOKENS_OF(NORMAL, 1, 1), MAP_OF(NORMAL, 1, 2, 2) } },
+    { .name = "two tokens", .images = 3, .in = { IMAGE(NORMAL, 4, 17), TOKENS_OF(NORMAL, 2, 17), MAP_OF(NORMAL, 17, 2, 2) } },
+    { .name = "wider than high", .images = 2, .in = { IMAGE(NORMAL, 6, 5), TOKENS_OF(NORMAL, 1, 5), MAP_OF(NORMAL, 5, 2, 3) } },
+    { .name = "constant patches", .images = 2, .in = { CONSTANT(NORMAL, 4, 5), TOKENS_OF(NORMAL, 1, 5), MAP_OF(NORMAL, 5, 2, 2) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 5), TOKENS_OF(LARGE, 2, 5), MAP_OF(LARGE, 5, 2, 2) } },
+};
+
+const sv_op sv_op_embed_map = {
+    .name = "embed_map",
+    .formula = "patches [N0,D], tokens [1,E,D], map [1,D,H,W], H W = N0 -> y [E+N0,D]: tokens, then patches + map",
+    .source = "Heo et al. 2021 (PiT), pit.py",
+    .inputs_least = 3,
+    .inputs_most = 3,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = embed_map_shape,
+    .forward = embed_map_forward,
+    .backward = embed_map_backward,
+    SV_SAMPLES_OF(embed_map_samples),
+};
+
+sv_tensor *sv_tape_embed_map(sv_tape *tape, sv_tensor *patches, sv_tensor *tokens, sv_tensor *map)
+{
+    return sv_tape_record(tape, &sv_op_embed_map, (sv_tensor *[]){ patches, tokens, map }, 3, NULL, NULL);
+}

@@ -47,6 +47,49 @@ const sv_op sv_op_gelu = {
 
 sv_tensor *sv_tape_gelu(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_gelu, &x, 1, NULL, NULL); }
 
+/* ---- relu --------------------------------------------------------------------------------------------------------- */
+
+/* y = max(x, 0):  dx = dy where y > 0, else 0. */
+static void relu_forward(const sv_call *call)
+{
+    const sv_real *x = rows_of(call, &call->in[0]);
+    sv_real *y = rows_of(call, &call->out[0]);
+    for (size_t i = 0; i < numbers_of(call); i++) y[i] = x[i] > 0 ? x[i] : 0;
+}
+
+static void relu_backward(const sv_call *call)
+{
+    const sv_real *y = call->out[0].data, *dy = call->out[0].gradient;
+    for (size_t i = 0; i < sv_span_numbers(&call->in[0]); i++) sv_give(&call->in[0], i, y[i] > 0 ? dy[i] : 0);
+}
+
+/* No zeros: differences cannot see which side of the corner counts. */
+static const sv_sample relu_samples[] = {
+    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1) } },
+    { .name = "one row", .images = 2, .in = { IMAGE(LARGE, 1, 7) } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(LARGE, 5, 17) } },
+    { .name = "whole registers", .images = 1, .in = { IMAGE(LARGE, 3, 32) } },
+    { .name = "all above", .images = 2, .in = { IMAGE(ONE, 4, 9) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 2, 5) } },
+};
+
+const sv_op sv_op_relu = {
+    .name = "relu",
+    .formula = "x [R,D] -> y = max(x, 0)",
+    .source = "torch.relu",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = same_shape,
+    .forward = relu_forward,
+    .backward = relu_backward,
+    .backward_outputs = 1,
+    SV_SAMPLES_OF(relu_samples),
+};
+
+sv_tensor *sv_tape_relu(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tape, &sv_op_relu, &x, 1, NULL, NULL); }
+
 /* ---- sigmoid ------------------------------------------------------------------------------------------------------ */
 
 /* y = 1 / (1 + exp(-x)):  dx = dy y (1 - y). */

@@ -20,6 +20,31 @@ sv_tensor *sv_tape_patch_embed(sv_tape *tape, sv_tensor *picture, sv_tensor *wei
 /* class token [1,1,D], distillation token [1,1,D] or NULL, positions [1,E+N0,D]: rows cls, dist, patches, each plus its position. */
 sv_tensor *sv_tape_embed_tokens(sv_tape *tape, sv_tensor *patches, sv_tensor *class_token, sv_tensor *distillation_token, sv_tensor *positions);
 
+/* tokens [1,E,D], map [1,D,H,W] with H W = N0: rows tokens, then patches plus their place of the map. */
+sv_tensor *sv_tape_embed_map(sv_tape *tape, sv_tensor *patches, sv_tensor *tokens, sv_tensor *map);
+
+/* ---- pictures whose places are rows (op_conv.c, op_pool.c, op_channel.c) ---- x [H*W,C] in raster order, channels last; H' = (H + 2 padding - P) / stride + 1 */
+/* weight [O,C/groups,P,P], bias [O] or NULL -> [H'*W',O]; x may be a picture [1,C*H*W] of planes too. */
+sv_tensor *sv_tape_conv2d(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width, size_t stride, size_t padding,
+                          size_t groups);
+/* A group a channel: weight [m C,1,P,P]; channel o of the result reads channel o / m. */
+sv_tensor *sv_tape_depthwise_conv(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width, size_t stride,
+                                  size_t padding);
+/* Windows of side x side places: the largest number, padding left out; or the mean, padding counted as zeros. (Mean of all rows: weighted_mean.) */
+typedef enum sv_pool_kind { SV_POOL_MAX, SV_POOL_MEAN } sv_pool_kind;
+sv_tensor *sv_tape_pool(sv_tape *tape, sv_tensor *x, sv_pool_kind kind, size_t height, size_t width, size_t side, size_t stride, size_t padding);
+/* gain, bias and the stored mean and variance, all [C]: the form without statistics of the batch. */
+sv_tensor *sv_tape_batch_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, sv_tensor *mean, sv_tensor *variance, double eps);
+sv_tensor *sv_tape_layer_scale(sv_tape *tape, sv_tensor *x, sv_tensor *gain);               /* gain [C] times x */
+
+/* ---- windows of such pictures (op_window.c; spec backbones 6) ---- side divides H and W; the picture is rolled by -shift first */
+sv_tensor *sv_tape_window_partition(sv_tape *tape, sv_tensor *x, size_t height, size_t width, size_t side, size_t shift);
+sv_tensor *sv_tape_window_reverse(sv_tape *tape, sv_tensor *x, size_t height, size_t width, size_t side, size_t shift);
+/* qkv [H*W,3D] in window order, table [(2 side - 1)^2,heads] of relative positions -> [H*W,D]; shift 0: no mask. */
+sv_tensor *sv_tape_window_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, size_t height, size_t width, size_t side, size_t shift,
+                                    size_t heads);
+sv_tensor *sv_tape_merge_patches(sv_tape *tape, sv_tensor *x, size_t height, size_t width); /* -> [H*W/4,4C] */
+
 /* ---- norm (op_norm.c) ---- gain, bias [D] */
 sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps);
 
@@ -33,6 +58,7 @@ sv_tensor *sv_tape_policy_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *po
 
 /* ---- numbers one by one, rows one by one (op_unary.c) ---- */
 sv_tensor *sv_tape_gelu(sv_tape *tape, sv_tensor *x);
+sv_tensor *sv_tape_relu(sv_tape *tape, sv_tensor *x);
 sv_tensor *sv_tape_sigmoid(sv_tape *tape, sv_tensor *x);
 sv_tensor *sv_tape_softmax(sv_tape *tape, sv_tensor *x);
 sv_tensor *sv_tape_log_softmax(sv_tape *tape, sv_tensor *x);

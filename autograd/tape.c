@@ -169,7 +169,7 @@ sv_tensor *sv_tape_parameter(sv_tape *tape, sv_parameter *parameter)
     tensor->parameter = parameter;
     tensor->width = parameter->dims ? parameter->shape[parameter->dims - 1] : 1;
     tensor->rows = tensor->live = sv_rows_fixed(tensor->width ? parameter->count / tensor->width : 0);
-    tensor->needs_gradient = tape->options.mode == SV_TRAINING && parameter->trainable && parameter->gradient;
+    tensor->needs_gradient = tape->options.mode == SV_TRAINING && parameter->trainable && !parameter->fixed && parameter->gradient;
     return tensor;
 }
 

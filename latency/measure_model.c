@@ -153,13 +153,22 @@ static void clear(bench *b)
     sv_free(b->parts);
 }
 
+/* A table holds one kind of block. */
+static sv_status check_model(const sv_model *model, sv_error *err)
+{
+    if (!sv_model_unfit(model)) return SV_OK;
+    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and between the blocks of this backbone no tokens can leave", model->backbone->name);
+}
+
 sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)
 {
     bench b = { .pruning = pruning, .plan = sv_pruning_options_of(pruning)->plan };
     sv_latency_table table = { 0 };
     sv_latency_part *parts = NULL;
+    sv_status status = check_model(sv_pruning_model(pruning), err);
+    if (status) return status;
     choose_settings(&b);
-    sv_status status = sv_alloc(&parts, (sv_model_depth(sv_pruning_model(pruning)) + b.plan.stages + 2) * sizeof *parts, "parts", err);
+    status = sv_alloc(&parts, (sv_model_depth(sv_pruning_model(pruning)) + b.plan.stages + 2) * sizeof *parts, "parts", err);
     for (size_t s = 0; !status && s < b.setting_count; s++)
         for (size_t i = 0, n = list_parts(&b, s, parts); !status && i < n; i++)
             status = sv_latency_table_add(&table, &(sv_latency_row){ .op = parts[i].op, .batch = batch, .tokens = parts[i].tokens }, err);
@@ -179,11 +188,13 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     const sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
     sv_latency_setting settings[SETTINGS_MOST];
     sv_latency_table made = { 0 };
+    sv_status status = check_model(sv_pruning_model(pruning), err);
+    if (status) return status;
     b.plan.rule = SV_RULE_TOPK;
     choose_settings(&b);
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
     if (b.plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "spvit");
-    sv_status status = make_room(&b, err);
+    status = make_room(&b, err);
     if (!status) status = record(&b, err);
     for (size_t s = 0; !status && s < b.setting_count; s++) {
         sv_latency_part *parts = b.parts + s * b.part_most;

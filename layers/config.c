@@ -2,12 +2,12 @@
 #include "layers/layers.h"
 
 static const sv_config_row rows[] = {
-    { "model.arch", SV_CONFIG_TEXT, "deit_t", 0, 0, NULL, "backbone: deit_t, deit_s, deit_b, ..._distilled, vit_t, vit_s, vit_b, vit_nano" },
+    { "model.arch", SV_CONFIG_TEXT, "deit_t", 0, 0, NULL, "backbone: deit_t, deit_s, deit_b, ..._distilled, vit_t, vit_s, vit_b, vit_nano; dense alone: pit_ti, pit_xs, pit_s, pit_b, ..._distilled, convnext_t, convnext_s, convnext_b, swin_t, swin_s, swin_b, lvvit_t, lvvit_s, lvvit_m, and of each a ..._nano" },
     { "model.weights", SV_CONFIG_TEXT, "", 0, 0, NULL, "pretrained weights: .pth or .safetensors under timm or Hugging Face names, or a checkpoint of ours; empty: from scratch" },
     { "model.classes", SV_CONFIG_INT, "0", 0, 10000000, NULL, "answers of the head; 0: as many as the data has" },
     { "model.patch", SV_CONFIG_INT, "0", 0, 1024, NULL, "pixels a side of a patch; 0: the backbone's" },
     { "model.width", SV_CONFIG_INT, "0", 0, 65536, NULL, "embedding width; 0: the backbone's" },
-    { "model.depth", SV_CONFIG_INT, "0", 0, 1024, NULL, "blocks; 0: the backbone's" },
+    { "model.depth", SV_CONFIG_INT, "0", 0, 1024, NULL, "blocks; 0: the backbone's. Backbones of several stages have patch, width, depth, heads and ratio of their own" },
     { "model.heads", SV_CONFIG_INT, "0", 0, 1024, NULL, "attention heads; 0: the backbone's" },
     { "model.mlp_ratio", SV_CONFIG_REAL, "0", 0, 64, NULL, "hidden width of the MLP / width; 0: the backbone's" },
     { "model.distilled", SV_CONFIG_BOOL, "no", 0, 0, NULL, "yes: a distillation token and head beside the class token's; the ..._distilled backbones have them anyway" },

@@ -48,10 +48,21 @@ typedef struct sv_family {
     const char *const *head_names;  /* parameters that depend on the class count, ends with NULL */
     /* Logits of the class head; *distillation: of the other. Asked of distilled models alone; NULL: the family has none. */
     sv_tensor *(*heads)(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation);
+
+    /* What a plain ViT does not need; NULL, false: as there. */
+    sv_status (*check)(const sv_model *model, sv_error *err);   /* sizes that do not go together, SV_USAGE; NULL: pictures are multiples of the patch */
+    size_t (*patches)(const sv_model *model);                   /* rows that embed makes, without prefix; NULL: (image / patch)^2 */
+    uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
+    bool without_prefix;                                        /* no class token */
+    bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
+    const char *unfit;                                          /* why selectors cannot stand between its blocks, "its pooling ..."; NULL: they can */
+    /* Files whose parameters have other names than ours (timm's): a name that only they have, and the translation of ours (false: the same). */
+    const char *official_probe;
+    bool (*official_name)(const char *own, char *out, size_t room);
 } sv_family;
 
-/* init: standard deviation of linear weights made from scratch; 0: 0.02. */
-struct sv_backbone { const char *name; const sv_family *family; sv_model_options options; const char *help; double init; };
+/* init: standard deviation of linear weights made from scratch; 0: 0.02. form: what else the family needs of the row, in a struct of its own. */
+struct sv_backbone { const char *name; const sv_family *family; sv_model_options options; const char *help; double init; const void *form; };
 extern const sv_backbone sv_backbones[];
 extern const size_t sv_backbone_count;
 /* NULL where there is none of that name. */
@@ -66,9 +77,14 @@ void sv_model_initialise(sv_model *model, uint64_t seed);
 void sv_model_destroy(sv_model *model);
 
 size_t sv_model_patches(const sv_model *model);     /* N0 */
-size_t sv_model_prefix(const sv_model *model);      /* E: rows in front of the patches, never dropped: 1, with distillation 2 */
+size_t sv_model_prefix(const sv_model *model);      /* E: rows in front of the patches, never dropped: 1, with distillation 2; 0 without a class token */
 size_t sv_model_depth(const sv_model *model);
-/* Multiply-adds of the parts at n tokens (spec latency 4.1), and of the whole dense model. */
+/* Why tokens cannot be taken out between the blocks of this backbone, as the end of a sentence; NULL: they can, and all its blocks are alike:
+ * pruning methods and latency tables fit it. */
+const char *sv_model_unfit(const sv_model *model);
+/* Numbers that training can change: running statistics are not counted. */
+size_t sv_model_parameter_count(const sv_model *model);
+/* Multiply-adds of the parts at n tokens (spec latency 4.1; 0 where sv_model_unfit), and of the whole dense model. */
 uint64_t sv_model_block_macs(const sv_model *model, size_t tokens);
 uint64_t sv_model_fixed_macs(const sv_model *model);    /* patch embedding and head */
 uint64_t sv_model_macs(const sv_model *model);
@@ -79,6 +95,8 @@ uint64_t sv_model_macs(const sv_model *model);
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
 /* Block `index` over tokens x; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* The rows of x that the head reads: the prefix, of some backbones all. */
+sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */

@@ -116,6 +116,27 @@ static sv_status load_positions(const loader *l, const piece *p, bool *done, sv_
     return status;
 }
 
+/* The same of a map [1, D, side, side]: channel by channel. */
+static sv_status load_map(const loader *l, const piece *p, bool *done, sv_error *err)
+{
+    const sv_weights_entry *entry = p->entry;
+    const size_t *shape = p->parameter->shape;
+    sv_real *all = NULL, *out = l->values + p->parameter->offset;
+    if (l->options->need_all || entry->rank != 4 || entry->shape[0] != 1 || entry->shape[1] != shape[1] || !entry->shape[2] || entry->shape[2] != entry->shape[3])
+        return SV_OK;
+    const size_t to = shape[2], from = entry->shape[2];
+    sv_status status = sv_alloc(&all, entry->count * sizeof *all, "positions", err);
+    if (!status) status = sv_weights_read(l->file, entry, all, err);
+    for (size_t c = 0; !status && c < shape[1]; c++)
+        status = sv_positions_resize(out + c * to * to, to, all + c * from * from, from, 1, l->options->resize, err);
+    if (!status) {
+        sv_log(SV_INFO, "positions resized from %zu x %zu to %zu x %zu patches", from, from, to, to);
+        *done = true;
+    }
+    sv_free(all);
+    return status;
+}
+
 static bool is_head(const loader *l, const char *name)
 {
     for (const char *const *head = l->model->backbone->family->head_names; *head; head++)
@@ -228,7 +249,7 @@ static sv_status load_piece(loader *l, const piece *p, sv_error *err)
         status = sv_weights_read(l->file, p->entry, l->values + p->parameter->offset + p->part * (p->parameter->count / p->parts), err);
         return status ? status : check_copies(l, p, err);
     }
-    if (!status && strcmp(p->parameter->name, "pos_embed") == 0) status = load_positions(l, p, &done, err);
+    if (!status && strcmp(p->parameter->name, "pos_embed") == 0) status = (p->parameter->dims == 4 ? load_map : load_positions)(l, p, &done, err);
     if (!status && !done && l->options->whole_head && has_other_count(l, p))
         return sv_fail(err, SV_MODEL_FILE, "%s: '%s' answers with %zu classes, but %zu are needed", path_of(l), p->entry->name, p->entry->shape[0], p->parameter->shape[0]);
     if (!status && !done) done = remake_head(l, p);
@@ -295,7 +316,7 @@ static void add_hint(const loader *l, sv_text *hint)
 {
     const sv_model_options *own = &l->model->options;
     const sv_weights_entry *token = entry_of(l, "cls_token");
-    bool distilled = entry_of(l, "dist_token") != NULL;
+    bool distilled = entry_of(l, "dist_token") || (token && token->rank == 3 && token->shape[1] == 2);
     size_t width = token && token->rank == 3 ? token->shape[2] : own->width;
     if (!token || (distilled == own->distilled && width == own->width)) return;
     sv_text_add(hint, "; the file is of a model %s distillation, %zu wide: ", distilled ? "with" : "without", width);
@@ -331,7 +352,7 @@ static sv_status fill(loader *l, sv_error *err)
     if (!status) status = sv_alloc_zero(&l->used, sv_weights_count(l->file) * sizeof *l->used, "weights", err);
     if (status) return status;
     memcpy(l->values, set->values, set->total * sizeof *l->values);
-    l->naming = sv_naming_of(l->file);
+    l->naming = sv_naming_of(l->file, l->model->backbone->family);
     for (size_t i = 0; !status && i < set->count; i++) status = load_parameter(l, i, err);
     if (status) return status;
     list_unexpected(l);

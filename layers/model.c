@@ -1,5 +1,9 @@
 /* A model: a row of the table of backbones, with the sizes of a run put over it, and the calls that go to its family. */
 #include "layers/layers.h"
+#include "layers/convnext.h"
+#include "layers/lvvit.h"
+#include "layers/pit.h"
+#include "layers/swin.h"
 #include "layers/vit.h"
 #include "autograd/ops.h"
 
@@ -7,20 +11,78 @@
 
 #define VIT(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
 #define DISTILLED(width_, heads_) { .image = 224, .patch = 16, .width = width_, .depth = 12, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6, .distilled = true }
+/* clang-format off */
+#define PIT(patch_, width_, heads_, depth_) { .image = 224, .patch = patch_, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
+#define PIT_DISTILLED(patch_, width_, heads_, depth_) { .image = 224, .patch = patch_, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6, .distilled = true }
+#define CONVNEXT(width_, depth_) { .image = 224, .patch = 4, .width = width_, .depth = depth_, .heads = 1, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-6 }
+#define SWIN(width_, heads_, depth_) { .image = 224, .patch = 4, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 4, .classes = 1000, .norm_eps = 1e-5 }
+#define LVVIT(width_, heads_, depth_) { .image = 224, .patch = 16, .width = width_, .depth = depth_, .heads = heads_, .mlp_ratio = 3, .classes = 1000, .norm_eps = 1e-5 }
+/* clang-format on */
+static const sv_stages convnext_t = { 4, { 3, 3, 9, 3 }, { 96, 192, 384, 768 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_s = { 4, { 3, 3, 27, 3 }, { 96, 192, 384, 768 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_b = { 4, { 3, 3, 27, 3 }, { 128, 256, 512, 1024 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_nano = { 3, { 1, 1, 2 }, { 32, 64, 128 }, { 0 }, .stride = 4 };
+static const sv_stages convnext_test = { 3, { 1, 2, 1 }, { 8, 16, 24 }, { 0 }, .stride = 4 };
+static const sv_stages swin_t = { 4, { 2, 2, 6, 2 }, { 96, 192, 384, 768 }, { 3, 6, 12, 24 }, .stride = 4, .window = 7 };
+static const sv_stages swin_s = { 4, { 2, 2, 18, 2 }, { 96, 192, 384, 768 }, { 3, 6, 12, 24 }, .stride = 4, .window = 7 };
+static const sv_stages swin_b = { 4, { 2, 2, 18, 2 }, { 128, 256, 512, 1024 }, { 4, 8, 16, 32 }, .stride = 4, .window = 7 };
+static const sv_stages swin_nano = { 3, { 1, 2, 2 }, { 32, 64, 128 }, { 2, 4, 8 }, .stride = 4, .window = 4 };
+static const sv_stages swin_test = { 3, { 2, 2, 1 }, { 8, 16, 32 }, { 1, 2, 4 }, .stride = 4, .window = 2 };
+static const sv_lvvit_form lvvit_64 = { 64, 2 }, lvvit_t = { 64, 1 }, lvvit_nano = { 16, 1 }, lvvit_test = { 4, 2 };
+static const sv_stages pit_ti = { 3, { 2, 6, 4 }, { 64, 128, 256 }, { 2, 4, 8 }, .stride = 8 };
+static const sv_stages pit_xs = { 3, { 2, 6, 4 }, { 96, 192, 384 }, { 2, 4, 8 }, .stride = 8 };
+static const sv_stages pit_s = { 3, { 2, 6, 4 }, { 144, 288, 576 }, { 3, 6, 12 }, .stride = 8 };
+static const sv_stages pit_b = { 3, { 3, 6, 4 }, { 256, 512, 1024 }, { 4, 8, 16 }, .stride = 7 };
+static const sv_stages pit_nano = { 3, { 1, 2, 1 }, { 32, 64, 128 }, { 2, 4, 8 }, .stride = 8 };
+static const sv_stages pit_test = { 3, { 1, 2, 1 }, { 8, 16, 32 }, { 1, 2, 4 }, .stride = 2 };
+
 const sv_backbone sv_backbones[] = {
-    { "deit_t", &sv_family_vit, VIT(192, 3), "DeiT-T, also ViT-Ti/16: 5.7 M parameters, 1.25 GMAC", 0 },
-    { "deit_s", &sv_family_vit, VIT(384, 6), "DeiT-S, also ViT-S/16: 22.1 M parameters, 4.6 GMAC", 0 },
-    { "deit_b", &sv_family_vit, VIT(768, 12), "DeiT-B, also ViT-B/16: 86.6 M parameters, 17.6 GMAC", 0 },
-    { "deit_t_distilled", &sv_family_vit, DISTILLED(192, 3), "DeiT-T with a distillation token", 0 },
-    { "deit_s_distilled", &sv_family_vit, DISTILLED(384, 6), "DeiT-S with a distillation token", 0 },
-    { "deit_b_distilled", &sv_family_vit, DISTILLED(768, 12), "DeiT-B with a distillation token", 0 },
-    { "vit_t", &sv_family_vit, VIT(192, 3), "ViT-Ti/16 (timm vit_tiny_patch16_224)", 0 },
-    { "vit_s", &sv_family_vit, VIT(384, 6), "ViT-S/16 (timm vit_small_patch16_224)", 0 },
-    { "vit_b", &sv_family_vit, VIT(768, 12), "ViT-B/16 (timm vit_base_patch16_224)", 0 },
+    { "deit_t", &sv_family_vit, VIT(192, 3), "DeiT-T, also ViT-Ti/16: 5.7 M parameters, 1.25 GMAC", .form = NULL },
+    { "deit_s", &sv_family_vit, VIT(384, 6), "DeiT-S, also ViT-S/16: 22.1 M parameters, 4.6 GMAC", .form = NULL },
+    { "deit_b", &sv_family_vit, VIT(768, 12), "DeiT-B, also ViT-B/16: 86.6 M parameters, 17.6 GMAC", .form = NULL },
+    { "deit_t_distilled", &sv_family_vit, DISTILLED(192, 3), "DeiT-T with a distillation token", .form = NULL },
+    { "deit_s_distilled", &sv_family_vit, DISTILLED(384, 6), "DeiT-S with a distillation token", .form = NULL },
+    { "deit_b_distilled", &sv_family_vit, DISTILLED(768, 12), "DeiT-B with a distillation token", .form = NULL },
+    { "vit_t", &sv_family_vit, VIT(192, 3), "ViT-Ti/16 (timm vit_tiny_patch16_224)", .form = NULL },
+    { "vit_s", &sv_family_vit, VIT(384, 6), "ViT-S/16 (timm vit_small_patch16_224)", .form = NULL },
+    { "vit_b", &sv_family_vit, VIT(768, 12), "ViT-B/16 (timm vit_base_patch16_224)", .form = NULL },
     { "vit_nano", &sv_family_vit, { .image = 64, .patch = 8, .width = 96, .depth = 6, .heads = 3, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
-      "a small ViT that learns the built-in pictures in minutes", 0.08 },
+      "a small ViT that learns the built-in pictures in minutes", .init = 0.08 },
     { "vit_test", &sv_family_vit, { .image = 16, .patch = 4, .width = 32, .depth = 4, .heads = 2, .mlp_ratio = 2, .classes = 5, .norm_eps = 1e-6 },
-      "a very small ViT for the checks", 0 },
+      "a very small ViT for the checks", .form = NULL },
+    { "pit_ti", &sv_family_pit, PIT(16, 64, 2, 12), "PiT-Ti: 4.8 M parameters, 0.70 GMAC", .form = &pit_ti },
+    { "pit_xs", &sv_family_pit, PIT(16, 96, 2, 12), "PiT-XS: 10.6 M parameters, 1.39 GMAC", .form = &pit_xs },
+    { "pit_s", &sv_family_pit, PIT(16, 144, 3, 12), "PiT-S: 23.5 M parameters, 2.87 GMAC", .form = &pit_s },
+    { "pit_b", &sv_family_pit, PIT(14, 256, 4, 13), "PiT-B: 73.8 M parameters, 12.4 GMAC", .form = &pit_b },
+    { "pit_ti_distilled", &sv_family_pit, PIT_DISTILLED(16, 64, 2, 12), "PiT-Ti with a distillation token", .form = &pit_ti },
+    { "pit_xs_distilled", &sv_family_pit, PIT_DISTILLED(16, 96, 2, 12), "PiT-XS with a distillation token", .form = &pit_xs },
+    { "pit_s_distilled", &sv_family_pit, PIT_DISTILLED(16, 144, 3, 12), "PiT-S with a distillation token", .form = &pit_s },
+    { "pit_b_distilled", &sv_family_pit, PIT_DISTILLED(14, 256, 4, 13), "PiT-B with a distillation token", .form = &pit_b },
+    { "pit_nano", &sv_family_pit, { .image = 64, .patch = 16, .width = 32, .depth = 4, .heads = 2, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
+      "a small PiT that learns the built-in pictures in minutes", .form = &pit_nano },
+    { "pit_test", &sv_family_pit, { .image = 16, .patch = 4, .width = 8, .depth = 4, .heads = 1, .mlp_ratio = 2, .classes = 7, .norm_eps = 1e-6 },
+      "a very small PiT for the checks", .form = &pit_test },
+    { "convnext_t", &sv_family_convnext, CONVNEXT(96, 18), "ConvNeXt-T: 28.6 M parameters, 4.46 GMAC", .form = &convnext_t },
+    { "convnext_s", &sv_family_convnext, CONVNEXT(96, 36), "ConvNeXt-S: 50.2 M parameters, 8.68 GMAC", .form = &convnext_s },
+    { "convnext_b", &sv_family_convnext, CONVNEXT(128, 36), "ConvNeXt-B: 88.6 M parameters, 15.4 GMAC", .form = &convnext_b },
+    { "convnext_nano", &sv_family_convnext, { .image = 64, .patch = 4, .width = 32, .depth = 4, .heads = 1, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-6 },
+      "a small ConvNeXt that learns the built-in pictures in minutes", .init = 0.08, .form = &convnext_nano },
+    { "convnext_test", &sv_family_convnext, { .image = 32, .patch = 4, .width = 8, .depth = 4, .heads = 1, .mlp_ratio = 4, .classes = 7, .norm_eps = 1e-6 },
+      "a very small ConvNeXt for the checks", .form = &convnext_test },
+    { "swin_t", &sv_family_swin, SWIN(96, 3, 12), "Swin-T: 28.3 M parameters, 4.49 GMAC", .form = &swin_t },
+    { "swin_s", &sv_family_swin, SWIN(96, 3, 24), "Swin-S: 49.6 M parameters, 8.74 GMAC", .form = &swin_s },
+    { "swin_b", &sv_family_swin, SWIN(128, 4, 24), "Swin-B: 87.8 M parameters, 15.4 GMAC", .form = &swin_b },
+    { "swin_nano", &sv_family_swin, { .image = 64, .patch = 4, .width = 32, .depth = 5, .heads = 2, .mlp_ratio = 4, .classes = 10, .norm_eps = 1e-5 },
+      "a small Swin that learns the built-in pictures in minutes", .init = 0.08, .form = &swin_nano },
+    { "swin_test", &sv_family_swin, { .image = 32, .patch = 4, .width = 8, .depth = 5, .heads = 1, .mlp_ratio = 2, .classes = 7, .norm_eps = 1e-5 },
+      "a very small Swin for the checks", .form = &swin_test },
+    { "lvvit_t", &sv_family_lvvit, LVVIT(240, 4, 12), "LV-ViT-T: 8.5 M parameters, 2.87 GMAC", .form = &lvvit_t },
+    { "lvvit_s", &sv_family_lvvit, LVVIT(384, 6, 16), "LV-ViT-S: 26.2 M parameters, 6.55 GMAC", .form = &lvvit_64 },
+    { "lvvit_m", &sv_family_lvvit, LVVIT(512, 8, 20), "LV-ViT-M: 55.8 M parameters, 12.7 GMAC", .form = &lvvit_64 },
+    { "lvvit_nano", &sv_family_lvvit, { .image = 64, .patch = 16, .width = 96, .depth = 4, .heads = 3, .mlp_ratio = 3, .classes = 10, .norm_eps = 1e-5 },
+      "a small LV-ViT that learns the built-in pictures in minutes", .init = 0.08, .form = &lvvit_nano },
+    { "lvvit_test", &sv_family_lvvit, { .image = 32, .patch = 16, .width = 16, .depth = 2, .heads = 2, .mlp_ratio = 3, .classes = 7, .norm_eps = 1e-5 },
+      "a very small LV-ViT for the checks", .form = &lvvit_test },
 };
 const size_t sv_backbone_count = SV_COUNT(sv_backbones);
 
@@ -54,14 +116,16 @@ static void put_over(sv_model_options *o, const sv_model_options *given)
     o->recompute = given->recompute;
 }
 
-static sv_status check(const sv_model_options *o, const char *name, sv_error *err)
+static sv_status check(const sv_model *model, const char *name, sv_error *err)
 {
+    const sv_model_options *o = &model->options;
     double hidden = o->mlp_ratio * (double)o->width;
     if (!o->image || !o->patch || !o->width || !o->depth || !o->heads || !o->classes)
         return sv_fail(err, SV_USAGE, "model '%s' has a size of 0", name);
     if (o->image > 8192 || o->patch > 1024 || o->width > 65536 || o->depth > 1024 || o->heads > 1024 || o->classes > 10000000 || o->mlp_ratio > 64)
         return sv_fail(err, SV_USAGE, "model '%s' has a size beyond reason (image %zu, patch %zu, width %zu, depth %zu, heads %zu, classes %zu)", name, o->image, o->patch,
                        o->width, o->depth, o->heads, o->classes);
+    if (model->backbone->family->check) return model->backbone->family->check(model, err);
     if (o->image % o->patch)
         return sv_fail(err, SV_USAGE, "data.image_size = %zu is not a multiple of the model's patch of %zu pixels; nearest: %zu or %zu", o->image, o->patch,
                        o->image >= o->patch ? o->image / o->patch * o->patch : o->patch, (o->image / o->patch + 1) * o->patch);
@@ -81,7 +145,7 @@ sv_status sv_model_create(sv_model **out, const char *backbone, const sv_model_o
     model->options = row->options;
     model->attention.clamp = 30;
     if (options) put_over(&model->options, options);
-    status = check(&model->options, backbone, err);
+    status = check(model, backbone, err);
     if (!status) status = sv_parameters_create(&model->parameters, err);
     if (!status) status = row->family->declare(model, err);
     if (status) {
@@ -110,18 +174,40 @@ void sv_model_initialise(sv_model *model, uint64_t seed)
 
 size_t sv_model_patches(const sv_model *model)
 {
+    const sv_family *family = model->backbone->family;
+    if (family->patches) return family->patches(model);
     size_t side = model->options.image / model->options.patch;
     return side * side;
 }
 
-size_t sv_model_prefix(const sv_model *model) { return model->options.distilled ? 2 : 1; }
+size_t sv_model_prefix(const sv_model *model) { return model->backbone->family->without_prefix ? 0 : model->options.distilled ? 2 : 1; }
 size_t sv_model_depth(const sv_model *model) { return model->options.depth; }
 
-uint64_t sv_model_block_macs(const sv_model *model, size_t tokens) { return model->backbone->family->block_macs(model, tokens); }
-uint64_t sv_model_fixed_macs(const sv_model *model) { return model->backbone->family->fixed_macs(model); }
+const char *sv_model_unfit(const sv_model *model) { return model->backbone->family->unfit; }
+
+size_t sv_model_parameter_count(const sv_model *model)
+{
+    size_t sum = 0;
+    for (size_t i = 0; i < model->parameters->count; i++)
+        if (!model->parameters->items[i]->fixed) sum += model->parameters->items[i]->count;
+    return sum;
+}
+
+uint64_t sv_model_block_macs(const sv_model *model, size_t tokens)
+{
+    const sv_family *family = model->backbone->family;
+    return family->block_macs ? family->block_macs(model, tokens) : 0;
+}
+
+uint64_t sv_model_fixed_macs(const sv_model *model)
+{
+    const sv_family *family = model->backbone->family;
+    return family->fixed_macs ? family->fixed_macs(model) : 0;
+}
 
 uint64_t sv_model_macs(const sv_model *model)
 {
+    if (model->backbone->family->macs) return model->backbone->family->macs(model);
     return sv_model_fixed_macs(model) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
 }
 
@@ -139,6 +225,11 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
     return x;
 }
 
+sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x)
+{
+    return model->backbone->family->head_reads_all ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(model));
+}
+
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
 
@@ -153,5 +244,5 @@ sv_tensor *sv_model_record_dense(sv_tape *tape, const sv_model *model, sv_tensor
 {
     sv_tensor *x = sv_model_embed(tape, model, picture);
     for (size_t i = 0; i < model->options.depth; i++) x = sv_model_block(tape, model, i, x, NULL);
-    return sv_model_head(tape, model, sv_model_finish(tape, model, sv_tape_slice_rows(tape, x, 0, sv_model_prefix(model))));
+    return sv_model_head(tape, model, sv_model_finish(tape, model, sv_model_head_rows(tape, model, x)));
 }

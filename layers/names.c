@@ -46,14 +46,20 @@ static bool has(const sv_weights *file, const char *a, const char *b, const char
     return sv_weights_find(file, name) != NULL;
 }
 
-sv_naming sv_naming_of(const sv_weights *file)
+/* Tensors that tell where a file's prefixes end: one of them is in every file of a backbone we know. */
+static const char *const signs[] = { "cls_token", "patch_embed.proj.weight", "stem.0.weight", "downsample_layers.0.0.weight" };
+
+sv_naming sv_naming_of(const sv_weights *file, const sv_family *family)
 {
     for (size_t o = 0; o < SV_COUNT(outers); o++)
         for (size_t i = 0; i < SV_COUNT(inners); i++) {
-            bool other = has(file, outers[o], inners[i], probe);
-            if (other || has(file, outers[o], inners[i], "cls_token")) return (sv_naming){ outers[o], inners[i], other };
+            bool other = has(file, outers[o], inners[i], probe), known = other;
+            for (size_t s = 0; s < SV_COUNT(signs); s++) known = known || has(file, outers[o], inners[i], signs[s]);
+            if (!known) continue;
+            bool official = family->official_probe && has(file, outers[o], inners[i], family->official_probe);
+            return (sv_naming){ outers[o], inners[i], other, official ? family->official_name : NULL };
         }
-    return (sv_naming){ "", "", false };
+    return (sv_naming){ .outer = "", .inner = "" };
 }
 
 const char *sv_name_bare(const sv_naming *naming, const char *name)
@@ -151,8 +157,9 @@ static size_t hugging_face_names(const sv_weights *file, const sv_naming *naming
 
 size_t sv_names_in_file(const sv_weights *file, const sv_naming *naming, const char *name, char parts[3][SV_NAME_ROOM])
 {
-    char own[SV_NAME_ROOM];
-    snprintf(own, sizeof own, "%s%s%s", naming->outer, naming->hugging_face ? "" : naming->inner, name);
+    char own[SV_NAME_ROOM], theirs[SV_NAME_ROOM];
+    bool translated = naming->official && naming->official(name, theirs, sizeof theirs);
+    snprintf(own, sizeof own, "%s%s%s", naming->outer, naming->hugging_face ? "" : naming->inner, translated ? theirs : name);
     if (!sv_weights_find(file, own)) {
         if (selector_name(naming, name, parts[0]) && sv_weights_find(file, parts[0])) return 1;
         size_t count = naming->hugging_face ? hugging_face_names(file, naming, name, parts) : 0;

@@ -3,6 +3,7 @@
 #define SIEVE_LAYERS_NAMES_H
 
 #include "formats/weights.h"
+#include "layers/layers.h"
 
 enum { SV_NAME_ROOM = 256 };
 
@@ -11,8 +12,9 @@ typedef struct sv_naming {
     const char *outer; /* what training wrappers put before every name: "module." */
     const char *inner; /* what Hugging Face puts before all but the heads: "vit.", "deit." */
     bool hugging_face;
+    bool (*official)(const char *own, char *out, size_t room); /* the authors' names instead of timm's; NULL: timm's */
 } sv_naming;
-sv_naming sv_naming_of(const sv_weights *file);
+sv_naming sv_naming_of(const sv_weights *file, const sv_family *family);
 
 /* The name or names (parts, in order along the first dimension) under which the file holds parameter `name`; returns their
  * count, 1 or 3. A name that the file does not have comes back in the form it should have. */

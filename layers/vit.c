@@ -1,50 +1,33 @@
 /* ViT (Dosovitskiy et al. 2021), DeiT (Touvron et al. 2021): x += attention(norm1 x); x += mlp(norm2 x); norm; head on the class token.
  * qkv rows are [q of all heads | k of all heads | v of all heads]. Parameters carry timm's names. */
 #include "layers/vit.h"
-#include "autograd/ops.h"
+#include "layers/block.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct vit_block {
-    sv_parameter *norm1_gain, *norm1_bias, *qkv, *qkv_bias, *proj, *proj_bias, *norm2_gain, *norm2_bias, *fc1, *fc1_bias, *fc2, *fc2_bias;
-} vit_block;
-
 typedef struct vit_slots {
     sv_parameter *class_token, *distillation_token, *positions, *patch, *patch_bias, *norm_gain, *norm_bias, *head, *head_bias, *head_dist, *head_dist_bias;
-    vit_block blocks[];
+    sv_block blocks[];
 } vit_slots;
 
 static size_t hidden_width(const sv_model *model) { return (size_t)(model->options.mlp_ratio * (double)model->options.width + 0.5); }
 
 /* ---- parameters -------------------------------------------------------------------------------------------------- */
 
-/* Declares NAME.weight [rows, columns] (or [columns] where rows is 0) and NAME.bias. */
-static sv_status declare_pair(sv_model *model, const char *name, sv_parameter **weight, sv_parameter **bias, size_t rows, size_t columns, sv_error *err)
+static sv_block_form form_of(const sv_model *model, size_t index)
 {
-    char full[96];
-    size_t shape[] = { rows ? rows : columns, columns }, bias_shape[] = { rows ? rows : columns };
-    snprintf(full, sizeof full, "%s.weight", name);
-    sv_status status = sv_parameters_add(model->parameters, weight, full, rows ? 2 : 1, shape, err);
-    if (status) return status;
-    snprintf(full, sizeof full, "%s.bias", name);
-    return sv_parameters_add(model->parameters, bias, full, 1, bias_shape, err);
+    const sv_model_options *o = &model->options;
+    return (sv_block_form){ .index = index, .width = o->width, .hidden = hidden_width(model), .heads = o->heads, .eps = o->norm_eps, .dropout = o->dropout,
+                            .drop_share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0 };
 }
 
-static sv_status declare_block(sv_model *model, size_t index, vit_block *b, sv_error *err)
+static sv_status declare_block(sv_model *model, size_t index, sv_block *block, sv_error *err)
 {
-    size_t d = model->options.width, hidden = hidden_width(model);
-    const struct { const char *name; sv_parameter **weight, **bias; size_t rows, columns; } pairs[] = {
-        { "norm1", &b->norm1_gain, &b->norm1_bias, 0, d }, { "attn.qkv", &b->qkv, &b->qkv_bias, 3 * d, d }, { "attn.proj", &b->proj, &b->proj_bias, d, d },
-        { "norm2", &b->norm2_gain, &b->norm2_bias, 0, d }, { "mlp.fc1", &b->fc1, &b->fc1_bias, hidden, d }, { "mlp.fc2", &b->fc2, &b->fc2_bias, d, hidden },
-    };
-    for (size_t i = 0; i < SV_COUNT(pairs); i++) {
-        char name[64];
-        snprintf(name, sizeof name, "blocks.%zu.%s", index, pairs[i].name);
-        sv_status status = declare_pair(model, name, pairs[i].weight, pairs[i].bias, pairs[i].rows, pairs[i].columns, err);
-        if (status) return status;
-    }
-    return SV_OK;
+    const sv_block_form form = form_of(model, index);
+    char name[64];
+    snprintf(name, sizeof name, "blocks.%zu", index);
+    return sv_block_declare(model, block, name, &form, err);
 }
 
 static sv_status vit_declare(sv_model *model, sv_error *err)
@@ -63,16 +46,10 @@ static sv_status vit_declare(sv_model *model, sv_error *err)
     if (!status) status = sv_parameters_add(model->parameters, &slots->patch, "patch_embed.proj.weight", 4, patch, err);
     if (!status) status = sv_parameters_add(model->parameters, &slots->patch_bias, "patch_embed.proj.bias", 1, patch, err);
     for (size_t i = 0; !status && i < o->depth; i++) status = declare_block(model, i, &slots->blocks[i], err);
-    if (!status) status = declare_pair(model, "norm", &slots->norm_gain, &slots->norm_bias, 0, o->width, err);
-    if (!status) status = declare_pair(model, "head", &slots->head, &slots->head_bias, o->classes, o->width, err);
-    if (!status && o->distilled) status = declare_pair(model, "head_dist", &slots->head_dist, &slots->head_dist_bias, o->classes, o->width, err);
+    if (!status) status = sv_norm_declare(model, "norm", &slots->norm_gain, &slots->norm_bias, o->width, err);
+    if (!status) status = sv_linear_declare(model, "head", &slots->head, &slots->head_bias, o->classes, o->width, err);
+    if (!status && o->distilled) status = sv_linear_declare(model, "head_dist", &slots->head_dist, &slots->head_dist_bias, o->classes, o->width, err);
     return status;
-}
-
-static bool ends_with(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    return n >= m && strcmp(name + n - m, end) == 0;
 }
 
 /* Linear weights, tokens and positions normal .02, biases 0, norms 1 and 0; the patch convolution uniform +- 1/sqrt(fan in) (spec 1.8, 3.11). */
@@ -85,23 +62,13 @@ static void vit_initialise(sv_model *model, uint64_t seed)
         sv_random random = sv_random_at(seed, SV_FOR_INIT, 0, i, 0);
         bool patch = p == slots->patch || p == slots->patch_bias;
         double spread = p->dims == 2 && model->backbone->init > 0 ? model->backbone->init : 0.02;
-        bool norm = p->dims == 1 && ends_with(p->name, ".weight"), zero = p->dims == 1 && !patch && !norm;
+        bool norm = p->dims == 1 && sv_name_ends(p->name, ".weight"), zero = p->dims == 1 && !patch && !norm;
         for (size_t k = 0; k < p->count; k++)
             p->value[k] = (sv_real)(norm ? 1 : zero ? 0 : patch ? bound * (2 * sv_random_uniform(&random) - 1) : spread * sv_random_normal(&random));
     }
 }
 
 /* ---- recording --------------------------------------------------------------------------------------------------- */
-
-static sv_tensor *linear_of(sv_tape *tape, sv_tensor *x, sv_parameter *weight, sv_parameter *bias)
-{
-    return sv_tape_linear(tape, x, sv_tape_parameter(tape, weight), sv_tape_parameter(tape, bias));
-}
-
-static sv_tensor *norm_of(sv_tape *tape, const sv_model *model, sv_tensor *x, sv_parameter *gain, sv_parameter *bias)
-{
-    return sv_tape_layer_norm(tape, x, sv_tape_parameter(tape, gain), sv_tape_parameter(tape, bias), model->options.norm_eps);
-}
 
 static sv_tensor *vit_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture)
 {
@@ -113,31 +80,10 @@ static sv_tensor *vit_embed(sv_tape *tape, const sv_model *model, sv_tensor *pic
     return x;
 }
 
-/* x + branch(h W + b), the branch dropped for whole pictures now and then where drop path is on. */
-static sv_tensor *add_branch(sv_tape *tape, const sv_model *model, size_t index, size_t which, sv_tensor *h, sv_parameter *weight, sv_parameter *bias, sv_tensor *x)
-{
-    const sv_model_options *o = &model->options;
-    double share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0;
-    size_t position = 1 + 4 * index + 2 * which;
-    if (share <= 0 && o->dropout <= 0) return sv_tape_linear_add(tape, h, sv_tape_parameter(tape, weight), sv_tape_parameter(tape, bias), x);
-    h = linear_of(tape, h, weight, bias);
-    if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, position);
-    if (share > 0) h = sv_tape_drop_path(tape, h, share, position + 1);
-    return sv_tape_add(tape, x, h);
-}
-
 static sv_tensor *vit_block_record(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
-    const vit_block *b = &((const vit_slots *)model->slots)->blocks[index];
-    const sv_attention_form *form = &model->attention;
-    sv_tensor *h = linear_of(tape, norm_of(tape, model, x, b->norm1_gain, b->norm1_bias), b->qkv, b->qkv_bias);
-    if (policy && form->plain) h = sv_tape_policy_attention(tape, h, policy, model->options.heads, form->eps, form->top_all, form->clamp);
-    else h = sv_tape_attention(tape, h, policy, model->options.heads, form->clamp);
-    x = add_branch(tape, model, index, 0, h, b->proj, b->proj_bias, x);
-    h = norm_of(tape, model, x, b->norm2_gain, b->norm2_bias);
-    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    if (model->options.dropout > 0) h = sv_tape_dropout(tape, h, model->options.dropout, 4 * index + 4);
-    x = add_branch(tape, model, index, 1, h, b->fc2, b->fc2_bias, x);
+    const sv_block_form form = form_of(model, index);
+    x = sv_block_record(tape, model, &((const vit_slots *)model->slots)->blocks[index], &form, x, policy);
     sv_tape_label(tape, x, "blocks.%zu", index);
     return x;
 }
@@ -145,14 +91,14 @@ static sv_tensor *vit_block_record(sv_tape *tape, const sv_model *model, size_t 
 static sv_tensor *vit_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
 {
     const vit_slots *s = model->slots;
-    return norm_of(tape, model, x, s->norm_gain, s->norm_bias);
+    return sv_norm_of(tape, x, s->norm_gain, s->norm_bias, model->options.norm_eps);
 }
 
 static sv_tensor *vit_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)
 {
     const vit_slots *s = model->slots;
-    sv_tensor *logits = linear_of(tape, sv_tape_slice_rows(tape, finished, 0, 1), s->head, s->head_bias);
-    if (model->options.distilled) *distillation = linear_of(tape, sv_tape_slice_rows(tape, finished, 1, 1), s->head_dist, s->head_dist_bias);
+    sv_tensor *logits = sv_linear_of(tape, sv_tape_slice_rows(tape, finished, 0, 1), s->head, s->head_bias);
+    if (model->options.distilled) *distillation = sv_linear_of(tape, sv_tape_slice_rows(tape, finished, 1, 1), s->head_dist, s->head_dist_bias);
     return logits;
 }
 
@@ -168,8 +114,8 @@ static sv_tensor *vit_head(sv_tape *tape, const sv_model *model, sv_tensor *fini
 
 static uint64_t vit_block_macs(const sv_model *model, size_t tokens)
 {
-    uint64_t n = tokens, d = model->options.width, hidden = hidden_width(model);
-    return n * d * (4 * d + 2 * hidden) + 2 * n * n * d;
+    const sv_block_form form = form_of(model, 0);
+    return sv_block_macs(&form, tokens, tokens);
 }
 
 static uint64_t vit_fixed_macs(const sv_model *model)

@@ -61,6 +61,14 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, siz
     return SV_OK;
 }
 
+sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err)
+{
+    const sv_method *method = &sv_methods[sv_config_choice(config, "pruning.method")];
+    if (!method->selects || !sv_model_unfit(model)) return SV_OK;
+    return sv_fail(err, SV_USAGE, "%s: pruning.method = %s does not fit %s: %s; set pruning.method = none, or take a backbone such as deit_s",
+                   sv_config_where(config, "pruning.method"), method->name, model->backbone->name, sv_model_unfit(model));
+}
+
 void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
 {
     for (size_t t = 0; t < plan->stages; t++) {

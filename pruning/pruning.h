@@ -46,6 +46,8 @@ extern const size_t sv_method_count;
 extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
 /* For a model of that depth and N0 patches. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
 sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, size_t depth, size_t patches, sv_error *err) SV_MUST_CHECK;
+/* SV_USAGE where the config names a method and tokens cannot leave between the model's blocks (sv_model_unfit). */
+sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
 /* Puts new keep ratios into a plan, with their counts. */
 void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches);
 

@@ -43,7 +43,7 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
         if (t < out->stages && plan->at[t] == i) stream = record_stage(out, pruning, plan, t++, stream);
         stream.x = sv_model_block(out->tape, model, i, stream.x, NULL);
     }
-    stream.x = sv_tape_slice_rows(out->tape, stream.x, 0, sv_model_prefix(model));
+    stream.x = sv_model_head_rows(out->tape, model, stream.x);
     out->logits = sv_model_head(out->tape, model, sv_model_finish(out->tape, model, stream.x));
     sv_tape_keep(out->tape, out->logits);
     status = sv_tape_finish(out->tape, NULL, err);

@@ -37,6 +37,8 @@ static sv_status check_plan(const sv_pruning_plan *plan, const sv_model *model, 
 {
     size_t d = model->options.width / model->options.heads, depth = sv_model_depth(model);
     if (plan->stages > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%zu selectors are too many; at most %d", plan->stages, SV_MOST_STAGES);
+    if (plan->stages && sv_model_unfit(model))
+        return sv_fail(err, SV_USAGE, "%s cannot be pruned by tokens: %s; set pruning.method = none, or take a backbone such as deit_s", model->backbone->name, sv_model_unfit(model));
     if (plan->stages && d % 4)
         return sv_fail(err, SV_USAGE, "selectors need heads of a width that is a multiple of 4, but model.width / model.heads = %zu", d);
     for (size_t t = 0; t < plan->stages; t++) {

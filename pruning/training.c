@@ -69,7 +69,7 @@ static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, b
     teacher.options.drop_path = teacher.options.dropout = 0;
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
-    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(&teacher)));
+    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_model_head_rows(tape, &teacher, x));
     sv_tensor *logits = sv_model_head(tape, &teacher, finished);
     *features = tokens ? finished : NULL;
     sv_tape_label(tape, logits, "teacher logits");
@@ -112,7 +112,7 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     term_list terms = { 0 }, ratios = { 0 };
     size_t prefix = sv_model_prefix(model);
     bool tokens = teacher_features != NULL;
-    sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_tape_slice_rows(tape, stream.x, 0, prefix));
+    sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_model_head_rows(tape, model, stream.x));
     bool distill = choice->distillation != SV_DISTILL_NONE;
     out->logits = distill ? sv_model_heads(tape, model, finished, &out->distilled) : sv_model_head(tape, model, finished);
     sv_tape_keep(tape, out->logits);
@@ -146,7 +146,7 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
 
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
-    return student->options.width == teacher->options.width && sv_model_patches(student) == sv_model_patches(teacher);
+    return !sv_model_unfit(student) && !sv_model_unfit(teacher) && student->options.width == teacher->options.width && sv_model_patches(student) == sv_model_patches(teacher);
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)

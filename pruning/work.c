@@ -5,6 +5,7 @@ static size_t packages(const sv_pruning_plan *plan, size_t stages_done) { return
 
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept)
 {
+    if (sv_model_unfit(model)) return sv_model_macs(model);
     uint64_t sum = sv_model_fixed_macs(model);
     size_t prefix = sv_model_prefix(model), tokens = prefix + sv_model_patches(model);
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
@@ -20,6 +21,7 @@ uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, cons
 
 uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher)
 {
+    if (sv_model_unfit(model)) return (teacher ? sv_model_macs(teacher) : 0) + 3 * sv_model_macs(model); /* backward is two products for one */
     size_t prefix = sv_model_prefix(model), all = prefix + sv_model_patches(model), live = all;
     uint64_t patch = (uint64_t)sv_model_patches(model) * 3 * model->options.patch * model->options.patch * model->options.width;
     uint64_t sum = (teacher ? sv_model_macs(teacher) : 0) + sv_model_fixed_macs(model) + patch;

@@ -25,6 +25,7 @@ static bool is_embedding(const char *name)
 static sv_group group_of(const sv_parameter *parameter, const sv_optimizer_options *options, bool is_new)
 {
     const char *name = parameter->name;
+    if (parameter->fixed) return SV_GROUP_FROZEN;
     if (strncmp(name, "selectors.", 10) == 0) return SV_GROUP_SELECTOR;
     if (options->all_new || is_new) return SV_GROUP_NEW;
     if (!options->train_embeddings && is_embedding(name)) return SV_GROUP_FROZEN;
@@ -47,7 +48,7 @@ static int layers_behind(const char *name, int depth)
     return is_embedding(name) || strncmp(name, "patch_embed.", 12) == 0 ? depth + 1 : 0;
 }
 
-static void set_shares(sv_optimizer *optimizer)
+static sv_status set_shares(sv_optimizer *optimizer, sv_error *err)
 {
     const sv_parameters *set = optimizer->set;
     const double decay = optimizer->options.layer_decay > 0 ? optimizer->options.layer_decay : 1;
@@ -57,13 +58,16 @@ static void set_shares(sv_optimizer *optimizer)
         optimizer->share[i] = 1;
         for (int k = layers_behind(set->items[i]->name, depth); k > 0; k--) optimizer->share[i] *= decay;
     }
+    if (decay < 1 && !depth)
+        return sv_fail(err, SV_USAGE, "train.layer_decay = %g counts blocks from first to last, but this backbone counts them by stage; set it to 1", decay);
+    return SV_OK;
 }
 
 static bool decays(const sv_optimizer *optimizer, size_t i)
 {
     const sv_parameter *p = optimizer->set->items[i];
     if (optimizer->group[i] == SV_GROUP_SELECTOR && optimizer->options.decay_all_selectors) return true;
-    return p->dims >= 2 && !is_embedding(p->name);
+    return p->dims >= 2 && !is_embedding(p->name) && !strstr(p->name, "relative_position_bias_table");
 }
 
 static sv_status make_chunks(sv_optimizer *optimizer, sv_error *err)
@@ -104,7 +108,11 @@ sv_status sv_optimizer_create(sv_optimizer **out, sv_parameters *set, const sv_o
         optimizer->group[i] = (uint8_t)group_of(set->items[i], options, is_new && is_new[i]);
         set->items[i]->trainable = optimizer->group[i] != SV_GROUP_FROZEN;
     }
-    set_shares(optimizer);
+    status = set_shares(optimizer, err);
+    if (status) {
+        sv_optimizer_destroy(optimizer);
+        return status;
+    }
     *out = optimizer;
     return SV_OK;
 }

@@ -159,9 +159,8 @@ void sv_session_dry_run(sv_session *s)
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     sv_tape_bytes training = sv_tape_bytes_planned(s->training.tape);
     char time[32], path[32];
-    size_t parameters = 0;
+    size_t parameters = sv_model_parameter_count(s->model);
     double step = seconds_of_a_step(s), all = step * (double)s->options.accumulate * (double)s->steps_per_epoch * (double)s->options.epochs;
-    for (size_t i = 0; i < s->model->parameters->count; i++) parameters += s->model->parameters->items[i]->count;
     sv_log(SV_INFO, "model       %s, %zu parameters, %zu tokens", s->model->backbone->name, parameters, sv_model_prefix(s->model) + sv_model_patches(s->model));
     sv_log(SV_INFO, "work        %.3f GMAC a picture dense%s", 1e-9 * (double)sv_model_macs(s->model), plan->stages ? "" : "; no selectors");
     if (s->teacher) sv_log(SV_INFO, "teacher     %s, %.3f GMAC a picture", s->teacher->backbone->name, 1e-9 * (double)sv_model_macs(s->teacher));

@@ -23,7 +23,7 @@ static const double bound = 2e-2;
 /* Not in float: large numbers, whose rounding alone is as large as the step; and curves with corners closer than the step. */
 static bool is_checked(const sv_op *op, const sv_sample *sample)
 {
-    return sizeof(sv_real) == sizeof(double) || (!strstr(sample->name, "large") && strcmp(op->name, "latency_loss") != 0);
+    return sizeof(sv_real) == sizeof(double) || (!strstr(sample->name, "large") && strcmp(op->name, "latency_loss") != 0 && strcmp(op->name, "relu") != 0 && strcmp(op->name, "pool") != 0);
 }
 
 static void gradient_equals_differences(void **state)

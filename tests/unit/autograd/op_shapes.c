@@ -50,6 +50,28 @@ static void product_inner(bench *t) { sv_tape_product(t->tape, t->x, t->x, false
 static void picture_cut(bench *t) { sv_tape_patch_embed(t->tape, t->row, parameter(t, "patch", 4, (size_t[]){ 5, 3, 2, 2 }), NULL, 3, 2); }
 static void picture_size(bench *t) { sv_tape_patch_embed(t->tape, t->row, parameter(t, "patch", 4, (size_t[]){ 5, 3, 2, 2 }), NULL, 4, 2); }
 static void norm_gain(bench *t) { sv_tape_layer_norm(t->tape, t->x, t->vector, t->vector, 1e-6); }
+static sv_tensor *kernel(bench *t, size_t outs, size_t channels, size_t side) { return parameter(t, "kernel", 4, (size_t[]){ outs, channels, side, side }); }
+static void conv_channels(bench *t) { sv_tape_conv2d(t->tape, t->x, kernel(t, 5, 3, 3), NULL, 2, 2, 1, 1, 1); }
+static void conv_window(bench *t) { sv_tape_conv2d(t->tape, t->x, kernel(t, 5, WIDTH, 3), NULL, 2, 2, 1, 0, 1); }
+static void conv_groups(bench *t) { sv_tape_conv2d(t->tape, t->x, kernel(t, 5, 6, 1), NULL, 2, 2, 1, 0, 2); }
+static void conv_rows(bench *t) { sv_tape_conv2d(t->tape, t->x, kernel(t, 5, WIDTH, 1), NULL, 2, 3, 1, 0, 1); }
+static void conv_planes(bench *t) { sv_tape_conv2d(t->tape, t->row, kernel(t, 5, 3, 1), NULL, 2, 3, 1, 0, 1); }
+static void conv_stride(bench *t) { sv_tape_conv2d(t->tape, t->x, kernel(t, 5, WIDTH, 1), NULL, 2, 2, 0, 0, 1); }
+static void depthwise_outs(bench *t) { sv_tape_depthwise_conv(t->tape, t->x, kernel(t, 7, 1, 3), NULL, 2, 2, 1, 1); }
+static void depthwise_channels(bench *t) { sv_tape_depthwise_conv(t->tape, t->x, kernel(t, WIDTH, 2, 3), NULL, 2, 2, 1, 1); }
+static void pool_padding(bench *t) { sv_tape_pool(t->tape, t->x, SV_POOL_MAX, 2, 2, 2, 1, 2); }
+static void pool_kind(bench *t) { sv_tape_pool(t->tape, t->x, (sv_pool_kind)7, 2, 2, 2, 1, 0); }
+static void batch_norm_gain(bench *t) { sv_tape_batch_norm(t->tape, t->x, t->vector, t->vector, t->vector, t->vector, 1e-5); }
+static void scale_gain(bench *t) { sv_tape_layer_scale(t->tape, t->x, t->vector); }
+static void windows_cut(bench *t) { sv_tape_window_partition(t->tape, t->x, 2, 2, 3, 0); }
+static void windows_shift(bench *t) { sv_tape_window_reverse(t->tape, t->x, 2, 2, 2, 2); }
+static void windows_heads(bench *t) { sv_tape_window_attention(t->tape, t->x, t->weight, 2, 2, 2, 0, 5); }
+static void windows_table(bench *t) { sv_tape_window_attention(t->tape, t->x, parameter(t, "table", 2, (size_t[]){ 9, 3 }), 2, 2, 2, 0, 2); }
+static void merge_odd(bench *t) { sv_tape_merge_patches(t->tape, t->x, 1, 4); }
+static void map_places(bench *t)
+{
+    sv_tape_embed_map(t->tape, t->x, parameter(t, "tokens", 3, (size_t[]){ 1, 1, WIDTH }), parameter(t, "map", 4, (size_t[]){ 1, WIDTH, 3, 3 }));
+}
 static void attention_heads(bench *t) { sv_tape_attention(t->tape, t->x, NULL, 5, 80); }
 static void attention_policy(bench *t) { sv_tape_attention(t->tape, t->short_x, t->column, 2, 80); }
 static void attention_live(bench *t)
@@ -95,6 +117,24 @@ static const misuse misuses[] = {
     { picture_cut, "patch_embed(row", "3 x 2 cannot be cut" },
     { picture_size, "patch_embed(row", "must hold 24 numbers (3 x 4 x 2), but holds 12" },
     { norm_gain, "layer_norm(x", "dimension 0 of gain must be 12" },
+    { conv_channels, "conv2d(x", "x must be 3 wide" },
+    { conv_window, "conv2d(x", "a window of 3 x 3 does not fit a picture of 2 x 2" },
+    { conv_groups, "conv2d(x", "5 channels of the result cannot be cut into 2 groups" },
+    { conv_rows, "conv2d(x", "must have 6 rows" },
+    { conv_planes, "conv2d(row", "picture must be 18 wide" },
+    { conv_stride, "conv2d(x", "stride 0" },
+    { depthwise_outs, "depthwise_conv(x", "7 channels of the result cannot be cut into 12 groups" },
+    { depthwise_channels, "depthwise_conv(x", "one channel a group, but has 2" },
+    { pool_padding, "pool(x", "more than half of the window" },
+    { pool_kind, "pool(x", "no pooling 7" },
+    { batch_norm_gain, "batch_norm(x", "dimension 0 of gain must be 12" },
+    { scale_gain, "layer_scale(x", "dimension 0 of gain must be 12" },
+    { windows_cut, "window_rows(x", "windows of 3 x 3" },
+    { windows_shift, "window_rows(x", "cannot be shifted by 2" },
+    { windows_heads, "window_attention(x", "5 heads" },
+    { windows_table, "window_attention(x", "dimension 1 of table must be 2" },
+    { merge_odd, "merge_patches(x", "windows of 2 x 2" },
+    { map_places, "embed_map(x", "a map of 3 x 3 places does not fit 4 patches" },
     { attention_heads, "attention(x", "5 heads" },
     { attention_policy, "attention(short", "policy must have the rows of qkv" },
     { attention_live, "attention(", "all rows must be live" },

@@ -21,7 +21,9 @@ static void printed_models_come_back_with_the_same_sizes(void **state)
                                      .classes = 1 + sv_random_below(&random, 50),
                                      .distilled = sv_random_below(&random, 2) != 0,
                                      .norm_eps = 1e-3 * sv_random_uniform(&random) };
-        assert_ok(sv_model_create(&model, sv_backbones[sv_random_below(&random, sv_backbone_count)].name, &options, &err), err);
+        const sv_backbone *row = &sv_backbones[sv_random_below(&random, sv_backbone_count)];
+        if (row->form) options = (sv_model_options){ .classes = 1 + sv_random_below(&random, 50) }; /* its sizes are its own */
+        assert_ok(sv_model_create(&model, row->name, &options, &err), err);
         sv_model_print(model, &one);
         assert_ok(sv_text_check(&one, &err), err);
         if (sv_model_parse(&again, one.data, "model.safetensors", &err)) fail_msg("seed %d: %s in\n%s", (int)seed, err.text, one.data);

@@ -1,0 +1,418 @@
+/* Windows of a picture whose places are rows (Liu et al. 2021, Swin). The picture is rolled by (-shift, -shift) and cut into windows
+ * of side x side places: window by window, raster order inside. Row (r, c) of the picture stands at (r - shift, c - shift) of the rolled one.
+ * After the roll a window can hold places that were not neighbours: three bands of rows and of columns tell them apart. */
+#include "autograd/op_shape.h"
+#include "kernels/kernels.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct windows {
+    size_t height, width, side, shift;
+} windows;
+
+static windows windows_of(const sv_attributes *a)
+{
+    return (windows){ (size_t)a->i[0], (size_t)a->i[1], (size_t)a->i[2], (size_t)a->i[3] };
+}
+
+static sv_status check_windows(const sv_tensor *x, const sv_attributes *a, sv_error *err)
+{
+    enum { MOST = 1 << 15 };
+    const int64_t height = a->i[0], width = a->i[1], side = a->i[2], shift = a->i[3];
+    sv_status status = sv_want_image(x, "x", SV_REAL, err);
+    if (status) return status;
+    if (side < 1 || height < 1 || width < 1 || height > MOST || width > MOST || height % side || width % side)
+        return sv_fail(err, SV_USAGE, "a picture of %lld x %lld cannot be cut into windows of %lld x %lld", (long long)height,
+                       (long long)width, (long long)side, (long long)side);
+    if (shift < 0 || shift >= side)
+        return sv_fail(err, SV_USAGE, "windows of %lld cannot be shifted by %lld", (long long)side, (long long)shift);
+    return sv_want_fixed_rows(x, "x, a row a place of the picture,", (size_t)(height * width), err);
+}
+
+/* Row of the rolled picture's place, in rolled coordinates, that stands at `row` in window order. */
+static void rolled_place(const windows *w, size_t row, size_t *r, size_t *c)
+{
+    const size_t places = w->side * w->side, window = row / places, inside = row % places, across = w->width / w->side;
+    *r = window / across * w->side + inside / w->side;
+    *c = window % across * w->side + inside % w->side;
+}
+
+/* From window order to the picture and back. */
+static size_t picture_row(const windows *w, size_t row)
+{
+    size_t r = 0, c = 0;
+    rolled_place(w, row, &r, &c);
+    return (r + w->shift) % w->height * w->width + (c + w->shift) % w->width;
+}
+
+static size_t window_row(const windows *w, size_t row)
+{
+    const size_t r = (row / w->width + w->height - w->shift) % w->height, c = (row % w->width + w->width - w->shift) % w->width;
+    const size_t window = r / w->side * (w->width / w->side) + c / w->side;
+    return window * w->side * w->side + r % w->side * w->side + c % w->side;
+}
+
+/* ---- window_rows --------------------------------------------------------------------------------------------------- */
+
+/* Into window order y[p] = x[picture_row(p)], or back y[q] = x[window_row(q)]: each is the other's backward. */
+static sv_status window_rows_shape(sv_node *node, sv_error *err) { return check_windows(node->in[0], &node->attributes, err); }
+
+static size_t moved_row(const windows *w, bool back, size_t row) { return back ? window_row(w, row) : picture_row(w, row); }
+
+static void window_rows_forward(const sv_call *call)
+{
+    const windows w = windows_of(call->attributes);
+    const size_t width = call->in[0].width;
+    for (size_t row = call->row_begin; row < call->row_end; row++)
+        memcpy(call->out[0].data + row * width, call->in[0].data + moved_row(&w, call->attributes->i[4], row) * width,
+               width * sizeof(sv_real));
+}
+
+static void window_rows_backward(const sv_call *call)
+{
+    const windows w = windows_of(call->attributes);
+    const sv_span *x = &call->in[0];
+    for (size_t row = 0; row < x->live; row++)
+        sv_scale(x->gradient + row * x->width, call->out[0].gradient + moved_row(&w, !call->attributes->i[4], row) * x->width, 1, x->width,
+                 x->accumulate);
+}
+
+static const sv_sample window_rows_samples[] = {
+    { .name = "one place", .images = 1, .in = { IMAGE(NORMAL, 1, 3) }, .attributes.i = { 1, 1, 1, 0, 0 } },
+    { .name = "into windows", .images = 2, .in = { IMAGE(NORMAL, 24, 5) }, .attributes.i = { 4, 6, 2, 0, 0 } },
+    { .name = "back from windows", .images = 2, .in = { IMAGE(NORMAL, 24, 5) }, .attributes.i = { 4, 6, 2, 0, 1 } },
+    { .name = "shifted", .images = 2, .in = { IMAGE(NORMAL, 36, 3) }, .attributes.i = { 6, 6, 3, 1, 0 } },
+    { .name = "shifted, back", .images = 2, .in = { IMAGE(NORMAL, 36, 3) }, .attributes.i = { 6, 6, 3, 1, 1 } },
+    { .name = "one window", .images = 1, .in = { IMAGE(LARGE, 9, 17) }, .attributes.i = { 3, 3, 3, 0, 0 } },
+};
+
+const sv_op sv_op_window_rows = {
+    .name = "window_rows",
+    .formula = "x [H*W,C] -> y [H*W,C]: rows of the picture rolled by -shift in window order, or back",
+    .source = "Liu et al. 2021 (Swin), torch.roll and window_partition / window_reverse",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = window_rows_shape,
+    .forward = window_rows_forward,
+    .backward = window_rows_backward,
+    SV_SAMPLES_OF(window_rows_samples),
+};
+
+static sv_tensor *window_rows(sv_tape *tape, sv_tensor *x, size_t height, size_t width, size_t side, size_t shift, bool back)
+{
+    sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width, (int64_t)side, (int64_t)shift, back } };
+    return sv_tape_record(tape, &sv_op_window_rows, &x, 1, &attributes, NULL);
+}
+
+sv_tensor *sv_tape_window_partition(sv_tape *tape, sv_tensor *x, size_t height, size_t width, size_t side, size_t shift)
+{
+    return window_rows(tape, x, height, width, side, shift, false);
+}
+
+sv_tensor *sv_tape_window_reverse(sv_tape *tape, sv_tensor *x, size_t height, size_t width, size_t side, size_t shift)
+{
+    return window_rows(tape, x, height, width, side, shift, true);
+}
+
+/* ---- window_attention ---------------------------------------------------------------------------------------------- */
+
+/* In each window and head, places i and j of M = side^2:
+ *   a_ij = q_i.k_j / sqrt(d) + table[index(i, j)][h] + mask_ij;  p = softmax_j a;  y_i = sum_j p_ij v_j
+ *   index = (r_i - r_j + side - 1)(2 side - 1) + c_i - c_j + side - 1;  mask_ij = -100 where i and j lie in different bands, else 0.
+ * With g = dy, s_ij = g_i.v_j:  da_ij = p_ij (s_ij - sum_l p_il s_il);  dtable[index] += da;  dq_i = sum_j da_ij k_j / sqrt(d);
+ *   dk_j = sum_i da_ij q_i / sqrt(d);  dv_j = sum_i p_ij g_i.
+ * Products go through sv_product_outer (a sum over rows), hence the turned copies. */
+typedef struct window_head {
+    windows w;
+    size_t places, d, stride;         /* M; numbers of a head; from row to row of qkv */
+    const sv_real *q, *k, *v, *table; /* of this window and head; table[index * heads] */
+    size_t heads;
+    const unsigned char *label; /* [M] band of each place */
+    sv_real scale;
+    sv_real *turned_a, *turned_b; /* [max(d, M), M] room */
+    sv_real *p, *dp;              /* [M, M] */
+} window_head;
+
+static const sv_real apart = -100; /* as the reference: added, not minus infinity */
+
+static sv_status window_attention_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *qkv = node->in[0];
+    const int64_t heads = node->attributes.i[4], side = node->attributes.i[2];
+    sv_status status = check_windows(qkv, &node->attributes, err);
+    if (status) return status;
+    if (heads < 1 || qkv->width % (3 * (size_t)heads))
+        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
+                       qkv->width);
+    if (side > 64) return sv_fail(err, SV_USAGE, "windows of %lld x %lld are larger than 64 x 64", (long long)side, (long long)side);
+    const size_t reach = 2 * (size_t)side - 1;
+    status = sv_want_parameter(node->in[1], "table", 2, (size_t[]){ reach * reach, (size_t)heads }, err);
+    node->out[0]->width = qkv->width / 3;
+    return status;
+}
+
+/* 0, 1 or 2: which part of the axis a rolled coordinate lies in. */
+static unsigned band(size_t at, size_t length, size_t side, size_t shift)
+{
+    return at < length - side ? 0u : at < length - shift ? 1u : 2u;
+}
+
+static void label_window(const windows *w, size_t first_row, unsigned char *label)
+{
+    for (size_t i = 0; i < w->side * w->side; i++) {
+        size_t r = 0, c = 0;
+        rolled_place(w, first_row + i, &r, &c);
+        label[i] = w->shift ? (unsigned char)(3 * band(r, w->height, w->side, w->shift) + band(c, w->width, w->side, w->shift)) : 0;
+    }
+}
+
+/* turned [columns, rows] = factor * rows^T. */
+static void turn(sv_real *turned, const sv_real *from, size_t stride, size_t rows, size_t columns, sv_real factor)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < columns; c++) turned[c * rows + r] = factor * from[r * stride + c];
+}
+
+static size_t head_room(const windows *w, size_t d)
+{
+    const size_t places = w->side * w->side, longer = d > places ? d : places;
+    return 2 * longer * places + 2 * places * places;
+}
+
+static window_head window_head_of(const sv_call *call, size_t window, size_t h)
+{
+    const windows w = windows_of(call->attributes);
+    const size_t heads = (size_t)call->attributes->i[4], part = call->out[0].width, d = part / heads, places = w.side * w.side;
+    const size_t longer = d > places ? d : places;
+    const sv_real *q = call->in[0].data + window * places * 3 * part + h * d;
+    sv_real *room = call->scratch;
+    return (window_head){ .w = w,
+                          .places = places,
+                          .d = d,
+                          .stride = 3 * part,
+                          .q = q,
+                          .k = q + part,
+                          .v = q + 2 * part,
+                          .table = call->in[1].data + h,
+                          .heads = heads,
+                          .scale = (sv_real)(1 / sqrt((double)d)),
+                          .turned_a = room,
+                          .turned_b = room + longer * places,
+                          .p = room + 2 * longer * places,
+                          .dp = room + 2 * longer * places + places * places,
+                          .label = (const unsigned char *)(room + head_room(&w, d)) };
+}
+
+/* Place of (i, 0) in the table; (i, j) stands r_j (2 side - 1) + c_j before it. */
+static size_t table_start(const windows *w, size_t i)
+{
+    return (i / w->side + w->side - 1) * (2 * w->side - 1) + i % w->side + w->side - 1;
+}
+
+/* p rows begin..end-1 (of queries of the window), at p[0] on. */
+static void weigh(const window_head *head, size_t begin, size_t end)
+{
+    const size_t count = end - begin, places = head->places, side = head->w.side;
+    turn(head->turned_a, head->q + begin * head->stride, head->stride, count, head->d, head->scale);
+    turn(head->turned_b, head->k, head->stride, places, head->d, 1);
+    sv_product_outer(head->p, places, head->turned_a, count, head->turned_b, places, head->d, count, places, false);
+    for (size_t i = begin; i < end; i++) {
+        sv_real *row = head->p + (i - begin) * places;
+        const size_t start = table_start(&head->w, i);
+        for (size_t j = 0, r = 0; r < side; r++)
+            for (size_t c = 0; c < side; c++, j++) {
+                row[j] += head->table[(start - r * (2 * side - 1) - c) * head->heads];
+                if (head->label[i] != head->label[j]) row[j] += apart;
+            }
+    }
+    sv_softmax(head->p, places, head->p, places, count, places, false);
+}
+
+static unsigned char *labels_in(const sv_call *call)
+{
+    const windows w = windows_of(call->attributes);
+    return (unsigned char *)((sv_real *)call->scratch + head_room(&w, call->out[0].width / (size_t)call->attributes->i[4]));
+}
+
+static void window_attention_forward(const sv_call *call)
+{
+    const windows w = windows_of(call->attributes);
+    const size_t places = w.side * w.side, heads = (size_t)call->attributes->i[4], width = call->out[0].width;
+    for (size_t row = call->row_begin, end; row < call->row_end; row = end) {
+        const size_t first = row / places * places;
+        end = first + places < call->row_end ? first + places : call->row_end;
+        label_window(&w, first, labels_in(call));
+        for (size_t h = 0; h < heads; h++) {
+            const window_head head = window_head_of(call, row / places, h);
+            weigh(&head, row - first, end - first);
+            turn(head.turned_a, head.p, places, end - row, places, 1);
+            sv_product_outer(call->out[0].data + row * width + h * head.d, width, head.turned_a, end - row, head.v, head.stride, places,
+                             end - row, head.d, false);
+        }
+    }
+}
+
+/* dp, the gradient of p, becomes da; the table gets its share. */
+static void scores_back(const window_head *head, sv_real *d_table)
+{
+    const size_t places = head->places, side = head->w.side;
+    for (size_t i = 0; i < places; i++) {
+        const sv_real *p = head->p + i * places, through = sv_dot(p, head->dp + i * places, places);
+        sv_real *da = head->dp + i * places;
+        const size_t start = table_start(&head->w, i);
+        for (size_t j = 0; j < places; j++) da[j] = p[j] * (da[j] - through);
+        for (size_t j = 0; d_table && j < places; j++) d_table[(start - j / side * (2 * side - 1) - j % side) * head->heads] += da[j];
+        sv_scale(da, da, head->scale, places, false);
+    }
+}
+
+static void head_back(const window_head *head, const sv_real *g, size_t g_stride, sv_real *dq, bool accumulate, sv_real *d_table)
+{
+    const size_t places = head->places, d = head->d, part = (size_t)(head->k - head->q);
+    weigh(head, 0, places);
+    turn(head->turned_a, g, g_stride, places, d, 1);
+    turn(head->turned_b, head->v, head->stride, places, d, 1);
+    sv_product_outer(head->dp, places, head->turned_a, places, head->turned_b, places, d, places, places, false);
+    if (dq) sv_product_outer(dq + 2 * part, head->stride, head->p, places, g, g_stride, places, places, d, accumulate);
+    scores_back(head, d_table);
+    if (!dq) return;
+    turn(head->turned_a, head->dp, places, places, places, 1);
+    sv_product_outer(dq, head->stride, head->turned_a, places, head->k, head->stride, places, places, d, accumulate);
+    sv_product_outer(dq + part, head->stride, head->dp, places, head->q, head->stride, places, places, d, accumulate);
+}
+
+static void window_attention_backward(const sv_call *call)
+{
+    const windows w = windows_of(call->attributes);
+    const sv_span *qkv = &call->in[0], *table = &call->in[1];
+    const size_t places = w.side * w.side, heads = (size_t)call->attributes->i[4], width = call->out[0].width;
+    sv_begin_gradient(table);
+    for (size_t window = 0; window < qkv->rows / places; window++) {
+        label_window(&w, window * places, labels_in(call));
+        for (size_t h = 0; h < heads; h++) {
+            const window_head head = window_head_of(call, window, h);
+            sv_real *dq = qkv->gradient ? qkv->gradient + (head.q - qkv->data) : NULL;
+            head_back(&head, call->out[0].gradient + window * places * width + h * head.d, width, dq, qkv->accumulate,
+                      table->gradient ? table->gradient + h : NULL);
+        }
+    }
+}
+
+static size_t window_attention_scratch(const sv_node *node)
+{
+    const windows w = windows_of(&node->attributes);
+    return head_room(&w, node->out[0]->width / (size_t)node->attributes.i[4]) * sizeof(sv_real) + w.side * w.side;
+}
+
+static uint64_t window_attention_macs(const sv_call *call)
+{
+    const size_t side = (size_t)call->attributes->i[2];
+    return 2 * (uint64_t)call->in[0].rows * side * side * call->out[0].width;
+}
+
+static const sv_sample window_attention_samples[] = {
+    { .name = "one place", .images = 1, .in = { IMAGE(NORMAL, 1, 6), WEIGHT(NORMAL, 1, 2) }, .attributes.i = { 1, 1, 1, 0, 2 } },
+    { .name = "one window", .images = 2, .in = { IMAGE(NORMAL, 9, 12), WEIGHT(NORMAL, 25, 2) }, .attributes.i = { 3, 3, 3, 0, 2 } },
+    { .name = "several windows", .images = 2, .in = { IMAGE(NORMAL, 24, 9), WEIGHT(NORMAL, 9, 1) }, .attributes.i = { 4, 6, 2, 0, 1 } },
+    { .name = "shifted", .images = 2, .in = { IMAGE(NORMAL, 36, 12), WEIGHT(NORMAL, 25, 2) }, .attributes.i = { 6, 6, 3, 1, 2 } },
+    { .name = "shifted, wider than high",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 24, 15), WEIGHT(NORMAL, 9, 1) },
+      .attributes.i = { 4, 6, 2, 1, 1 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 8, 12), WEIGHT(NORMAL, 9, 2) }, .attributes.i = { 2, 4, 2, 0, 2 } },
+    { .name = "constant qkv", .images = 2, .in = { CONSTANT(NORMAL, 4, 6), WEIGHT(NORMAL, 9, 2) }, .attributes.i = { 2, 2, 2, 0, 2 } },
+};
+
+const sv_op sv_op_window_attention = {
+    .name = "window_attention",
+    .formula =
+        "qkv [H*W,3D] in window order, table [(2 side - 1)^2,H] -> y [H*W,D] = softmax over the window of q.k / sqrt(d) + table + mask, "
+        "times v, by head",
+    .source = "Liu et al. 2021 (Swin), eq. 4; mask -100 between bands, as in its code",
+    .inputs_least = 2,
+    .inputs_most = 2,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = window_attention_shape,
+    .forward = window_attention_forward,
+    .backward = window_attention_backward,
+    .backward_inputs = 1,
+    .scratch = window_attention_scratch,
+    .macs = window_attention_macs,
+    SV_SAMPLES_OF(window_attention_samples),
+};
+
+sv_tensor *sv_tape_window_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, size_t height, size_t width, size_t side, size_t shift,
+                                    size_t heads)
+{
+    sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width, (int64_t)side, (int64_t)shift, (int64_t)heads } };
+    return sv_tape_record(tape, &sv_op_window_attention, (sv_tensor *[]){ qkv, table }, 2, &attributes, NULL);
+}
+
+/* ---- merge_patches ------------------------------------------------------------------------------------------------- */
+
+/* Four neighbours become one row: (even r, even c), (odd r, even c), (even r, odd c), (odd r, odd c). Each number of x stands once in y. */
+static sv_status merge_patches_shape(sv_node *node, sv_error *err)
+{
+    const int64_t height = node->attributes.i[0], width = node->attributes.i[1];
+    sv_status status = check_windows(node->in[0], &(sv_attributes){ .i = { height, width, 2, 0 } }, err);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed((size_t)(height * width / 4)), 4 * node->in[0]->width);
+    return status;
+}
+
+/* Row of x that stands in part `part` of row `row` of y. */
+static size_t merged_row(const sv_call *call, size_t row, size_t part)
+{
+    const size_t width = (size_t)call->attributes->i[1], across = width / 2;
+    return (2 * (row / across) + part % 2) * width + 2 * (row % across) + part / 2;
+}
+
+static void merge_patches_forward(const sv_call *call)
+{
+    const size_t width = call->in[0].width;
+    for (size_t row = call->row_begin; row < call->row_end; row++)
+        for (size_t part = 0; part < 4; part++)
+            memcpy(call->out[0].data + (4 * row + part) * width, call->in[0].data + merged_row(call, row, part) * width,
+                   width * sizeof(sv_real));
+}
+
+static void merge_patches_backward(const sv_call *call)
+{
+    const sv_span *x = &call->in[0];
+    for (size_t row = 0; row < call->out[0].live; row++)
+        for (size_t part = 0; part < 4; part++)
+            sv_scale(x->gradient + merged_row(call, row, part) * x->width, call->out[0].gradient + (4 * row + part) * x->width, 1, x->width,
+                     x->accumulate);
+}
+
+static const sv_sample merge_patches_samples[] = {
+    { .name = "one patch", .images = 1, .in = { IMAGE(NORMAL, 4, 1) }, .attributes.i = { 2, 2 } },
+    { .name = "square", .images = 2, .in = { IMAGE(NORMAL, 16, 3) }, .attributes.i = { 4, 4 } },
+    { .name = "wider than high", .images = 2, .in = { IMAGE(NORMAL, 12, 5) }, .attributes.i = { 2, 6 } },
+    { .name = "higher than wide", .images = 3, .in = { IMAGE(NORMAL, 8, 17) }, .attributes.i = { 4, 2 } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 4, 32) }, .attributes.i = { 2, 2 } },
+    { .name = "zeros", .images = 1, .in = { IMAGE(ZERO, 8, 2) }, .attributes.i = { 2, 4 } },
+};
+
+const sv_op sv_op_merge_patches = {
+    .name = "merge_patches",
+    .formula = "x [H*W,C] -> y [H*W/4,4C]: of each 2 x 2 places (even,even) | (odd,even) | (even,odd) | (odd,odd), by (row,column)",
+    .source = "Liu et al. 2021 (Swin), patch merging",
+    .inputs_least = 1,
+    .inputs_most = 1,
+    .outputs = 1,
+    .locality = SV_IMAGE_ROWS,
+    .shape = merge_patches_shape,
+    .forward = merge_patches_forward,
+    .backward = merge_patches_backward,
+    SV_SAMPLES_OF(merge_patches_samples),
+};
+
+sv_tensor *sv_tape_merge_patches(sv_tape *tape, sv_tensor *x, size_t height, size_t width)
+{
+    sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width } };
+    return sv_tape_record(tape, &sv_op_merge_patches, &x, 1, &attributes, NULL);
+}
