@@ -15,6 +15,7 @@
 typedef struct sv_session {
     const sv_config *config;
     const sv_train_request *request;
+    sv_comm *comm;                          /* of the request: the ranks of this run; NULL: one process */
     sv_train_options options;
     sv_data_options data;
 
@@ -34,6 +35,8 @@ typedef struct sv_session {
     sv_optimizer *optimizer;
     sv_real *ema, *spare;                   /* blocks like values; NULL where off */
     sv_real *targets;                       /* [batch, classes] soft targets of a batch */
+    uint32_t *labels; uint64_t *draws;      /* [batch] with ranks: of the whole batch */
+    sv_real *pictures_of_all;               /* [batch, 3, size, size] with ranks that mix; else NULL */
 
     sv_latency_table table;                 /* empty without a budget or a latency term */
     sv_latency_shape shape;
@@ -46,6 +49,7 @@ typedef struct sv_session {
     sv_run_state state;
     uint64_t steps_per_epoch;
     size_t epochs;                          /* with those of rounds */
+    bool again;                             /* the finish tightened the targets: another epoch */
     sv_evaluation evaluation, ema_evaluation, dense_evaluation;
 
     char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
