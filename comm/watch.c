@@ -184,8 +184,11 @@ sv_status sv_watch_verdict(sv_comm *comm, const sv_link *link, sv_wire_result re
 
 void sv_comm_give_up(sv_comm *comm, const sv_error *why)
 {
+    enum { WAIT_MS = 500, STEP_MS = 5 };
     char text[SV_NOTE_TEXT];
     if (!comm) return;
+    /* What all ranks found alike rank 0 says for all. */
+    for (int waited = 0; comm->rank && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS) poll(NULL, 0, STEP_MS);
     snprintf(text, sizeof text, "rank %zu: %s", comm->rank, why->text);
     pthread_mutex_lock(&comm->lock);
     if (!atomic_load(&comm->lost)) {
