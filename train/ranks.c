@@ -200,8 +200,9 @@ typedef struct beat { uint64_t stop, bad; } beat;
 sv_status sv_ranks_meet(sv_session *s, bool *stop, sv_error *err)
 {
     beat beats[SV_RANKS_MOST] = { 0 };
-    size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm), bad = 0, count = sv_source_count(s->train_source);
+    size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm), bad = 0, count = 0;
     if (!s->comm) return SV_OK;
+    count = sv_source_count(s->train_source);
     one_each(first, ranks);
     beats[sv_comm_rank(s->comm)] = (beat){ *stop, sv_loader_stats_now(s->train).bad_pictures };
     sv_status status = sv_comm_gather(s->comm, beats, sizeof *beats, sizeof *beats, first, true, err);
