@@ -18,21 +18,21 @@ void sv_ranks_threads(const sv_session *s, bool alone)
     sv_threads_set(threads);
 }
 
-static size_t first_of(const sv_session *s, size_t rank)
+sv_status sv_ranks_places(sv_session *s, sv_error *err)
 {
-    return sv_tape_rank_first(s->options.batch, s->options.lanes, sv_comm_ranks(s->comm), rank);
+    const size_t ranks = sv_comm_ranks(s->comm), batch = s->options.batch, lanes = s->options.lanes;
+    for (size_t r = 0; r <= ranks; r++) s->places[r] = sv_tape_rank_first(batch, lanes, ranks, r);
+    for (size_t r = 0; r < ranks; r++)
+        if (s->places[r] == s->places[r + 1])
+            return sv_fail(err, SV_USAGE, "rank %zu of %zu would have no picture: train.batch = %zu is shared out in train.lanes = %zu parts; use at most %zu ranks", r,
+                           ranks, batch, lanes, lanes < batch ? lanes : batch);
+    return SV_OK;
 }
 
-sv_status sv_ranks_slice(const sv_session *s, size_t *first, size_t *count, sv_error *err)
+size_t sv_ranks_own(const sv_session *s)
 {
-    const size_t ranks = sv_comm_ranks(s->comm), rank = sv_comm_rank(s->comm);
-    for (size_t r = 0; r < ranks; r++)
-        if (first_of(s, r) == first_of(s, r + 1))
-            return sv_fail(err, SV_USAGE, "rank %zu of %zu would have no picture: train.batch = %zu is shared out in train.lanes = %zu parts; use at most %zu ranks", r, ranks,
-                           s->options.batch, s->options.lanes, s->options.lanes < s->options.batch ? s->options.lanes : s->options.batch);
-    *first = first_of(s, rank);
-    *count = first_of(s, rank + 1) - *first;
-    return SV_OK;
+    const size_t rank = sv_comm_rank(s->comm);
+    return s->places[rank + 1] - s->places[rank];
 }
 
 /* ---- agreement ---------------------------------------------------------------------------------------------------- */
@@ -171,9 +171,7 @@ void sv_ranks_close(sv_session *s)
 
 static sv_status gather_places(sv_session *s, void *base, size_t bytes, sv_error *err)
 {
-    size_t first[SV_RANKS_MOST + 1];
-    for (size_t r = 0; r <= sv_comm_ranks(s->comm); r++) first[r] = first_of(s, r);
-    return sv_comm_gather(s->comm, base, bytes, bytes, first, true, err);
+    return sv_comm_gather(s->comm, base, bytes, bytes, s->places, true, err);
 }
 
 sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_whole_batch *out, sv_error *err)
@@ -181,7 +179,7 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
     const size_t numbers = 3 * s->data.transform.size * s->data.transform.size, rank = sv_comm_rank(s->comm);
     *out = (sv_whole_batch){ batch->count, 0, batch->count, 0, batch->pictures, batch->labels, batch->draws };
     if (!s->comm) return SV_OK;
-    *out = (sv_whole_batch){ s->options.batch, first_of(s, rank), first_of(s, rank + 1), first_of(s, rank), batch->pictures, s->labels, s->draws };
+    *out = (sv_whole_batch){ s->options.batch, s->places[rank], s->places[rank + 1], s->places[rank], batch->pictures, s->labels, s->draws };
     if (batch->count != out->end - out->first)
         return sv_fail(err, SV_FAULT, "rank %zu made %zu pictures of a batch; expected %zu", rank, batch->count, out->end - out->first);
     memcpy(s->labels + out->first, batch->labels, batch->count * sizeof *s->labels);

@@ -7,8 +7,9 @@
 
 /* Threads of a rank: forked ranks share run.threads evenly, and have it all while rank 0 works alone. */
 void sv_ranks_threads(const sv_session *session, bool alone);
-/* The places of a batch that this rank makes. SV_USAGE where a rank would have none. */
-sv_status sv_ranks_slice(const sv_session *session, size_t *first, size_t *count, sv_error *err) SV_MUST_CHECK;
+/* Fills session->places from batch and lanes. SV_USAGE where a rank would have none. */
+sv_status sv_ranks_places(sv_session *session, sv_error *err) SV_MUST_CHECK;
+size_t sv_ranks_own(const sv_session *session);  /* how many of them are this rank's */
 /* When all is set up: the tape learns of its peers, and the ranks compare version, instruction set, config, pictures, weights and plan. SV_USAGE
  * naming the rank and what differs. */
 sv_status sv_ranks_open(sv_session *session, sv_error *err) SV_MUST_CHECK;

@@ -106,7 +106,7 @@ static sv_status run_epoch(sv_session *s, bool *taken, sv_error *err)
     }
     sv_progress_end();
     status = sv_ranks_check(s, err);
-    if (!status) status = sv_ranks_lead(s, sv_session_end_epoch, err);
+    if (!status) status = sv_session_end_epoch(s, err);
     return status == SV_INTERRUPTED && !sv_comm_lost(s->comm) ? interrupted(s, err) : status;
 }
 
@@ -198,6 +198,7 @@ static sv_status run_to_the_end(sv_session *s, sv_error *err)
     for (s->again = true; !status && s->again;) {
         status = run_epochs(s, err);
         s->again = false;
+        if (!status) status = sv_session_figures(s, err); /* resumed behind the last epoch */
         if (!status) status = sv_ranks_lead(s, finish, err);
     }
     return status;

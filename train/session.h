@@ -16,6 +16,7 @@ typedef struct sv_session {
     const sv_config *config;
     const sv_train_request *request;
     sv_comm *comm;                          /* of the request: the ranks of this run; NULL: one process */
+    size_t places[SV_RANKS_MOST + 1];       /* of a batch: rank r makes places[r] .. places[r+1]-1 */
     sv_train_options options;
     sv_data_options data;
 
@@ -74,11 +75,12 @@ sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MU
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
        SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
-sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* of all ranks together, as the next */
+sv_status sv_session_figures(sv_session *session, sv_error *err) SV_MUST_CHECK;          /* evaluates where that was not done yet */
 sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;             /* to last.safetensors */
 sv_status sv_session_save_as(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_session_load(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
-/* finish.c: the measured end; *again: the targets were tightened and epochs added. */
+/* finish.c: the measured end, on rank 0; *again: the targets were tightened and epochs added. */
 sv_status sv_session_finish(sv_session *session, bool *again, sv_error *err) SV_MUST_CHECK;
 void sv_session_result(const sv_session *session, sv_train_result *result);
 /* page.c */

@@ -10,11 +10,13 @@
 static sv_status open_loader(sv_session *s, sv_loader **out, const sv_source *source, sv_loader_use use, bool scattered, sv_error *err)
 {
     sv_loader_options options = sv_data_loader_options(&s->data, use, s->options.batch, s->options.seed);
-    sv_status status = SV_OK;
     options.scattered = scattered;
     if (use == SV_LOAD_EVALUATION && !scattered) options.max_bad = fmax(options.max_bad, s->data.max_bad);
-    if (use == SV_LOAD_TRAINING) status = sv_ranks_slice(s, &options.slice_first, &options.slice_count, err);
-    return status ? status : sv_loader_create(out, source, &options, err);
+    if (!scattered) { /* the scattered one is rank 0's alone */
+        options.slice_first = s->places[sv_comm_rank(s->comm)];
+        options.slice_count = sv_ranks_own(s);
+    }
+    return sv_loader_create(out, source, &options, err);
 }
 
 static sv_status open_data(sv_session *s, sv_error *err)
@@ -23,9 +25,8 @@ static sv_status open_data(sv_session *s, sv_error *err)
     if (!status) status = sv_data_open_val(&s->data, &s->val_source, err);
     if (!status) status = sv_source_check_same(s->train_source, s->val_source, err);
     if (!status) status = open_loader(s, &s->train, s->train_source, SV_LOAD_TRAINING, false, err);
-    const bool evaluates = !sv_comm_rank(s->comm);
-    if (!status && evaluates) status = open_loader(s, &s->val, s->val_source, SV_LOAD_EVALUATION, false, err);
-    if (!status && evaluates) status = open_loader(s, &s->calibrate, s->train_source, SV_LOAD_EVALUATION, true, err);
+    if (!status) status = open_loader(s, &s->val, s->val_source, SV_LOAD_EVALUATION, false, err);
+    if (!status && !sv_comm_rank(s->comm)) status = open_loader(s, &s->calibrate, s->train_source, SV_LOAD_EVALUATION, true, err);
     if (status) return status;
     s->steps_per_epoch = sv_loader_batches(s->train) / s->options.accumulate;
     if (!s->steps_per_epoch && s->options.epochs)
@@ -143,9 +144,9 @@ static sv_status make_tapes(sv_session *s, sv_error *err)
     sv_status status = choose_teacher(s, options, err);
     if (!status) status = sv_alloc(&s->targets, s->options.batch * s->model->options.classes * sizeof *s->targets, "batches", err);
     if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
-    if (sv_comm_rank(s->comm)) return status; /* rank 0 evaluates */
-    if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), s->options.batch, err);
-    if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, s->options.batch, err);
+    const size_t most = sv_comm_rank(s->comm) ? sv_ranks_own(s) : s->options.batch; /* rank 0 also calibrates, with whole batches */
+    if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), most, err);
+    if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, most, err);
     return status;
 }
 
@@ -244,6 +245,7 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     sv_status status = sv_train_options_read(&s->options, s->config, false, err);
     if (!status) status = sv_teacher_options_read(&s->teaching, s->config, err);
     if (!status) status = sv_data_options_read(s->config, &s->data, err);
+    if (!status) status = sv_ranks_places(s, err);
     if (!status) status = open_folder(s, err);
     if (!status) status = open_data(s, err);
     if (!status) status = make_models(s, err);
