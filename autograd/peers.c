@@ -7,7 +7,10 @@
 
 static size_t lane_first(size_t lanes, size_t ranks, size_t rank) { return lanes * rank / ranks; }
 
-size_t sv_tape_rank_first(size_t images, size_t lanes, size_t ranks, size_t rank) { return lane_first(lanes, ranks, rank) * images / lanes; }
+size_t sv_tape_rank_first(size_t images, size_t lanes, size_t ranks, size_t rank)
+{
+    return lane_first(lanes, ranks, rank) * images / lanes;
+}
 
 size_t sv_peers_lane(const sv_tape *tape, size_t rank)
 {
@@ -26,8 +29,10 @@ sv_status sv_tape_set_peers(sv_tape *tape, const sv_tape_peers *peers, sv_error 
     if (!tape->finished) return sv_fail(err, SV_FAULT, "peers are set on a finished tape");
     for (size_t r = 0; r < peers->ranks; r++)
         if (sv_tape_rank_first(images, lanes, peers->ranks, r) == sv_tape_rank_first(images, lanes, peers->ranks, r + 1))
-            return sv_fail(err, SV_USAGE, "rank %zu of %zu would have no picture: a batch of %zu pictures in %zu lanes (train.batch, train.lanes); use fewer ranks", r,
-                           peers->ranks, images, lanes);
+            return sv_fail(
+                err, SV_USAGE,
+                "rank %zu of %zu would have no picture: a batch of %zu pictures in %zu lanes (train.batch, train.lanes); use fewer ranks",
+                r, peers->ranks, images, lanes);
     sv_status status = sv_alloc_zero(&tape->peer_first, (peers->ranks + 1) * sizeof *tape->peer_first, "ranks", err);
     if (!status) tape->peers = *peers;
     return status;
@@ -40,7 +45,8 @@ sv_status sv_tape_peers_check(const sv_tape *tape, sv_error *err)
 
 static bool alone(const sv_tape *tape) { return tape->peers.ranks < 2; }
 
-static sv_status gather(sv_tape *tape, void *base, size_t stride, size_t bytes, size_t (*first)(const sv_tape *, size_t), bool to_all, sv_error *err)
+static sv_status gather(sv_tape *tape, void *base, size_t stride, size_t bytes, size_t (*first)(const sv_tape *, size_t), bool to_all,
+                        sv_error *err)
 {
     for (size_t r = 0; r <= tape->peers.ranks; r++) tape->peer_first[r] = first(tape, r);
     return tape->peers.gather(tape->peers.context, base, stride, bytes, tape->peer_first, to_all, err);

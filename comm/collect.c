@@ -24,7 +24,10 @@ long sv_comm_process(const sv_comm *comm, size_t rank)
 
 /* ---- one message -------------------------------------------------------------------------------------------------- */
 
-typedef struct items { unsigned char *base; size_t stride, bytes, count; } items;
+typedef struct items {
+    unsigned char *base;
+    size_t stride, bytes, count;
+} items;
 
 static bool dense(const items *all) { return all->stride == all->bytes; }
 

@@ -31,8 +31,10 @@ sv_status sv_comm_new(sv_comm **out, size_t rank, size_t ranks, double timeout, 
     status = sv_alloc_zero(&comm->links, comm->link_count * sizeof *comm->links, "ranks", err);
     for (size_t i = 0; !status && i < comm->link_count; i++)
         comm->links[i] = (sv_link){ .rank = rank ? 0 : i + 1, .data.descriptor = -1, .alive = -1 };
-    if (status) comm->link_count = 0, sv_comm_close(comm);
-    else *out = comm;
+    if (status)
+        comm->link_count = 0, sv_comm_close(comm);
+    else
+        *out = comm;
     return status;
 }
 
@@ -54,8 +56,10 @@ static void wait_for_children(sv_comm *comm)
                 kill((pid_t)link->process, SIGKILL);
                 done = waitpid((pid_t)link->process, NULL, 0);
             }
-            if (done == 0) left++;
-            else link->child = false;
+            if (done == 0)
+                left++;
+            else
+                link->child = false;
         }
         if (left) poll(NULL, 0, 5);
     }
@@ -77,7 +81,9 @@ void sv_comm_close(sv_comm *comm)
 
 /* ---- by fork ------------------------------------------------------------------------------------------------------ */
 
-typedef struct pair { int data[2], alive[2]; } pair;
+typedef struct pair {
+    int data[2], alive[2];
+} pair;
 
 static void close_pairs(pair *pairs, size_t count)
 {
@@ -92,7 +98,8 @@ static sv_status open_pairs(pair *pairs, size_t count, sv_error *err)
 {
     for (size_t i = 0; i < count; i++) pairs[i] = (pair){ { -1, -1 }, { -1, -1 } };
     for (size_t i = 0; i < count; i++)
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i].data) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i].alive))
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i].data)
+            || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pairs[i].alive))
             return sv_fail(err, SV_FAULT, "%zu ranks cannot be connected: %s", count + 1, strerror(errno));
     return SV_OK;
 }
@@ -133,21 +140,32 @@ sv_status sv_comm_fork(sv_comm **out, size_t ranks, double timeout, sv_error *er
     for (size_t i = 0; !status && i < comm->link_count; i++) {
         pid_t child = fork();
         if (child == 0) return be_child(out, pairs, i + 1, ranks, timeout, err);
-        if (child < 0) status = sv_fail(err, SV_FAULT, "process %zu of %zu cannot be started: %s", i + 2, ranks, strerror(errno));
-        else comm->links[i].process = (long)child, comm->links[i].child = true;
+        if (child < 0)
+            status = sv_fail(err, SV_FAULT, "process %zu of %zu cannot be started: %s", i + 2, ranks, strerror(errno));
+        else
+            comm->links[i].process = (long)child, comm->links[i].child = true;
     }
-    for (size_t i = 0; !status && i < comm->link_count; i++) status = take_end(comm, &comm->links[i], &pairs[i], 0, comm->links[i].process, err);
+    for (size_t i = 0; !status && i < comm->link_count; i++)
+        status = take_end(comm, &comm->links[i], &pairs[i], 0, comm->links[i].process, err);
     close_pairs(pairs, ranks - 1);
     if (!status) status = sv_watch_start(comm, err);
-    if (status) sv_comm_close(comm);
-    else *out = comm;
+    if (status)
+        sv_comm_close(comm);
+    else
+        *out = comm;
     return status;
 }
 
 /* ---- over TCP ----------------------------------------------------------------------------------------------------- */
 
-typedef struct hello { uint64_t rank, ranks, process; uint32_t for_watch, unused; } hello;
-typedef struct address { struct sockaddr_storage bytes; socklen_t length; } address;
+typedef struct hello {
+    uint64_t rank, ranks, process;
+    uint32_t for_watch, unused;
+} hello;
+typedef struct address {
+    struct sockaddr_storage bytes;
+    socklen_t length;
+} address;
 
 static sv_status find(address *out, const char *master, sv_error *err)
 {
@@ -160,7 +178,8 @@ static sv_status find(address *out, const char *master, sv_error *err)
     int code = getaddrinfo(host, colon + 1, &wanted, &found);
     if (code || found->ai_addrlen > sizeof out->bytes) {
         if (!code) freeaddrinfo(found);
-        return sv_fail(err, SV_USAGE, "SIEVE_MASTER = '%.200s' is not found: %s", master, code ? gai_strerror(code) : "its address is too long");
+        return sv_fail(err, SV_USAGE, "SIEVE_MASTER = '%.200s' is not found: %s", master,
+                       code ? gai_strerror(code) : "its address is too long");
     }
     memcpy(&out->bytes, found->ai_addr, found->ai_addrlen);
     out->length = found->ai_addrlen;
@@ -180,8 +199,10 @@ static sv_status late(const sv_comm *comm, const char *master, sv_error *err)
     size_t here = 1;
     for (size_t i = 0; i < comm->link_count; i++) here += comm->links[i].data.descriptor >= 0 && comm->links[i].alive >= 0;
     if (sv_interrupted()) return sv_fail(err, SV_INTERRUPTED, "interrupted while waiting for other ranks");
-    if (comm->rank) return sv_fail(err, SV_INTERRUPTED, "rank %zu: rank 0 did not answer at %s within %g s", comm->rank, master, comm->timeout);
-    return sv_fail(err, SV_INTERRUPTED, "%zu of %zu ranks came to %s within %g s; start the others, or raise run.rank_timeout", here, comm->ranks, master, comm->timeout);
+    if (comm->rank)
+        return sv_fail(err, SV_INTERRUPTED, "rank %zu: rank 0 did not answer at %s within %g s", comm->rank, master, comm->timeout);
+    return sv_fail(err, SV_INTERRUPTED, "%zu of %zu ranks came to %s within %g s; start the others, or raise run.rank_timeout", here,
+                   comm->ranks, master, comm->timeout);
 }
 
 /* Reads who came; a stranger is sent away. */
@@ -197,8 +218,8 @@ static sv_status welcome(sv_comm *comm, int descriptor, sv_error *err)
     if (!result) result = sv_wire_finish(&wire);
     sv_link *link = result || who.rank == 0 || who.rank >= comm->ranks ? NULL : sv_comm_link(comm, (size_t)who.rank);
     if (!result && who.ranks != comm->ranks)
-        status = sv_fail(err, SV_USAGE, "rank %llu was told of %llu ranks and rank 0 of %zu; give all the same SIEVE_RANKS", (unsigned long long)who.rank,
-                         (unsigned long long)who.ranks, comm->ranks);
+        status = sv_fail(err, SV_USAGE, "rank %llu was told of %llu ranks and rank 0 of %zu; give all the same SIEVE_RANKS",
+                         (unsigned long long)who.rank, (unsigned long long)who.ranks, comm->ranks);
     else if (link && (who.for_watch ? link->alive : link->data.descriptor) >= 0)
         status = sv_fail(err, SV_USAGE, "two processes came as rank %zu; give each its own SIEVE_RANK", link->rank);
     if (status || !link) return sv_wire_close(&wire), status;
@@ -231,7 +252,8 @@ static sv_status listen_for_all(sv_comm *comm, const address *at, const char *ma
         status = sv_fail(err, SV_USAGE, "rank 0 cannot listen at SIEVE_MASTER = '%.200s': %s", master, strerror(errno));
     while (!status && !complete(comm)) {
         struct pollfd look = { listener, POLLIN, 0 };
-        if (sv_interrupted() || sv_now_seconds() > end) status = late(comm, master, err);
+        if (sv_interrupted() || sv_now_seconds() > end)
+            status = late(comm, master, err);
         else if (poll(&look, 1, 50) > 0) {
             int came = accept(listener, NULL, NULL);
             if (came >= 0) (void)fcntl(came, F_SETFD, FD_CLOEXEC);
@@ -290,7 +312,9 @@ sv_status sv_comm_join(sv_comm **out, const char *master, size_t rank, size_t ra
     if (!status) status = sv_comm_barrier(comm, err);
     for (size_t i = 0; !status && i < comm->link_count; i++) comm->links[i].data.wait.seconds = 0;
     if (!status) status = sv_watch_start(comm, err);
-    if (status) sv_comm_close(comm);
-    else *out = comm;
+    if (status)
+        sv_comm_close(comm);
+    else
+        *out = comm;
     return status;
 }

@@ -58,8 +58,10 @@ static void lose(sv_comm *comm, const sv_link *link, const char *how)
 {
     char text[SV_NOTE_TEXT], process[48] = "";
     if (link->process > 0) snprintf(process, sizeof process, " (process %ld)", link->process);
-    snprintf(text, sizeof text, "rank %zu%s of %zu is lost: it %s; all ranks stop. The same command goes on from the last checkpoint, with any number of ranks",
-             link->rank, process, comm->ranks, how);
+    snprintf(
+        text, sizeof text,
+        "rank %zu%s of %zu is lost: it %s; all ranks stop. The same command goes on from the last checkpoint, with any number of ranks",
+        link->rank, process, comm->ranks, how);
     lose_locked(comm, link->rank, SV_INTERRUPTED, text);
 }
 
@@ -162,7 +164,7 @@ void sv_watch_end(sv_comm *comm)
 {
     if (comm->watching) {
         if (write(comm->wake[1], "", 1) == 1) pthread_join(comm->watch, NULL);
-        tell_all(comm, SV_NOTE_BYE, comm->rank, SV_OK, "");
+        if (!atomic_load(&comm->lost)) tell_all(comm, SV_NOTE_BYE, comm->rank, SV_OK, "");
     }
     comm->watching = false;
     for (int i = 0; i < 2; i++)
@@ -174,7 +176,8 @@ sv_status sv_watch_verdict(sv_comm *comm, const sv_link *link, sv_wire_result re
 {
     enum { WAIT_MS = 2000, STEP_MS = 5 };
     const bool may_follow = result == SV_WIRE_CLOSED || result == SV_WIRE_STOPPED;
-    for (int waited = 0; may_follow && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS) poll(NULL, 0, STEP_MS);
+    for (int waited = 0; may_follow && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS)
+        poll(NULL, 0, STEP_MS);
     pthread_mutex_lock(&comm->lock);
     if (!atomic_load(&comm->lost)) lose(comm, link, sv_wire_says(result));
     sv_status status = sv_fail(err, comm->why.code, "%s", comm->why.text);
@@ -188,7 +191,8 @@ void sv_comm_give_up(sv_comm *comm, const sv_error *why)
     char text[SV_NOTE_TEXT];
     if (!comm) return;
     /* What all ranks found alike rank 0 says for all. */
-    for (int waited = 0; comm->rank && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS) poll(NULL, 0, STEP_MS);
+    for (int waited = 0; comm->rank && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS)
+        poll(NULL, 0, STEP_MS);
     snprintf(text, sizeof text, "rank %zu: %s", comm->rank, why->text);
     pthread_mutex_lock(&comm->lock);
     if (!atomic_load(&comm->lost)) {

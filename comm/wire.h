@@ -26,21 +26,25 @@ typedef enum sv_wire_result {
 const char *sv_wire_says(sv_wire_result result); /* half a sentence: "closed the connection" */
 
 /* How long to wait for bytes to move: `seconds` (0: for ever) and while `stop` (NULL: never) does not say so; asked every 20 ms. */
-typedef struct sv_wire_wait { double seconds; bool (*stop)(void *context); void *context; } sv_wire_wait;
+typedef struct sv_wire_wait {
+    double seconds;
+    bool (*stop)(void *context);
+    void *context;
+} sv_wire_wait;
 
 /* One end of a stream, with buffers, so that small pieces do not cost a call of the system each. Not for two threads at once. */
 typedef struct sv_wire {
-    int descriptor;                             /* owned; -1: none */
+    int descriptor; /* owned; -1: none */
     sv_wire_wait wait;
-    uint32_t sent, received;                    /* messages */
-    unsigned char *out, *in;                    /* [SV_WIRE_ROOM] */
+    uint32_t sent, received; /* messages */
+    unsigned char *out, *in; /* [SV_WIRE_ROOM] */
     size_t out_count, in_at, in_count;
-    uint32_t check;                             /* of the running payload */
-    uint64_t left;                              /* of it */
+    uint32_t check; /* of the running payload */
+    uint64_t left;  /* of it */
 } sv_wire;
 /* Takes the descriptor over, also on failure. */
 sv_status sv_wire_open(sv_wire *wire, int descriptor, sv_wire_wait wait, sv_error *err) SV_MUST_CHECK;
-void sv_wire_close(sv_wire *wire);              /* accepts one that is all zero but its descriptor -1 */
+void sv_wire_close(sv_wire *wire); /* accepts one that is all zero but its descriptor -1 */
 
 /* A message in pieces: begin with its whole length, put so many bytes, end. The end sends what is buffered. */
 sv_wire_result sv_wire_begin(sv_wire *wire, sv_wire_kind kind, uint64_t length) SV_MUST_CHECK;

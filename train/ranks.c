@@ -24,8 +24,10 @@ sv_status sv_ranks_places(sv_session *s, sv_error *err)
     for (size_t r = 0; r <= ranks; r++) s->places[r] = sv_tape_rank_first(batch, lanes, ranks, r);
     for (size_t r = 0; r < ranks; r++)
         if (s->places[r] == s->places[r + 1])
-            return sv_fail(err, SV_USAGE, "rank %zu of %zu would have no picture: train.batch = %zu is shared out in train.lanes = %zu parts; use at most %zu ranks", r,
-                           ranks, batch, lanes, lanes < batch ? lanes : batch);
+            return sv_fail(
+                err, SV_USAGE,
+                "rank %zu of %zu would have no picture: train.batch = %zu is shared out in train.lanes = %zu parts; use at most %zu ranks",
+                r, ranks, batch, lanes, lanes < batch ? lanes : batch);
     return SV_OK;
 }
 
@@ -93,7 +95,11 @@ static sv_status fill_creed(const sv_session *s, creed *own, sv_error *err)
 
 static sv_status compare_creeds(const creed *lead, const creed *other, size_t rank, sv_error *err)
 {
-    static const struct { const char *what; size_t at, bytes; bool text; } rows[] = {
+    static const struct {
+        const char *what;
+        size_t at, bytes;
+        bool text;
+    } rows[] = {
         { "its version of Sieve", offsetof(creed, version), sizeof lead->version, true },
         { "the numbers it was built for", offsetof(creed, numbers), sizeof lead->numbers, true },
         { "its instruction set (set SIEVE_ISA alike on all)", offsetof(creed, isa), sizeof lead->isa, true },
@@ -106,9 +112,10 @@ static sv_status compare_creeds(const creed *lead, const creed *other, size_t ra
     for (size_t i = 0; i < SV_COUNT(rows); i++) {
         const char *one = (const char *)lead + rows[i].at, *two = (const char *)other + rows[i].at;
         if (memcmp(one, two, rows[i].bytes) == 0) continue;
-        if (!rows[i].text) return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s; all ranks must be given the same", rank, rows[i].what);
-        return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s: %.*s, rank 0 %.*s; all ranks must have the same", rank, rows[i].what, (int)rows[i].bytes - 1, two,
-                       (int)rows[i].bytes - 1, one);
+        if (!rows[i].text)
+            return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s; all ranks must be given the same", rank, rows[i].what);
+        return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s: %.*s, rank 0 %.*s; all ranks must have the same", rank,
+                       rows[i].what, (int)rows[i].bytes - 1, two, (int)rows[i].bytes - 1, one);
     }
     return SV_OK;
 }
@@ -134,13 +141,17 @@ static sv_status peers_gather(void *context, void *base, size_t stride, size_t b
     return sv_comm_gather(context, base, stride, bytes, first, to_all, err);
 }
 
-static sv_status peers_broadcast(void *context, void *block, size_t bytes, sv_error *err) { return sv_comm_broadcast(context, block, bytes, err); }
+static sv_status peers_broadcast(void *context, void *block, size_t bytes, sv_error *err)
+{
+    return sv_comm_broadcast(context, block, bytes, err);
+}
 
 static void say_ranks(const sv_session *s)
 {
     sv_text text = { 0 };
     for (size_t r = 1; r < sv_comm_ranks(s->comm); r++) sv_text_add(&text, " %ld", sv_comm_process(s->comm, r));
-    if (text.data) sv_log(SV_INFO, "%zu ranks of %zu threads; processes of ranks 1 and on:%s", sv_comm_ranks(s->comm), sv_threads(), text.data);
+    if (text.data)
+        sv_log(SV_INFO, "%zu ranks of %zu threads; processes of ranks 1 and on:%s", sv_comm_ranks(s->comm), sv_threads(), text.data);
     sv_text_clear(&text);
 }
 
@@ -153,7 +164,8 @@ sv_status sv_ranks_open(sv_session *s, sv_error *err)
     status = sv_alloc_zero(&s->labels, batch * sizeof *s->labels, "batches", err);
     if (!status) status = sv_alloc_zero(&s->draws, batch * sizeof *s->draws, "batches", err);
     if (!status && (s->data.mix.mixup > 0 || s->data.mix.cutmix > 0))
-        status = sv_alloc_zero(&s->pictures_of_all, batch * 3 * s->data.transform.size * s->data.transform.size * sizeof *s->pictures_of_all, "batches", err);
+        status = sv_alloc_zero(&s->pictures_of_all,
+                               batch * 3 * s->data.transform.size * s->data.transform.size * sizeof *s->pictures_of_all, "batches", err);
     if (!status) status = sv_tape_set_peers(s->training.tape, &peers, err);
     if (!status) status = agree(s, err);
     if (!status) say_ranks(s);
@@ -179,7 +191,8 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
     const size_t numbers = 3 * s->data.transform.size * s->data.transform.size, rank = sv_comm_rank(s->comm);
     *out = (sv_whole_batch){ batch->count, 0, batch->count, 0, batch->pictures, batch->labels, batch->draws };
     if (!s->comm) return SV_OK;
-    *out = (sv_whole_batch){ s->options.batch, s->places[rank], s->places[rank + 1], s->places[rank], batch->pictures, s->labels, s->draws };
+    *out =
+        (sv_whole_batch){ s->options.batch, s->places[rank], s->places[rank + 1], s->places[rank], batch->pictures, s->labels, s->draws };
     if (batch->count != out->end - out->first)
         return sv_fail(err, SV_FAULT, "rank %zu made %zu pictures of a batch; expected %zu", rank, batch->count, out->end - out->first);
     memcpy(s->labels + out->first, batch->labels, batch->count * sizeof *s->labels);
@@ -193,7 +206,9 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
     return gather_places(s, s->pictures_of_all, numbers * sizeof *s->pictures_of_all, err);
 }
 
-typedef struct beat { uint64_t stop, bad; } beat;
+typedef struct beat {
+    uint64_t stop, bad;
+} beat;
 
 sv_status sv_ranks_meet(sv_session *s, bool *stop, sv_error *err)
 {
@@ -209,8 +224,9 @@ sv_status sv_ranks_meet(sv_session *s, bool *stop, sv_error *err)
         bad += (size_t)beats[r].bad;
     }
     if (!status && (double)bad > s->data.max_bad * (double)count)
-        status = sv_fail(err, SV_DATA, "%s: %zu of %zu pictures cannot be read, more than data.max_bad = %g allows; remove them or raise data.max_bad", sv_source_name(s->train_source),
-                         bad, count, s->data.max_bad);
+        status = sv_fail(err, SV_DATA,
+                         "%s: %zu of %zu pictures cannot be read, more than data.max_bad = %g allows; remove them or raise data.max_bad",
+                         sv_source_name(s->train_source), bad, count, s->data.max_bad);
     return status;
 }
 
@@ -309,8 +325,11 @@ sv_status sv_ranks_check(sv_session *s, sv_error *err)
     sv_status status = sv_comm_gather(s->comm, hashes, sizeof *hashes, sizeof *hashes, first, true, err);
     for (size_t r = 1; !status && r < ranks; r++)
         if (hashes[r] != hashes[0])
-            status = sv_fail(err, SV_FAULT, "after step %llu the weights of rank %zu are no longer those of rank 0: memory or arithmetic slipped on one of the two machines; "
-                             "the last checkpoint was written before", (unsigned long long)s->state.step, r);
+            status = sv_fail(err, SV_FAULT,
+                             "after step %llu the weights of rank %zu are no longer those of rank 0: memory or arithmetic slipped on one "
+                             "of the two machines; "
+                             "the last checkpoint was written before",
+                             (unsigned long long)s->state.step, r);
     return status;
 }
 

@@ -9,7 +9,7 @@
 void sv_ranks_threads(const sv_session *session, bool alone);
 /* Fills session->places from batch and lanes. SV_USAGE where a rank would have none. */
 sv_status sv_ranks_places(sv_session *session, sv_error *err) SV_MUST_CHECK;
-size_t sv_ranks_own(const sv_session *session);  /* how many of them are this rank's */
+size_t sv_ranks_own(const sv_session *session); /* how many of them are this rank's */
 /* When all is set up: the tape learns of its peers, and the ranks compare version, instruction set, config, pictures, weights and plan. SV_USAGE
  * naming the rank and what differs. */
 sv_status sv_ranks_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
@@ -17,7 +17,7 @@ void sv_ranks_close(sv_session *session);
 
 /* A batch as the step sees it: numbers of all pictures, and the pictures of places first .. end-1. */
 typedef struct sv_whole_batch {
-    size_t count, first, end, from;     /* from: the place of pictures[0] */
+    size_t count, first, end, from; /* from: the place of pictures[0] */
     sv_real *pictures;
     uint32_t *labels;
     uint64_t *draws;

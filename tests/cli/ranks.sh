@@ -118,6 +118,17 @@ kill -9 "$pid"
 { wait "$pid"; } 2> /dev/null
 gone ranks_end_when_rank_0_is_killed "${others[@]}"
 
+begin "$room/hung" 3 --run.rank_timeout=2
+kill -STOP "$pid"
+gone_but_zombies() { # none runs; its children stay in the table until it goes on
+    for ((i = 0; i < 200; i++)); do [ -z "$(ps -o stat= -p "$(IFS=,; echo "${others[*]}")" | grep -v Z)" ] && break; sleep 0.05; done
+    if [ $i -lt 200 ]; then echo "ok ranks_end_when_rank_0_is_stopped"; else echo "not ok ranks_end_when_rank_0_is_stopped"; fi
+}
+gone_but_zombies
+kill -CONT "$pid"
+ended "$(now)"
+lost_well rank_0_that_goes_on_finds_itself_alone "$room/hung"
+
 begin "$room/asked" 3
 kill -TERM "${others[1]}"
 ended "$(now)"

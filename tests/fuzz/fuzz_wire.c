@@ -27,7 +27,8 @@ static void compare(const unsigned char *room, size_t count, const uint8_t *data
     unsigned char again[SV_WIRE_HEAD + 100 + 4];
     need(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
     need(sv_wire_open(&wire, pair[0], (sv_wire_wait){ .seconds = 1 }, NULL) == SV_OK);
-    need(sv_wire_begin(&wire, SV_WIRE_BLOCK, count) == SV_WIRE_OK && sv_wire_put(&wire, room, count) == SV_WIRE_OK && sv_wire_end(&wire) == SV_WIRE_OK);
+    need(sv_wire_begin(&wire, SV_WIRE_BLOCK, count) == SV_WIRE_OK && sv_wire_put(&wire, room, count) == SV_WIRE_OK
+         && sv_wire_end(&wire) == SV_WIRE_OK);
     need(read(pair[1], again, sizeof again) == sizeof again);
     need(memcmp(again, data, sizeof again) == 0);
     sv_wire_close(&wire);

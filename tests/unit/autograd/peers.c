@@ -85,7 +85,10 @@ static sv_status gather(void *context, void *base, size_t stride, size_t bytes, 
 {
     return sv_comm_gather(context, base, stride, bytes, first, to_all, err);
 }
-static sv_status broadcast(void *context, void *block, size_t bytes, sv_error *err) { return sv_comm_broadcast(context, block, bytes, err); }
+static sv_status broadcast(void *context, void *block, size_t bytes, sv_error *err)
+{
+    return sv_comm_broadcast(context, block, bytes, err);
+}
 
 static sv_status run_as_rank(sv_comm *comm, uint64_t expected, sv_error *err)
 {
@@ -94,7 +97,8 @@ static sv_status run_as_rank(sv_comm *comm, uint64_t expected, sv_error *err)
     const size_t rank = sv_comm_rank(comm), ranks = sv_comm_ranks(comm);
     record(&s, IMAGES);
     sv_status status = sv_tape_set_peers(s.tape, &(sv_tape_peers){ rank, ranks, comm, gather, broadcast }, err);
-    if (!status) status = run(&s, sv_tape_rank_first(IMAGES, LANES, ranks, rank), sv_tape_rank_first(IMAGES, LANES, ranks, rank + 1), &hash, err);
+    if (!status)
+        status = run(&s, sv_tape_rank_first(IMAGES, LANES, ranks, rank), sv_tape_rank_first(IMAGES, LANES, ranks, rank + 1), &hash, err);
     if (!status && hash != expected) status = sv_fail(err, SV_FAULT, "rank %zu of %zu has other bytes than one process", rank, ranks);
     clear(&s);
     return status ? status : sv_comm_barrier(comm, err);

@@ -9,7 +9,10 @@
 static const char words[] = "sixteen bytes...";
 enum { PAYLOAD = 16, MESSAGE = SV_WIRE_HEAD + PAYLOAD + 4 };
 
-typedef struct ends { sv_wire wire; int other; } ends;
+typedef struct ends {
+    sv_wire wire;
+    int other;
+} ends;
 
 static ends open_ends(double seconds)
 {
@@ -166,7 +169,9 @@ static void a_full_socket_ends_the_wait_too(void **state)
 static void messages_of_all_sizes_follow_one_another(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 0, 1, 7, SV_WIRE_ROOM - 28, SV_WIRE_ROOM - 1, SV_WIRE_ROOM, SV_WIRE_ROOM + 1, 3 * SV_WIRE_ROOM + 5, 2, 1 << 20, 0, 9 };
+    static const size_t sizes[] = {
+        0, 1, 7, SV_WIRE_ROOM - 28, SV_WIRE_ROOM - 1, SV_WIRE_ROOM, SV_WIRE_ROOM + 1, 3 * SV_WIRE_ROOM + 5, 2, 1 << 20, 0, 9
+    };
     ends e = open_ends(10);
     unsigned char *block = malloc(1 << 20);
     assert_non_null(block);
@@ -179,7 +184,8 @@ static void messages_of_all_sizes_follow_one_another(void **state)
         sv_wire_result result = sv_wire_open(&wire, e.other, (sv_wire_wait){ .seconds = 10 }, &err) ? SV_WIRE_CLOSED : SV_WIRE_OK;
         for (size_t i = 0; !result && i < SV_COUNT(sizes); i++) {
             result = sv_wire_begin(&wire, SV_WIRE_BLOCK, sizes[i]);
-            for (size_t at = 0; !result && at < sizes[i]; at += 50000) result = sv_wire_put(&wire, block + at, sizes[i] - at < 50000 ? sizes[i] - at : 50000);
+            for (size_t at = 0; !result && at < sizes[i]; at += 50000)
+                result = sv_wire_put(&wire, block + at, sizes[i] - at < 50000 ? sizes[i] - at : 50000);
             if (!result) result = sv_wire_end(&wire);
         }
         _exit((int)result);

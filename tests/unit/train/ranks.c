@@ -3,7 +3,10 @@
 
 #include "train/ranks.h"
 
-typedef struct state_of { sv_model model; sv_session session; } state_of;
+typedef struct state_of {
+    sv_model model;
+    sv_session session;
+} state_of;
 
 static void open_state(state_of *s)
 {
@@ -31,15 +34,20 @@ static void close_state(state_of *s)
 static sv_status slip(state_of *s, int what, sv_error *err)
 {
     char expected[] = "after step 7 the weights of rank 2 are no longer those of rank 0";
-    unsigned char *blocks[] = { (unsigned char *)(s->model.parameters->values + 1499), (unsigned char *)s->session.optimizer->first,
-                                (unsigned char *)(s->session.optimizer->second + 700), (unsigned char *)(s->session.ema + 3), NULL, NULL };
+    unsigned char *blocks[] = { (unsigned char *)(s->model.parameters->values + 1499),
+                                (unsigned char *)s->session.optimizer->first,
+                                (unsigned char *)(s->session.optimizer->second + 700),
+                                (unsigned char *)(s->session.ema + 3),
+                                NULL,
+                                NULL };
     sv_status status = sv_ranks_check(&s->session, err);
     if (status) return status;
     if (what == 5 && sv_comm_rank(s->session.comm) == 2) s->session.state.skipped_steps++;
     if (blocks[what] && sv_comm_rank(s->session.comm) == 2) *blocks[what] ^= 1;
     status = sv_ranks_check(&s->session, err);
     if (what == 4) return status;
-    if (status != SV_FAULT || !strstr(err->text, expected)) return sv_fail(err, SV_USAGE, "rank %zu did not see the slip %d", sv_comm_rank(s->session.comm), what);
+    if (status != SV_FAULT || !strstr(err->text, expected))
+        return sv_fail(err, SV_USAGE, "rank %zu did not see the slip %d", sv_comm_rank(s->session.comm), what);
     return sv_comm_barrier(s->session.comm, err);
 }
 
