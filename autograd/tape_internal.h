@@ -63,6 +63,7 @@ struct sv_tape {
     sv_tape_peers peers;            /* ranks 0: this process is alone */
     size_t *peer_first;             /* [ranks + 1]: images, lanes or items of each rank, filled anew for each use */
     sv_error peers_error;           /* of the last backward; code SV_OK: all is well */
+    double *segment_seconds;        /* sv_tape_watch */
     struct sv_clocks *clocks;       /* NULL: no profile is wanted */
 };
 
