@@ -152,6 +152,8 @@ typedef enum sv_level { SV_QUIET, SV_WARNING, SV_INFO, SV_VERBOSE } sv_level;
 /* One finished line without its end. The default sink writes warnings and info to standard error. */
 typedef void sv_log_sink(void *context, sv_level level, const char *line);
 void sv_log_set(sv_log_sink *sink, void *context, sv_level most); /* NULL: the default sink */
+void sv_log_set_terminal(sv_level most);    /* after sv_log_set: of a sink that takes more than it shows */
+sv_level sv_log_level(void);                /* what the terminal shows: of the last of both calls; progress lines go by it */
 sv_log_sink sv_log_to_terminal;             /* the default sink, for sinks that hand lines on; context is not read */
 void sv_log(sv_level level, const char *format, ...) SV_PRINTF(2, 3);
 /* A line that is rewritten in place on a terminal (standard error) and, in a pipe, printed as a plain line at most every 10 s.

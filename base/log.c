@@ -9,14 +9,21 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static sv_log_sink *current_sink;
 static void *current_context;
-static sv_level current_most = SV_INFO;
+static sv_level current_most = SV_INFO, terminal_most = SV_INFO;
 
 void sv_log_set(sv_log_sink *sink, void *context, sv_level most)
 {
     pthread_mutex_lock(&lock);
     current_sink = sink;
     current_context = context;
-    current_most = most;
+    current_most = terminal_most = most;
+    pthread_mutex_unlock(&lock);
+}
+
+void sv_log_set_terminal(sv_level most)
+{
+    pthread_mutex_lock(&lock);
+    terminal_most = most;
     pthread_mutex_unlock(&lock);
 }
 
@@ -24,6 +31,14 @@ void sv_log_to_terminal(void *context, sv_level level, const char *line)
 {
     (void)context;
     sv_terminal_line(level == SV_WARNING ? "warning: " : "", line);
+}
+
+sv_level sv_log_level(void)
+{
+    pthread_mutex_lock(&lock);
+    const sv_level most = terminal_most;
+    pthread_mutex_unlock(&lock);
+    return most;
 }
 
 bool sv_log_wants(sv_level level)

@@ -29,7 +29,7 @@ typedef struct sv_evaluate_options {
     sv_logits_sink *sink; void *sink_context;
     uint64_t *confusion;                /* [classes * classes] truth, answer: added to; NULL: none */
     /* Ranks that evaluate together, each with a loader of its slice of every batch: rank r makes places first[r] .. first[r+1]-1 ([ranks + 1]).
-     * Each has the result of all, to the bit that of one process. No sink, no confusion. comm NULL: this process alone. */
+     * Each has the result of all, to the bit that of one process. A sink sees own pictures alone. comm NULL: this process alone. */
     sv_comm *comm; const size_t *first;
 } sv_evaluate_options;
 

@@ -31,7 +31,7 @@ static size_t answer_of(const sv_real *logits, size_t classes)
 }
 
 /* What one picture adds: found by whoever ran it, added up in order of pictures by everybody. */
-typedef struct seen { double loss; uint32_t there, rank, rank_among, kept[SV_MOST_STAGES]; } seen;
+typedef struct seen { double loss; uint32_t there, label, answer, rank, rank_among, kept[SV_MOST_STAGES]; } seen;
 /* What a rank says of its part of a batch. */
 typedef struct part { uint64_t macs, bad, stop; } part;
 /* The running batch over all ranks; places without a picture are not there. */
@@ -42,14 +42,15 @@ static sv_status look(const sv_removal_tape *removal, const sv_batch *batch, siz
     const sv_real *logits = sv_tape_data(removal->tape, removal->logits, b);
     size_t label = batch->labels[b];
     if (label >= classes) return sv_fail(err, SV_DATA, "a picture has class %zu, but the model knows %zu classes; give the class list the model was trained with (data.classes)", label, classes);
-    *out = (seen){ .there = 1, .rank = (uint32_t)rank_of(logits, classes, label, NULL), .rank_among = (uint32_t)rank_of(logits, classes, label, present),
+    *out = (seen){ .there = 1, .label = (uint32_t)label, .answer = (uint32_t)answer_of(logits, classes), .rank = (uint32_t)rank_of(logits, classes, label, NULL), .rank_among = (uint32_t)rank_of(logits, classes, label, present),
                    .loss = cross_entropy(logits, classes, label) };
     for (size_t t = 0; t < removal->stages; t++) out->kept[t] = (uint32_t)sv_removal_kept(removal, t, b);
     return SV_OK;
 }
 
-static void add(const seen *row, size_t stages, sv_evaluation *out)
+static void add(const seen *row, size_t stages, sv_evaluation *out, uint64_t *confusion, size_t classes)
 {
+    if (confusion) confusion[row->label * classes + row->answer]++;
     out->images++;
     out->top1 += row->rank < 1;
     out->top5 += row->rank < 5;
@@ -70,7 +71,6 @@ static sv_status look_at_batch(const sv_removal_tape *removal, const sv_batch *b
     for (size_t b = 0; !status && b < batch->count; b++) {
         const sv_real *logits = sv_tape_data(removal->tape, removal->logits, b);
         status = look(removal, batch, b, classes, present, &all->rows[all->first + b], err);
-        if (!status && options->confusion) options->confusion[batch->labels[b] * classes + answer_of(logits, classes)]++;
         if (!status && options->sink) status = options->sink(options->sink_context, batch->samples[b], batch->labels[b], logits, classes, err);
     }
     return status;
@@ -104,7 +104,7 @@ static sv_status count_batch(const sv_removal_tape *removal, const sv_evaluate_o
         *stop = *stop || all->parts[r].stop;
     }
     for (size_t i = 0; i < all->places; i++)
-        if (all->rows[i].there) add(&all->rows[i], removal->stages, out);
+        if (all->rows[i].there) add(&all->rows[i], removal->stages, out, options->confusion, sv_tensor_width(removal->logits));
     out->macs += (double)macs;
     return SV_OK;
 }

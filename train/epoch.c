@@ -59,7 +59,12 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 /* By all ranks, each its places of every batch. */
 static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const char *what, sv_evaluation *out, sv_error *err)
 {
+    const size_t classes = s->model->options.classes;
     sv_evaluate_options options = { .progress = sv_comm_rank(s->comm) ? NULL : what, .comm = s->comm, .first = s->places };
+    if (out == &s->evaluation && s->confusion) {
+        memset(s->confusion, 0, classes * classes * sizeof *s->confusion);
+        options.confusion = s->confusion;
+    }
     return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
 }
 
