@@ -130,6 +130,24 @@ sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err) SV_
 /* After forward of the same step: adds `scale` times the loss's gradient to the gradients of trainable parameters. */
 void sv_tape_backward(sv_tape *tape, double scale);
 
+/* A training tape whose lanes are shared out to processes ("ranks") in order, and with them their images: rank r has lanes r L / ranks and on. Ops of
+ * one image run for own images alone. What an op of the batch reads, kept tensors and row counts are gathered, so that every rank has the
+ * numbers of the whole batch; sums of lanes meet on rank 0, are added there in order and handed back. All bits are those of one process.
+ * The caller fills inputs of own images. Row counts of a batch must be alike on all ranks, and so must all calls. */
+typedef struct sv_tape_peers {
+    size_t rank, ranks;
+    void *context;
+    /* Items of `bytes`, `stride` apart, from base on: rank r brings items first[r] .. first[r+1]-1; then rank 0, or to_all every rank, has all. */
+    sv_status (*gather)(void *context, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all, sv_error *err);
+    sv_status (*broadcast)(void *context, void *block, size_t bytes, sv_error *err); /* of rank 0 */
+} sv_tape_peers;
+/* After sv_tape_finish. SV_USAGE where a rank would have no lane or no image of a full batch. */
+sv_status sv_tape_set_peers(sv_tape *tape, const sv_tape_peers *peers, sv_error *err) SV_MUST_CHECK;
+/* The first image of a rank, and behind its last one that of the next. */
+size_t sv_tape_rank_first(size_t images, size_t lanes, size_t ranks, size_t rank);
+/* Of the last backward run: SV_OK, or why peers could not be reached (then gradients are worth nothing). Forward returns its own. */
+sv_status sv_tape_peers_check(const sv_tape *tape, sv_error *err) SV_MUST_CHECK;
+
 /* An image's rows of an input, a kept tensor or (image 0) a per-batch tensor. For SV_INDEX cast the result. */
 sv_real *sv_tape_data(const sv_tape *tape, const sv_tensor *tensor, size_t image);
 sv_real *sv_tape_gradient(const sv_tape *tape, const sv_tensor *tensor, size_t image); /* inputs with wants_gradient */

@@ -112,11 +112,12 @@ static void run_forward(const sv_tape *tape, const sv_call *call, size_t thread)
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-typedef struct segment_run { sv_tape *tape; const sv_segment *segment; double scale; } segment_run;
+typedef struct segment_run { sv_tape *tape; const sv_segment *segment; double scale; size_t first; /* image or lane of item 0 */ } segment_run;
 
-static void forward_image(void *context, size_t image, size_t thread)
+static void forward_image(void *context, size_t item, size_t thread)
 {
     const segment_run *run = context;
+    const size_t image = run->first + item;
     for (uint32_t n = run->segment->first; n < run->segment->end; n++) {
         sv_call call;
         sv_call_of(run->tape, &call, run->tape->nodes[n], image, thread, SV_FORWARD);
@@ -147,7 +148,7 @@ static void forward_split(void *context, sv_team *team, size_t thread, size_t th
         const double begin = thread == 0 && tape->segment_seconds ? sv_now_seconds() : 0;
         for (size_t image = 0; image < (segment->batch ? 1 : tape->step.images); image++) {
             if (segment->batch) {
-                if (thread == 0) forward_image(&(segment_run){ tape, segment, 0 }, 0, 0);
+                if (thread == 0) forward_image(&(segment_run){ tape, segment, 0, 0 }, 0, 0);
             } else {
                 for (uint32_t n = segment->first; n < segment->end; n++) split_node(tape, team, tape->nodes[n], image, thread, threads);
             }
@@ -242,18 +243,21 @@ static sv_status run_all(sv_tape *tape, const sv_step *step, sv_error *err)
     tape->step = *step;
     tape->step.samples = tape->samples;
     tape->has_run = true;
-    segment_run run = { tape, NULL, 0 };
+    segment_run run = { tape, NULL, 0, 0 };
     if (tape->can_split && step->images < sv_threads()) {
         sv_team_run(forward_split, &run);
         return SV_OK;
     }
-    for (uint32_t s = 0; s < tape->segment_count; s++) {
+    const size_t first = sv_peers_image(tape, tape->peers.rank), own = sv_peers_image(tape, tape->peers.rank + 1) - first;
+    for (uint32_t s = 0; !status && s < tape->segment_count; s++) {
         const double begin = tape->segment_seconds ? sv_now_seconds() : 0;
         run.segment = &tape->segments[s];
-        sv_for_items(run.segment->batch ? 1 : step->images, forward_image, &run);
+        run.first = run.segment->batch ? 0 : first;
+        if (run.segment->batch) status = sv_peers_gather_inputs(tape, tape->nodes[run.segment->first], err);
+        if (!status) sv_for_items(run.segment->batch ? 1 : own, forward_image, &run);
         if (tape->segment_seconds) tape->segment_seconds[s] = sv_now_seconds() - begin;
     }
-    return SV_OK;
+    return status ? status : sv_peers_gather_kept(tape, err);
 }
 
 sv_status sv_tape_forward(sv_tape *tape, const sv_step *step, sv_error *err)
@@ -304,10 +308,11 @@ static void run_way(const segment_run *run, const sv_way *way, size_t image, siz
 
 static size_t lane_begin(const sv_tape *tape, size_t lane) { return lane * tape->step.images / tape->options.lanes; }
 
-static void backward_lane(void *context, size_t lane, size_t thread)
+static void backward_lane(void *context, size_t item, size_t thread)
 {
     const segment_run *run = context;
     const sv_tape *tape = run->tape;
+    const size_t lane = run->first + item;
     sv_real *sums = tape->lanes + lane * tape->lane_stride;
     size_t begin = lane_begin(tape, lane), end = lane_begin(tape, lane + 1);
     for (size_t image = begin; image < end; image++)
@@ -336,8 +341,10 @@ static void add_lanes(void *context, size_t chunk, size_t thread)
 
 void sv_tape_backward(sv_tape *tape, double scale)
 {
-    segment_run run = { tape, NULL, scale };
+    segment_run run = { tape, NULL, scale, sv_peers_lane(tape, tape->peers.rank) };
+    const size_t own = sv_peers_lane(tape, tape->peers.rank + 1) - run.first;
     const double begin = sv_clock_begin(tape);
+    tape->peers_error.code = SV_OK;
     if (!tape->loss || !tape->has_run || !tape->plans[tape->loss->index].reached) return;
     *(sv_real *)at(tape, tape->plans[tape->loss->index].gradient, 0, 0) = (sv_real)scale;
     for (uint32_t s = tape->segment_count; s-- > 0;) {
@@ -347,8 +354,11 @@ void sv_tape_backward(sv_tape *tape, double scale)
             continue;
         }
         if (!run.segment->way_count) continue;
-        sv_for_items(tape->options.lanes, backward_lane, &run);
-        if (run.segment->lane_numbers) sv_for_items((run.segment->lane_numbers + LANE_CHUNK - 1) / LANE_CHUNK, add_lanes, &run);
+        sv_for_items(own, backward_lane, &run);
+        if (!run.segment->lane_numbers) continue;
+        sv_peers_lanes_meet(tape, run.segment);
+        if (!tape->peers.rank) sv_for_items((run.segment->lane_numbers + LANE_CHUNK - 1) / LANE_CHUNK, add_lanes, &run);
+        sv_peers_hand_back(tape, run.segment);
     }
     sv_clock_run(tape, false, begin);
 }
@@ -411,7 +421,8 @@ const char *sv_tape_not_finite(const sv_tape *tape)
         if (tensor->extent == SV_PER_BATCH && !all_finite(sv_tape_data(tape, tensor, 0), tensor->width)) return tensor->label;
         /* memory of tensors that do not live to the end may be used again: only what is kept is looked at */
         if (tensor->extent != SV_PER_IMAGE || !tape->plans[t].kept) continue;
-        for (size_t b = 0; b < tape->step.images; b++)
+        const size_t end = sv_peers_image(tape, tape->peers.rank + 1);
+        for (size_t b = sv_peers_image(tape, tape->peers.rank); b < end; b++)
             if (!all_finite(sv_tape_data(tape, tensor, b), sv_tape_rows(tape, tensor, b) * tensor->width)) return tensor->label;
     }
     return NULL;

@@ -60,11 +60,22 @@ struct sv_tape {
     sv_real *lanes; size_t lane_stride;
     sv_step step; uint64_t *samples;
     bool has_run;
+    sv_tape_peers peers;            /* ranks 0: this process is alone */
+    size_t *peer_first;             /* [ranks + 1]: images, lanes or items of each rank, filled anew for each use */
+    sv_error peers_error;           /* of the last backward; code SV_OK: all is well */
     double *segment_seconds;        /* sv_tape_watch */
     struct sv_clocks *clocks;       /* NULL: no profile is wanted */
 };
 
 enum { SV_ALIGN = 64 };
+
+/* peers.c: nothing to do, and SV_OK, without peers */
+size_t sv_peers_lane(const sv_tape *tape, size_t rank);             /* the first lane of a rank */
+size_t sv_peers_image(const sv_tape *tape, size_t rank);            /* its first image of the running step */
+sv_status sv_peers_gather_inputs(sv_tape *tape, const sv_node *node, sv_error *err);
+sv_status sv_peers_gather_kept(sv_tape *tape, sv_error *err);
+void sv_peers_lanes_meet(sv_tape *tape, const sv_segment *segment); /* rank 0 has all lanes; failures go to peers_error */
+void sv_peers_hand_back(sv_tape *tape, const sv_segment *segment);  /* rank 0's gradients of the segment, on all */
 
 bool sv_node_active(const sv_tape *tape, const sv_node *node);      /* takes part in backward */
 size_t sv_tensor_bytes(const sv_tensor *tensor);                    /* of one image's block (or of the batch), rounded to SV_ALIGN */

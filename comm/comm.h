@@ -1,4 +1,6 @@
-/* Comm: who else is at work on a run. Its first inhabitant keeps two processes out of one run folder. */
+/* Comm: who else is at work on a run. A lock keeps two runs out of one folder; sv_comm joins the processes ("ranks") that make one run together:
+ * broadcast, gather, agreement, who is alive. It moves bytes and knows nothing of models. Sockets carry it; what another carrier (MPI) must offer
+ * stands in comm/carrier.h. */
 #ifndef SIEVE_COMM_COMM_H
 #define SIEVE_COMM_COMM_H
 
@@ -10,5 +12,46 @@ typedef struct sv_run_lock sv_run_lock;
 /* SV_USAGE, naming the process that holds it, where another one does; SV_FAULT where the file cannot be made. */
 sv_status sv_run_lock_take(sv_run_lock **out, const char *folder, sv_error *err) SV_MUST_CHECK;
 void sv_run_lock_release(sv_run_lock *lock); /* accepts NULL */
+
+/* ---- ranks ------------------------------------------------------------------------------------------------------- */
+
+/* Rank 0 leads: everything goes through it, so that each rank waits for rank 0 alone and rank 0 knows whom it waits for. A thread of each process
+ * tells the others that it lives; one that is silent for the timeout, or gone, is lost, and every call of every other rank then ends with
+ * SV_INTERRUPTED and a sentence that names it. All ranks make the same calls in the same order; NULL is one process alone, where each call is
+ * done at once. One thread may call. After a failure only sv_comm_give_up and sv_comm_close make sense. */
+typedef struct sv_comm sv_comm;
+enum { SV_RANKS_MOST = 64 };
+
+/* Becomes `ranks` processes on this machine, joined by socket pairs: the caller is rank 0, each child returns from here as its own rank. To be
+ * called before threads are made. On failure no child is left. */
+sv_status sv_comm_fork(sv_comm **out, size_t ranks, double timeout_seconds, sv_error *err) SV_MUST_CHECK;
+/* One of `ranks` processes that were started by hand, which meet over TCP at `master` ("host:port"), where rank 0 listens. No secrets are
+ * exchanged: for machines and networks of one's own. SV_USAGE: no such address, numbers that cannot be; SV_INTERRUPTED: not all came in time. */
+sv_status sv_comm_join(sv_comm **out, const char *master, size_t rank, size_t ranks, double timeout_seconds, sv_error *err) SV_MUST_CHECK;
+/* Tells the others why this rank ends: they end with the same code and sentence. Does nothing where a rank is lost already. */
+void sv_comm_give_up(sv_comm *comm, const sv_error *why);
+/* Leaves in order; the parent waits for its children and ends those that do not. Accepts NULL. */
+void sv_comm_close(sv_comm *comm);
+
+size_t sv_comm_rank(const sv_comm *comm);       /* NULL: 0 */
+size_t sv_comm_ranks(const sv_comm *comm);      /* NULL: 1 */
+bool sv_comm_forked(const sv_comm *comm);       /* all on this machine, made by sv_comm_fork */
+bool sv_comm_lost(const sv_comm *comm);         /* a rank is lost or has given up */
+long sv_comm_process(const sv_comm *comm, size_t rank); /* its number on its machine; on rank 0 alone */
+
+/* Rank 0's bytes, on every rank. */
+sv_status sv_comm_broadcast(sv_comm *comm, void *block, size_t bytes, sv_error *err) SV_MUST_CHECK;
+/* Items of `bytes` bytes, `stride` bytes apart, from `base` on: rank r brings items first[r] .. first[r+1]-1 (first: [ranks + 1], rising). Then
+ * rank 0, or to_all every rank, has them all. */
+sv_status sv_comm_gather(sv_comm *comm, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all, sv_error *err) SV_MUST_CHECK;
+sv_status sv_comm_barrier(sv_comm *comm, sv_error *err) SV_MUST_CHECK;
+/* Sums in rank order, which is the order of a single process that has the parts one after another: block = ((block of 0 + block of 1) + ...). */
+sv_status sv_comm_sum(sv_comm *comm, sv_real *block, size_t count, sv_error *err) SV_MUST_CHECK;
+/* Between two ranks, one of which is rank 0. */
+sv_status sv_comm_send(sv_comm *comm, size_t to, const void *block, size_t bytes, sv_error *err) SV_MUST_CHECK;
+sv_status sv_comm_receive(sv_comm *comm, size_t from, void *block, size_t bytes, sv_error *err) SV_MUST_CHECK;
+
+/* A 64-bit hash that goes on from `seed`; the same on all machines of one byte order. To find slips, not forgers. */
+uint64_t sv_hash(uint64_t seed, const void *bytes, size_t count);
 
 #endif

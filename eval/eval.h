@@ -3,6 +3,7 @@
 #ifndef SIEVE_EVAL_EVAL_H
 #define SIEVE_EVAL_EVAL_H
 
+#include "comm/comm.h"
 #include "data/loader.h"
 #include "pruning/pruning.h"
 
@@ -27,6 +28,9 @@ typedef struct sv_evaluate_options {
     size_t pictures_most;               /* stop after so many; 0: all */
     sv_logits_sink *sink; void *sink_context;
     uint64_t *confusion;                /* [classes * classes] truth, answer: added to; NULL: none */
+    /* Ranks that evaluate together, each with a loader of its slice of every batch: rank r makes places first[r] .. first[r+1]-1 ([ranks + 1]).
+     * Each has the result of all, to the bit that of one process. A sink sees own pictures alone. comm NULL: this process alone. */
+    sv_comm *comm; const size_t *first;
 } sv_evaluate_options;
 
 /* Runs the loader's epoch 0 (made with SV_LOAD_EVALUATION) through the tape. The loader's batch must not exceed the tape's. */

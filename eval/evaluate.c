@@ -30,32 +30,82 @@ static size_t answer_of(const sv_real *logits, size_t classes)
     return best;
 }
 
-static sv_status count_batch(const sv_removal_tape *removal, const sv_batch *batch, size_t classes, const uint8_t *present, const sv_evaluate_options *options,
-                             sv_evaluation *out, sv_error *err)
+/* What one picture adds: found by whoever ran it, added up in order of pictures by everybody. */
+typedef struct seen { double loss; uint32_t there, label, answer, rank, rank_among, kept[SV_MOST_STAGES]; } seen;
+/* What a rank says of its part of a batch. */
+typedef struct part { uint64_t macs, bad, stop; } part;
+/* The running batch over all ranks; places without a picture are not there. */
+typedef struct tally { seen *rows; size_t room, places, first; part parts[SV_RANKS_MOST]; } tally;
+
+static sv_status look(const sv_removal_tape *removal, const sv_batch *batch, size_t b, size_t classes, const uint8_t *present, seen *out, sv_error *err)
 {
-    for (size_t b = 0; b < batch->count; b++) {
-        const sv_real *logits = sv_tape_data(removal->tape, removal->logits, b);
-        size_t label = batch->labels[b], rank = 0;
-        if (label >= classes) return sv_fail(err, SV_DATA, "a picture has class %zu, but the model knows %zu classes; give the class list the model was trained with (data.classes)", label, classes);
-        rank = rank_of(logits, classes, label, NULL);
-        out->top1 += rank < 1;
-        out->top5 += rank < 5;
-        out->top1_among += rank_of(logits, classes, label, present) < 1;
-        out->loss += cross_entropy(logits, classes, label);
-        if (options->confusion) options->confusion[label * classes + answer_of(logits, classes)]++;
-        for (size_t t = 0; t < removal->stages; t++) {
-            size_t kept = sv_removal_kept(removal, t, b);
-            out->kept[t] += (double)kept;
-            if (kept < out->kept_least[t]) out->kept_least[t] = kept;
-            if (kept > out->kept_most[t]) out->kept_most[t] = kept;
-        }
-        if (options->sink) {
-            sv_status status = options->sink(options->sink_context, batch->samples[b], batch->labels[b], logits, classes, err);
-            if (status) return status;
-        }
+    const sv_real *logits = sv_tape_data(removal->tape, removal->logits, b);
+    size_t label = batch->labels[b];
+    if (label >= classes) return sv_fail(err, SV_DATA, "a picture has class %zu, but the model knows %zu classes; give the class list the model was trained with (data.classes)", label, classes);
+    *out = (seen){ .there = 1, .label = (uint32_t)label, .answer = (uint32_t)answer_of(logits, classes), .rank = (uint32_t)rank_of(logits, classes, label, NULL), .rank_among = (uint32_t)rank_of(logits, classes, label, present),
+                   .loss = cross_entropy(logits, classes, label) };
+    for (size_t t = 0; t < removal->stages; t++) out->kept[t] = (uint32_t)sv_removal_kept(removal, t, b);
+    return SV_OK;
+}
+
+static void add(const seen *row, size_t stages, sv_evaluation *out, uint64_t *confusion, size_t classes)
+{
+    if (confusion) confusion[row->label * classes + row->answer]++;
+    out->images++;
+    out->top1 += row->rank < 1;
+    out->top5 += row->rank < 5;
+    out->top1_among += row->rank_among < 1;
+    out->loss += row->loss;
+    for (size_t t = 0; t < stages; t++) {
+        const size_t kept = row->kept[t];
+        out->kept[t] += (double)kept;
+        if (kept < out->kept_least[t]) out->kept_least[t] = kept;
+        if (kept > out->kept_most[t]) out->kept_most[t] = kept;
     }
-    out->images += batch->count;
-    out->macs += (double)sv_tape_macs(removal->tape);
+}
+
+static sv_status look_at_batch(const sv_removal_tape *removal, const sv_batch *batch, size_t classes, const uint8_t *present, const sv_evaluate_options *options, tally *all,
+                               sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (size_t b = 0; !status && b < batch->count; b++) {
+        const sv_real *logits = sv_tape_data(removal->tape, removal->logits, b);
+        status = look(removal, batch, b, classes, present, &all->rows[all->first + b], err);
+        if (!status && options->sink) status = options->sink(options->sink_context, batch->samples[b], batch->labels[b], logits, classes, err);
+    }
+    return status;
+}
+
+/* Room for a batch, all places empty. */
+static sv_status clear_tally(tally *all, const sv_batch *batch, const sv_evaluate_options *options, sv_error *err)
+{
+    all->first = options->comm ? options->first[sv_comm_rank(options->comm)] : 0;
+    all->places = options->comm ? options->first[sv_comm_ranks(options->comm)] : batch->count;
+    sv_status status = sv_grow(&all->rows, &all->room, all->places ? all->places : 1, sizeof *all->rows, "evaluation", err);
+    if (!status) memset(all->rows, 0, all->places * sizeof *all->rows);
+    memset(all->parts, 0, sizeof all->parts);
+    return status;
+}
+
+/* Everybody's part, then the sums. *stop: somebody was interrupted. */
+static sv_status count_batch(const sv_removal_tape *removal, const sv_evaluate_options *options, const part *own, tally *all, sv_evaluation *out, bool *stop, sv_error *err)
+{
+    size_t each[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(options->comm);
+    all->parts[sv_comm_rank(options->comm)] = *own;
+    for (size_t r = 0; r <= ranks; r++) each[r] = r;
+    sv_status status = sv_comm_gather(options->comm, all->rows, sizeof *all->rows, sizeof *all->rows, options->first, true, err);
+    if (!status) status = sv_comm_gather(options->comm, all->parts, sizeof *all->parts, sizeof *all->parts, each, true, err);
+    if (status) return status;
+    uint64_t macs = 0;
+    out->bad_pictures = 0;
+    for (size_t r = 0; r < ranks; r++) {
+        macs += all->parts[r].macs;
+        out->bad_pictures += (size_t)all->parts[r].bad;
+        *stop = *stop || all->parts[r].stop;
+    }
+    for (size_t i = 0; i < all->places; i++)
+        if (all->rows[i].there) add(&all->rows[i], removal->stages, out, options->confusion, sv_tensor_width(removal->logits));
+    out->macs += (double)macs;
     return SV_OK;
 }
 
@@ -83,31 +133,37 @@ static void finish(sv_evaluation *out, size_t stages)
 
 sv_status sv_evaluate(const sv_removal_tape *removal, sv_loader *loader, const sv_source *source, const sv_evaluate_options *options, sv_evaluation *out, sv_error *err)
 {
-    size_t classes = sv_tensor_width(removal->logits), all = sv_source_count(source);
+    size_t classes = sv_tensor_width(removal->logits), pictures = sv_source_count(source);
+    tally all = { 0 };
     uint8_t *present = NULL;
     sv_evaluation result = { 0 };
     sv_batch *batch = NULL;
     sv_status status = sv_alloc_zero(&present, classes, "evaluation", err);
     if (status) return status;
-    for (size_t i = 0; i < all; i++)
+    for (size_t i = 0; i < pictures; i++)
         if (sv_source_label(source, i) < classes) present[sv_source_label(source, i)] = 1;
     for (size_t t = 0; t < SV_MOST_STAGES; t++) result.kept_least[t] = SIZE_MAX;
     sv_loader_start(loader, 0, 0, 1);
     while (!(status = sv_loader_next(loader, &batch, err)) && batch) {
-        if (batch->count) status = run_batch(removal, batch, &result.seconds, err);
-        if (!status && batch->count) status = count_batch(removal, batch, classes, present, options, &result, err);
+        bool stop = false;
+        part own = { .bad = sv_loader_stats_now(loader).bad_pictures, .stop = sv_interrupted() };
+        status = clear_tally(&all, batch, options, err);
+        if (!status && batch->count) status = run_batch(removal, batch, &result.seconds, err);
+        if (!status && batch->count) status = look_at_batch(removal, batch, classes, present, options, &all, err);
+        if (!status && batch->count) own.macs = sv_tape_macs(removal->tape);
+        if (!status) status = count_batch(removal, options, &own, &all, &result, &stop, err);
         if (status) break;
-        if (options->progress) sv_progress("%s %zu of %zu pictures, top-1 %.2f %%", options->progress, result.images, all, 100.0 * (double)result.top1 / (double)(result.images ? result.images : 1));
+        if (options->progress) sv_progress("%s %zu of %zu pictures, top-1 %.2f %%", options->progress, result.images, pictures, 100.0 * (double)result.top1 / (double)(result.images ? result.images : 1));
         if (options->pictures_most && result.images >= options->pictures_most) break;
-        if (sv_interrupted()) {
+        if (stop) {
             status = sv_fail(err, SV_INTERRUPTED, "interrupted while evaluating");
             break;
         }
     }
     if (options->progress) sv_progress_end();
-    result.bad_pictures = sv_loader_stats_now(loader).bad_pictures;
     finish(&result, removal->stages);
     if (!status) *out = result;
     sv_free(present);
+    sv_free(all.rows);
     return status;
 }

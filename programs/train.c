@@ -1,11 +1,14 @@
 /* train: fine-tunes a model, dense or with token selectors, to a latency budget. */
 #include "base/json.h"
 #include "base/program.h"
+#include "comm/comm.h"
 #include "kernels/kernels.h"
 #include "train/train.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
     "Usage: train --config FILE [--section.key=value ...] [options]\n"
@@ -25,6 +28,8 @@ static const char usage[] =
     "  --verify-resume N      make N steps twice from the same state, once through a checkpoint, and compare the bytes\n"
     "  --dry-run              say the plan and stop\n"
     "  --profile              time the ops by kind\n"
+    "  --ranks N              N processes on this machine share out each batch; the result has the same bytes as one's.\n"
+    "                         Started by hand instead: SIEVE_RANK=r SIEVE_RANKS=N SIEVE_MASTER=host:port for each\n"
     "  --json                 the result as one JSON object on standard output\n"
     "  --threads N, --seed N  short for --run.threads, --run.seed\n"
     "  --quiet, --verbose     less, more on standard error\n"
@@ -65,8 +70,41 @@ static void print_result(const sv_train_result *r)
 }
 
 static bool dry_run, profile;
-static const char *resume = "auto", *verify;
-static const sv_flag flags[] = { { "--dry-run", &dry_run, NULL }, { "--profile", &profile, NULL }, { "--resume", NULL, &resume }, { "--verify-resume", NULL, &verify } };
+static const char *resume = "auto", *verify, *ranks;
+static const sv_flag flags[] = { { "--ranks", NULL, &ranks }, { "--dry-run", &dry_run, NULL }, { "--profile", &profile, NULL }, { "--resume", NULL, &resume }, { "--verify-resume", NULL, &verify } };
+
+static sv_status number_in(const char *name, size_t *out, sv_error *err)
+{
+    const char *value = getenv(name);
+    int64_t number = 0;
+    if (!value || !sv_parse_int(value, &number) || number < 0) return sv_fail(err, SV_USAGE, "%s = '%.40s'; expected a whole number", name, value ? value : "");
+    *out = (size_t)number;
+    return SV_OK;
+}
+
+/* Several processes, made here or met; *out stays NULL for one alone. */
+static sv_status find_ranks(sv_comm **out, const sv_config *config, sv_error *err)
+{
+    const char *master = getenv("SIEVE_MASTER");
+    const double timeout = sv_config_real(config, "run.rank_timeout");
+    int64_t count = 1;
+    size_t rank = 0, all = 0;
+    if (ranks && (!sv_parse_int(ranks, &count) || count < 1 || count > SV_RANKS_MOST)) return sv_fail(err, SV_USAGE, "--ranks %s; expected a number from 1 to %d", ranks, SV_RANKS_MOST);
+    if (ranks && master) return sv_fail(err, SV_USAGE, "--ranks starts the processes itself; leave it out, or unset SIEVE_MASTER");
+    if (!master) return count > 1 ? sv_comm_fork(out, (size_t)count, timeout, err) : SV_OK;
+    sv_status status = number_in("SIEVE_RANKS", &all, err);
+    if (!status) status = number_in("SIEVE_RANK", &rank, err);
+    return status ? status : sv_comm_join(out, master, rank, all, timeout, err);
+}
+
+/* A forked rank ends here: rank 0 alone speaks and returns to the caller. */
+static void part(sv_comm *comm, sv_status status, const sv_error *err)
+{
+    const bool child = sv_comm_forked(comm) && sv_comm_rank(comm) > 0;
+    if (status && status != SV_BUDGET) sv_comm_give_up(comm, err);
+    sv_comm_close(comm);
+    if (child) _exit(status);
+}
 
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
@@ -77,8 +115,13 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     if (verify && (!sv_parse_int(verify, &steps) || steps < 1)) return sv_fail(err, SV_USAGE, "--verify-resume %s; expected a number of steps, 1 or more", verify);
     request.verify_resume = (size_t)steps;
     request.resume = strcmp(resume, "auto") == 0 ? SV_RESUME_AUTO : strcmp(resume, "never") == 0 ? SV_RESUME_NEVER : SV_RESUME_FILE;
+    sv_status status = find_ranks(&request.comm, call->config, err);
+    if (status) return status;
+    const bool leads = sv_comm_rank(request.comm) == 0;
     sv_kernels_init();
-    sv_status status = sv_train(call->config, &request, &result, err);
+    status = sv_train(call->config, &request, &result, err);
+    part(request.comm, status, err);
+    if (!leads) return status;
     if ((!status || status == SV_BUDGET) && call->json && !dry_run && !steps) print_result(&result);
     if (!status && !dry_run && !steps) sv_log(SV_INFO, "done: %s", result.checkpoint);
     return status;

@@ -1,6 +1,6 @@
 /* The end of an epoch: thresholds of the selectors, accuracy, a row of metrics, checkpoints. All that goes into a checkpoint is a function of the
  * run's state, so that a run killed in here does the same again. */
-#include "train/session.h"
+#include "train/ranks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -56,15 +56,28 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 
 /* ---- evaluation -------------------------------------------------------------------------------------------------- */
 
+/* By all ranks, each its places of every batch. */
 static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const char *what, sv_evaluation *out, sv_error *err)
 {
     const size_t classes = s->model->options.classes;
-    sv_evaluate_options options = { .progress = what };
+    sv_evaluate_options options = { .progress = sv_comm_rank(s->comm) ? NULL : what, .comm = s->comm, .first = s->places };
     if (out == &s->evaluation && s->confusion) {
         memset(s->confusion, 0, classes * classes * sizeof *s->confusion);
         options.confusion = s->confusion;
     }
     return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
+}
+
+static sv_status calibrate_alone(sv_session *s, sv_error *err)
+{
+    return sv_calibrate(&s->pruned, sv_pruning_plan_of(s->pruning), sv_model_patches(s->model), s->calibrate, s->options.calibrate, err);
+}
+
+static sv_status calibrate(sv_session *s, sv_error *err)
+{
+    sv_status status = sv_ranks_lead(s, calibrate_alone, err);
+    if (!status) sv_removal_set_plan(&s->pruned, sv_pruning_plan_of(s->pruning));
+    return status;
 }
 
 /* The averaged weights in place of the raw ones, for an evaluation. */
@@ -80,20 +93,27 @@ static void swap_ema(sv_session *s)
 static sv_status evaluate_all(sv_session *s, sv_error *err)
 {
     sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    size_t patches = sv_model_patches(s->model);
     sv_status status = SV_OK;
     if (s->ema) {
         sv_pruning_plan raw = *plan;
         swap_ema(s);
-        status = sv_calibrate(&s->pruned, plan, patches, s->calibrate, s->options.calibrate, err);
+        status = calibrate(s, err);
         if (!status) status = evaluate(s, &s->pruned, "validation (averaged weights)", &s->ema_evaluation, err);
         swap_ema(s);
         *plan = raw;
     }
-    if (!status) status = sv_calibrate(&s->pruned, plan, patches, s->calibrate, s->options.calibrate, err);
+    if (!status) status = calibrate(s, err);
     if (!status) status = evaluate(s, &s->pruned, "validation", &s->evaluation, err);
     if (!status && s->dense.tape && !s->dense_evaluation.images) status = evaluate(s, &s->dense, "validation (dense)", &s->dense_evaluation, err);
     return status;
+}
+
+sv_status sv_session_figures(sv_session *s, sv_error *err)
+{
+    if (s->evaluation.images) return SV_OK;
+    sv_removal_set_plan(&s->pruned, sv_pruning_plan_of(s->pruning)); /* as the checkpoint has it */
+    sv_status status = evaluate(s, &s->pruned, "validation", &s->evaluation, err);
+    return status || !s->dense.tape ? status : evaluate(s, &s->dense, "validation (dense)", &s->dense_evaluation, err);
 }
 
 /* ---- metrics ----------------------------------------------------------------------------------------------------- */
@@ -207,19 +227,19 @@ static void say_epoch(const sv_session *s, bool evaluated)
     sv_text_clear(&text);
 }
 
-sv_status sv_session_end_epoch(sv_session *s, sv_error *err)
+static bool evaluates(const sv_session *s) { return s->state.epoch + 1 >= s->epochs || (s->state.epoch + 1) % s->options.evaluate_every == 0; }
+
+/* On rank 0. */
+static sv_status close_epoch(sv_session *s, sv_error *err)
 {
-    bool last = s->state.epoch + 1 >= s->epochs, evaluated = last || (s->state.epoch + 1) % s->options.evaluate_every == 0;
-    bool better = false;
-    sv_status status = evaluated ? evaluate_all(s, err) : SV_OK;
-    if (!status) status = write_row(s, evaluated, err);
+    const bool evaluated = evaluates(s);
+    sv_status status = write_row(s, evaluated, err);
     if (status) return status;
     say_epoch(s, evaluated);
     if (evaluated) {
         bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1;
         double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
-        better = top1 >= s->state.best;
-        if (better) {
+        if (top1 >= s->state.best) {
             s->state.best = top1;
             s->state.best_epoch = s->state.epoch + 1;
             status = write_checkpoint(s, s->best, false, averaged ? s->ema : NULL, err);
@@ -232,4 +252,10 @@ sv_status sv_session_end_epoch(sv_session *s, sv_error *err)
     s->state.sum_count = 0;
     status = sv_session_save(s, err);
     return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
+}
+
+sv_status sv_session_end_epoch(sv_session *s, sv_error *err)
+{
+    sv_status status = evaluates(s) ? evaluate_all(s, err) : SV_OK;
+    return status ? status : sv_ranks_lead(s, close_epoch, err);
 }

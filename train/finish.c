@@ -108,11 +108,6 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
     bool over = false;
     sv_status status = SV_OK;
     *again = false;
-    if (!s->evaluation.images) { /* resumed behind the last epoch: the figures are made again */
-        sv_evaluate_options options = { .progress = "validation" };
-        status = sv_evaluate(&s->pruned, s->val, s->val_source, &options, &s->evaluation, err);
-        if (!status && s->dense.tape) status = sv_evaluate(&s->dense, s->val, s->val_source, &options, &s->dense_evaluation, err);
-    }
     if (!status && !s->foreign_table) status = measure(s, err);
     if (!status) status = write_model(s, err);
     if (status) return status;

@@ -8,7 +8,9 @@ static const sv_config_row run_rows[] = {
     { "run.tensorboard", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "the numbers of metrics.csv for TensorBoard too, in run.dir/tensorboard" },
     { "run.pictures", SV_CONFIG_INT, "8", 0, 64, NULL, "validation pictures on the report page with what the selectors keep of them" },
     { "run.seed", SV_CONFIG_INT, "0", 0, 9007199254740992.0, NULL, "every random draw is a function of it and of what is drawn for" },
-    { "run.threads", SV_CONFIG_INT, "0", 0, 4096, NULL, "compute threads; 0: all cores this process may use. Results do not depend on it" },
+    { "run.threads", SV_CONFIG_INT, "0", 0, 4096, NULL, "compute threads; 0: all cores this process may use. Results do not depend on it; --ranks share them" },
+    { "run.rank_timeout", SV_CONFIG_REAL, "30", 0.5, 86400, NULL, "with several ranks: seconds of silence after which a rank is lost and all stop" },
+    { "run.check_every", SV_CONFIG_INT, "100", 1, 1000000000, NULL, "with several ranks: steps between checks that all hold the same weights; also checked at every save" },
 };
 const sv_config_group sv_run_config = SV_CONFIG_GROUP(run_rows);
 
@@ -60,6 +62,7 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     o->epochs = (size_t)sv_config_int(config, "train.epochs");
     o->batch = (size_t)sv_config_int(config, "train.batch");
     o->accumulate = (size_t)sv_config_int(config, "train.accumulate");
+    o->check_every = (size_t)sv_config_int(config, "run.check_every");
     o->lanes = (size_t)sv_config_int(config, "train.lanes");
     o->save_every = (size_t)sv_config_int(config, "train.save_every");
     o->max_bad_steps = (size_t)sv_config_int(config, "train.max_bad_steps");

@@ -32,6 +32,10 @@ static sv_status measure_here(sv_session *s, const char *path, sv_error *err)
     sv_status status = sv_latency_measure_model(&s->table, s->pruning, &measure, &quality, err);
     if (!status) status = sv_latency_table_write(&s->table, path, err);
     if (status) return status;
+    /* The file has fewer digits: a run that goes on, and other ranks, read it, and must find the numbers this process trains by. */
+    sv_latency_table_clear(&s->table);
+    status = sv_latency_table_read(&s->table, path, err);
+    if (status) return status;
     sv_log(SV_INFO, "measured %zu points in %s", s->table.count, sv_duration(taken, sv_now_seconds() - begin));
     sv_machine_busy(busy, sizeof busy, quality.machine);
     if (busy[0]) sv_log(SV_WARNING, "while measuring, %s: the times may be too long", busy);

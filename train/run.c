@@ -1,5 +1,5 @@
 /* A run from its first step, or from where it was left, to its measured end. */
-#include "train/session.h"
+#include "train/ranks.h"
 #include "layers/layers.h"
 
 #include <inttypes.h>
@@ -16,19 +16,25 @@ static sv_status begin_state(sv_session *s, sv_error *err)
     return sv_session_apply_keep(s, plan->keep, err);
 }
 
-/* A fresh start in a folder that holds another run's checkpoint would destroy it at the first save: it must be asked for. */
-static sv_status resume(sv_session *s, sv_error *err)
+static sv_status take_up(sv_session *s, sv_error *err)
 {
     const char *path = s->request->resume == SV_RESUME_FILE ? s->request->resume_file : s->last;
-    sv_status status = begin_state(s, err);
-    if (status || s->request->resume == SV_RESUME_NEVER || s->request->dry_run) return status;
     if (s->request->resume == SV_RESUME_AUTO && !sv_path_exists(path)) return SV_OK;
-    status = sv_session_load(s, path, err);
+    sv_status status = sv_session_load(s, path, err);
     if (!status) status = sv_session_apply_keep(s, s->state.keep, err);
     s->epochs = s->options.epochs + (size_t)s->state.round;
     if (!status)
         sv_log(SV_INFO, "goes on from %s: epoch %" PRIu64 ", step %" PRIu64, path, s->state.epoch + 1, s->state.step);
     return status;
+}
+
+/* A fresh start in a folder that holds another run's checkpoint would destroy it at the first save: it must be asked for. */
+static sv_status resume(sv_session *s, sv_error *err)
+{
+    sv_status status = begin_state(s, err);
+    if (status || s->request->resume == SV_RESUME_NEVER || s->request->dry_run) return status;
+    status = sv_ranks_lead(s, take_up, err);
+    return status ? status : sv_ranks_share(s, err);
 }
 
 /* ---- epochs ------------------------------------------------------------------------------------------------------ */
@@ -49,26 +55,34 @@ static void say_progress(const sv_session *s)
     sv_text_clear(&text);
 }
 
-static sv_status take_up_last(sv_session *s, bool *taken, sv_error *err)
+static sv_status load_last(sv_session *s, sv_error *err)
 {
     sv_error first = *err;
     uint64_t skipped = s->state.skipped_steps;
-    if (*taken || !sv_path_exists(s->last)) return first.code;
-    *taken = true;
+    if (!sv_path_exists(s->last)) return first.code;
     sv_status status = sv_session_load(s, s->last, err);
     if (status) return status;
     sv_log(SV_WARNING, "%s", first.text);
     sv_log(SV_WARNING, "takes up %s again, once", s->last);
     s->state.skipped_steps = skipped;
     s->state.skipped_in_row = 0;
-    sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
     return SV_OK;
+}
+
+static sv_status take_up_last(sv_session *s, bool *taken, sv_error *err)
+{
+    if (*taken) return err->code;
+    *taken = true;
+    sv_status status = sv_ranks_lead(s, load_last, err);
+    if (!status) status = sv_ranks_share(s, err);
+    if (!status) sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
+    return status;
 }
 
 static sv_status interrupted(sv_session *s, sv_error *err)
 {
     sv_progress_end();
-    sv_status status = sv_session_save(s, err);
+    sv_status status = sv_ranks_save(s, err);
     if (status) return status;
     return sv_fail(err, SV_INTERRUPTED, "stopped after step %" PRIu64 " and saved; the same command goes on from %s", s->state.step, s->last);
 }
@@ -77,18 +91,23 @@ static sv_status run_epoch(sv_session *s, bool *taken, sv_error *err)
 {
     sv_status status = SV_OK;
     for (bool ended = false; !ended;) {
-        if (sv_interrupted() || (s->options.max_steps && s->state.step >= s->options.max_steps)) return interrupted(s, err);
+        bool stop = sv_interrupted() || (s->options.max_steps && s->state.step >= s->options.max_steps);
+        status = sv_ranks_meet(s, &stop, err);
+        if (status) return status;
+        if (stop) return interrupted(s, err);
         status = sv_session_step(s, &ended, err);
         if (status == SV_NOT_FINITE) status = take_up_last(s, taken, err);
         if (status) return status;
         if (ended) break;
-        say_progress(s);
-        if (s->options.save_every && s->state.step % s->options.save_every == 0) status = sv_session_save(s, err);
+        if (!sv_comm_rank(s->comm)) say_progress(s);
+        if (s->state.step % s->options.check_every == 0) status = sv_ranks_check(s, err);
+        if (!status && s->options.save_every && s->state.step % s->options.save_every == 0) status = sv_ranks_save(s, err);
         if (status) return status;
     }
     sv_progress_end();
-    status = sv_session_end_epoch(s, err);
-    return status == SV_INTERRUPTED ? interrupted(s, err) : status;
+    status = sv_ranks_check(s, err);
+    if (!status) status = sv_session_end_epoch(s, err);
+    return status == SV_INTERRUPTED && !sv_comm_lost(s->comm) ? interrupted(s, err) : status;
 }
 
 static sv_status run_epochs(sv_session *s, sv_error *err)
@@ -163,27 +182,49 @@ static sv_status say_profile(const sv_session *s, sv_error *err)
     return status;
 }
 
+/* Rank 0 says what there is to say; of the others only what they alone can know, such as pictures that cannot be read. */
+static void warn_of_rank(void *context, sv_level level, const char *line)
+{
+    char named[4096];
+    snprintf(named, sizeof named, "rank %zu: %s", sv_comm_rank(context), line);
+    sv_log_to_terminal(NULL, level, named);
+}
+
+static sv_status finish(sv_session *s, sv_error *err) { return sv_session_finish(s, &s->again, err); }
+
+static sv_status run_to_the_end(sv_session *s, sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (s->again = true; !status && s->again;) {
+        status = run_epochs(s, err);
+        s->again = false;
+        if (!status) status = sv_session_figures(s, err); /* resumed behind the last epoch */
+        if (!status) status = sv_ranks_lead(s, finish, err);
+    }
+    return status;
+}
+
 sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_train_result *result, sv_error *err)
 {
-    sv_session session = { .config = config, .request = request };
-    bool again = true;
+    sv_session session = { .config = config, .request = request, .comm = request->comm };
+    const bool speaks = !sv_comm_rank(request->comm);
     memset(result, 0, sizeof *result);
+    err->code = SV_OK;
+    if (request->comm && (request->dry_run || request->verify_resume)) return sv_fail(err, SV_USAGE, "--dry-run and --verify-resume are for one process; leave out --ranks");
+    if (!speaks) sv_log_set(NULL, NULL, SV_QUIET);
     sv_status status = sv_session_open(&session, err);
     if (!status) status = resume(&session, err);
+    if (!speaks) sv_log_set(warn_of_rank, request->comm, SV_WARNING);
     if (!status && (request->dry_run || request->verify_resume)) {
         if (request->dry_run) sv_session_dry_run(&session);
         else status = verify_resume(&session, request->verify_resume, err);
         sv_session_close(&session);
         return status;
     }
-    if (!status) status = sv_tape_profile(session.training.tape, request->profile, err);
-    while (!status && again) {
-        status = run_epochs(&session, err);
-        again = false;
-        if (!status) status = sv_session_finish(&session, &again, err);
-    }
-    if (!status && request->profile) status = say_profile(&session, err);
-    if (!status || status == SV_BUDGET) sv_session_result(&session, result);
+    if (!status) status = sv_tape_profile(session.training.tape, request->profile && speaks, err);
+    if (!status) status = run_to_the_end(&session, err);
+    if (!status && request->profile && speaks) status = say_profile(&session, err);
+    if (speaks && (!status || status == SV_BUDGET)) sv_session_result(&session, result);
     sv_session_close(&session);
     return status;
 }

@@ -15,6 +15,8 @@
 typedef struct sv_session {
     const sv_config *config;
     const sv_train_request *request;
+    sv_comm *comm;                          /* of the request: the ranks of this run; NULL: one process */
+    size_t places[SV_RANKS_MOST + 1];       /* of a batch: rank r makes places[r] .. places[r+1]-1 */
     sv_train_options options;
     sv_data_options data;
 
@@ -34,6 +36,8 @@ typedef struct sv_session {
     sv_optimizer *optimizer;
     sv_real *ema, *spare;                   /* blocks like values; NULL where off */
     sv_real *targets;                       /* [batch, classes] soft targets of a batch */
+    uint32_t *labels; uint64_t *draws;      /* [batch] with ranks: of the whole batch */
+    sv_real *pictures_of_all;               /* [batch, 3, size, size] with ranks that mix; else NULL */
 
     sv_latency_table table;                 /* empty without a budget or a latency term */
     sv_latency_shape shape;
@@ -46,6 +50,7 @@ typedef struct sv_session {
     sv_run_state state;
     uint64_t steps_per_epoch;
     size_t epochs;                          /* with those of rounds */
+    bool again;                             /* the finish tightened the targets: another epoch */
     sv_evaluation evaluation, ema_evaluation, dense_evaluation;
 
     char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
@@ -71,11 +76,12 @@ sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MU
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
        SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
-sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* of all ranks together, as the next */
+sv_status sv_session_figures(sv_session *session, sv_error *err) SV_MUST_CHECK;          /* evaluates where that was not done yet */
 sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;             /* to last.safetensors */
 sv_status sv_session_save_as(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_session_load(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
-/* finish.c: the measured end; *again: the targets were tightened and epochs added. */
+/* finish.c: the measured end, on rank 0; *again: the targets were tightened and epochs added. */
 sv_status sv_session_finish(sv_session *session, bool *again, sv_error *err) SV_MUST_CHECK;
 void sv_session_result(const sv_session *session, sv_train_result *result);
 /* page.c */

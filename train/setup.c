@@ -1,5 +1,5 @@
 /* From a config to a run that can take its first step. */
-#include "train/session.h"
+#include "train/ranks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +12,10 @@ static sv_status open_loader(sv_session *s, sv_loader **out, const sv_source *so
     sv_loader_options options = sv_data_loader_options(&s->data, use, s->options.batch, s->options.seed);
     options.scattered = scattered;
     if (use == SV_LOAD_EVALUATION && !scattered) options.max_bad = fmax(options.max_bad, s->data.max_bad);
+    if (!scattered) { /* the scattered one is rank 0's alone */
+        options.slice_first = s->places[sv_comm_rank(s->comm)];
+        options.slice_count = sv_ranks_own(s);
+    }
     return sv_loader_create(out, source, &options, err);
 }
 
@@ -22,7 +26,7 @@ static sv_status open_data(sv_session *s, sv_error *err)
     if (!status) status = sv_source_check_same(s->train_source, s->val_source, err);
     if (!status) status = open_loader(s, &s->train, s->train_source, SV_LOAD_TRAINING, false, err);
     if (!status) status = open_loader(s, &s->val, s->val_source, SV_LOAD_EVALUATION, false, err);
-    if (!status) status = open_loader(s, &s->calibrate, s->train_source, SV_LOAD_EVALUATION, true, err);
+    if (!status && !sv_comm_rank(s->comm)) status = open_loader(s, &s->calibrate, s->train_source, SV_LOAD_EVALUATION, true, err);
     if (status) return status;
     s->steps_per_epoch = sv_loader_batches(s->train) / s->options.accumulate;
     if (!s->steps_per_epoch && s->options.epochs)
@@ -145,8 +149,9 @@ static sv_status make_tapes(sv_session *s, sv_error *err)
     if (!status && s->model->options.classes <= CONFUSION_MOST)
         status = sv_alloc_zero(&s->confusion, s->model->options.classes * s->model->options.classes * sizeof *s->confusion, "confusion", err);
     if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
-    if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), s->options.batch, err);
-    if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, s->options.batch, err);
+    const size_t most = sv_comm_rank(s->comm) ? sv_ranks_own(s) : s->options.batch; /* rank 0 also calibrates, with whole batches */
+    if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), most, err);
+    if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, most, err);
     return status;
 }
 
@@ -172,11 +177,12 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir, run.threads, run.tensorboard, run.pictures and train.recompute, is left out of checkpoints: the same run gives the same bytes
+/* What does not change the result (run.dir, run.threads, run.tensorboard, run.pictures, run.rank_timeout, run.check_every, train.recompute) is left out of checkpoints: the same run gives the same bytes
  * anywhere. */
 static void drop_places(char *text)
 {
-    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "recompute = ", true } };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "rank_timeout = ", false },
+        { "check_every = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -211,12 +217,14 @@ static sv_status make_texts(sv_session *s, sv_error *err)
 static sv_status open_folder(sv_session *s, sv_error *err)
 {
     char *path = NULL;
+    const bool writes = !sv_comm_rank(s->comm);
     sv_status status = sv_text_copy(&s->folder, sv_config_text(s->config, "run.dir"), err);
     if (!status && !s->folder[0])
         status = sv_fail(err, SV_USAGE, "%s: run.dir is empty; expected the folder of the run", sv_config_where(s->config, "run.dir"));
-    if (!status) status = sv_folder_create(s->folder, err);
+    if (!status && writes) status = sv_folder_create(s->folder, err);
     if (!status) status = sv_path_join(&s->last, s->folder, "last.safetensors", err);
     if (!status) status = sv_path_join(&s->best, s->folder, "best.safetensors", err);
+    if (status || !writes) return status;
     if (!status && !s->request->dry_run) status = sv_run_lock_take(&s->lock, s->folder, err);
     if (!status) status = sv_path_join(&path, s->folder, "log.txt", err);
     if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, sv_log_level(), err);
@@ -238,18 +246,20 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
     s->began = sv_now_seconds();
     s->state.best = -1;
     s->options.batch = (size_t)sv_config_int(s->config, "train.batch");
-    sv_threads_set((size_t)sv_config_int(s->config, "run.threads"));
+    sv_ranks_threads(s, false);
     sv_status status = sv_train_options_read(&s->options, s->config, false, err);
     if (!status) status = sv_teacher_options_read(&s->teaching, s->config, err);
     if (!status) status = sv_data_options_read(s->config, &s->data, err);
+    if (!status) status = sv_ranks_places(s, err);
     if (!status) status = open_folder(s, err);
     if (!status) status = open_data(s, err);
     if (!status) status = make_models(s, err);
-    if (!status) status = sv_session_plan(s, err);
+    if (!status) status = sv_ranks_in_turn(s, sv_session_plan, err);
     if (!status) status = make_optimizer(s, err);
     if (!status) status = make_tapes(s, err);
     if (!status) status = make_texts(s, err);
-    if (!status && !s->request->dry_run) status = write_config(s, err);
+    if (!status && !s->request->dry_run && !sv_comm_rank(s->comm)) status = write_config(s, err);
+    if (!status) status = sv_ranks_open(s, err);
     s->epochs = s->options.epochs;
     s->options.schedule.steps = (double)s->steps_per_epoch;
     return status;
@@ -257,6 +267,7 @@ sv_status sv_session_open(sv_session *s, sv_error *err)
 
 void sv_session_close(sv_session *s)
 {
+    sv_ranks_close(s);
     sv_metrics_close(s->metrics);
     sv_events_close(s->events);
     sv_free(s->confusion);

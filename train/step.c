@@ -1,6 +1,6 @@
 /* One optimizer step: batches of pictures through the training tape, gradients added up, the guard against numbers that are not finite, clipping,
  * the optimizer, averaged weights, multipliers. Everything a step does is a function of the run's state: a resumed run makes the same steps. */
-#include "train/session.h"
+#include "train/ranks.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -8,15 +8,20 @@
 
 typedef struct step_sums { double sums[SV_STATE_SUMS]; double share[SV_MOST_STAGES]; size_t batches; bool finite; } step_sums;
 
-static void fill_batch(sv_session *s, const sv_batch *batch)
+/* Every rank mixes what its own pictures need; targets are cheap and made for all. */
+static sv_status fill_batch(sv_session *s, const sv_batch *batch, sv_whole_batch *whole, sv_error *err)
 {
     size_t size = s->data.transform.size, numbers = 3 * size * size, classes = sv_tensor_width(s->training.target);
     sv_mix mix = sv_mix_draw(&s->data.mix, s->options.seed, batch->epoch, batch->index, size, size);
-    if (batch->count % 2) mix = (sv_mix){ .kind = SV_MIX_NONE, .share = 1 };
-    sv_mix_pictures(&mix, batch->pictures, batch->count, 3, size, size);
-    for (size_t b = 0; b < batch->count; b++) memcpy(sv_tape_data(s->training.tape, s->training.picture, b), batch->pictures + b * numbers, numbers * sizeof(sv_real));
-    sv_mix_targets(&mix, s->data.mix.smoothing, batch->labels, batch->count, classes, s->targets);
-    for (size_t b = 0; b < batch->count; b++) memcpy(sv_tape_data(s->training.tape, s->training.target, b), s->targets + b * classes, classes * sizeof(sv_real));
+    if ((s->comm ? s->options.batch : batch->count) % 2) mix = (sv_mix){ .kind = SV_MIX_NONE, .share = 1 };
+    sv_status status = sv_ranks_batch(s, batch, mix.kind != SV_MIX_NONE, whole, err);
+    if (status) return status;
+    sv_mix_pictures(&mix, whole->pictures, whole->count, 3, size, size);
+    for (size_t b = whole->first; b < whole->end; b++)
+        memcpy(sv_tape_data(s->training.tape, s->training.picture, b), whole->pictures + (b - whole->from) * numbers, numbers * sizeof(sv_real));
+    sv_mix_targets(&mix, s->data.mix.smoothing, whole->labels, whole->count, classes, s->targets);
+    for (size_t b = 0; b < whole->count; b++) memcpy(sv_tape_data(s->training.tape, s->training.target, b), s->targets + b * classes, classes * sizeof(sv_real));
+    return SV_OK;
 }
 
 static double value_of(const sv_session *s, const sv_tensor *tensor) { return tensor ? (double)sv_tape_data(s->training.tape, tensor, 0)[0] : 0; }
@@ -53,13 +58,17 @@ static sv_status run_batches(sv_session *s, step_sums *sums, bool *ended, sv_err
             *ended = true;
             return SV_OK;
         }
-        fill_batch(s, batch);
-        sv_step step = { .images = batch->count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = batch->draws };
+        sv_whole_batch whole;
+        status = fill_batch(s, batch, &whole, err);
+        if (status) return status;
+        sv_step step = { .images = whole.count, .seed = s->options.seed, .epoch = (uint32_t)s->state.epoch, .samples = whole.draws };
         status = sv_tape_forward(s->training.tape, &step, err);
         if (status) return status;
         sv_tape_backward(s->training.tape, 1.0 / (double)s->options.accumulate);
-        add_sums(s, batch->count, sums);
-        s->pictures += batch->count;
+        status = sv_tape_peers_check(s->training.tape, err);
+        if (status) return status;
+        add_sums(s, whole.count, sums);
+        s->pictures += whole.count;
     }
     return SV_OK;
 }
@@ -80,7 +89,7 @@ static sv_status bad_step(sv_session *s, sv_error *err)
     char name[96];
     s->state.skipped_steps++;
     s->state.skipped_in_row++;
-    sv_log(SV_WARNING, "step %llu: loss or gradient is not finite (first: %s); the step is skipped", (unsigned long long)s->state.step, what ? what : "the gradient");
+    if (!sv_comm_rank(s->comm)) sv_log(SV_WARNING, "step %llu: loss or gradient is not finite (first: %s); the step is skipped", (unsigned long long)s->state.step, what ? what : "the gradient");
     if (s->state.skipped_in_row <= s->options.max_bad_steps) return SV_OK;
     snprintf(name, sizeof name, "%s", what ? what : "the gradient");
     return sv_fail(err, SV_NOT_FINITE, "%llu steps in a row had a loss or gradient that is not finite; the first tensor that is not finite is '%s'. Lower train.lr, set train.clip, or look at the data",

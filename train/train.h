@@ -3,6 +3,7 @@
 #ifndef SIEVE_TRAIN_TRAIN_H
 #define SIEVE_TRAIN_TRAIN_H
 
+#include "comm/comm.h"
 #include "train/checkpoint.h"
 #include "train/options.h"
 
@@ -11,6 +12,7 @@ typedef struct sv_train_request {
     const char *resume_file;    /* of SV_RESUME_FILE */
     bool dry_run;               /* say the plan, then stop */
     bool profile;               /* time ops by kind, and say so at the end */
+    sv_comm *comm;              /* the ranks that make this run together, each with the same call; NULL: this process alone. Borrowed */
     size_t verify_resume;       /* steps: run so many from a checkpoint twice and compare bytes; 0: no */
 } sv_train_request;
 
@@ -30,7 +32,8 @@ typedef struct sv_train_result {
 enum { SV_TRAIN_GROUPS_MOST = 8 };
 size_t sv_train_config_groups(sv_config_group *groups);
 
-/* Runs to the end. SV_INTERRUPTED: saved, resume to go on. SV_BUDGET: finished, but the measured time is above the budget (result is filled).
+/* Runs to the end. SV_INTERRUPTED: saved, resume to go on. SV_BUDGET: finished, but the measured time is above the budget (result is filled, on rank 0). A rank that is lost ends the others with
+ * SV_INTERRUPTED; then the caller closes comm. After any other failure it gives up first.
  * The config is borrowed. */
 sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_train_result *result, sv_error *err) SV_MUST_CHECK;
 

@@ -1,0 +1,60 @@
+/* What sv_comm is made of, for the files of comm/. A carrier moves whole messages between rank 0 and another rank, in order, and names who is lost;
+ * collectives (collect.c) are written on it. Sockets: wire.h, connect.c, watch.c. With MPI a carrier is MPI_Isend and MPI_Irecv with MPI_Test in
+ * the loop of sv_wire_wait, and the watch stays as it is. */
+#ifndef SIEVE_COMM_CARRIER_H
+#define SIEVE_COMM_CARRIER_H
+
+#include "comm/comm.h"
+#include "comm/wire.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { SV_NOTE_BYTES = 640, SV_NOTE_TEXT = SV_NOTE_BYTES - 20 };
+
+/* One word of the watch, always of the same size. */
+typedef enum sv_note_kind { SV_NOTE_ALIVE = 1, SV_NOTE_LOST, SV_NOTE_GAVE_UP, SV_NOTE_BYE } sv_note_kind;
+typedef struct sv_note {
+    uint32_t magic, kind, rank, code, check;
+    char text[SV_NOTE_TEXT];
+} sv_note;
+_Static_assert(sizeof(sv_note) == SV_NOTE_BYTES, "a note has no gaps");
+
+/* To one other rank: on rank 0 there is one for each, elsewhere one to rank 0. */
+typedef struct sv_link {
+    size_t rank;
+    long process;
+    bool child; /* to be waited for */
+    sv_wire data;
+    int alive; /* socket of the watch */
+    sv_note note;
+    size_t note_bytes; /* being read */
+    double heard;      /* when it last said something */
+    bool left;         /* it said goodbye */
+} sv_link;
+
+struct sv_comm {
+    size_t rank, ranks;
+    double timeout;
+    bool forked;
+    sv_link *links;
+    size_t link_count;
+    pthread_t watch;
+    bool watching;
+    int wake[2];          /* a byte in it ends the watch */
+    pthread_mutex_t lock; /* of what follows, and of sending notes */
+    atomic_bool lost;
+    sv_error why;
+};
+
+sv_link *sv_comm_link(sv_comm *comm, size_t rank);
+/* watch.c */
+sv_status sv_watch_start(sv_comm *comm, sv_error *err) SV_MUST_CHECK;
+void sv_watch_end(sv_comm *comm);                                                 /* says goodbye */
+void sv_watch_lose(sv_comm *comm, size_t rank, sv_status code, const char *text); /* the first one counts; rank 0 tells the others */
+/* The sentence of a lost rank; waits a little for the watch to say who it is where a connection broke first. */
+sv_status sv_watch_verdict(sv_comm *comm, const sv_link *link, sv_wire_result result, sv_error *err) SV_MUST_CHECK;
+/* connect.c: an sv_comm without connections; freed by sv_comm_close. */
+sv_status sv_comm_new(sv_comm **out, size_t rank, size_t ranks, double timeout, sv_error *err) SV_MUST_CHECK;
+
+#endif
