@@ -15,6 +15,16 @@ void sv_latency_about_model(sv_latency_about *about, const sv_model *model)
     about->heads = model->options.heads;
 }
 
+sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err)
+{
+    char word[sizeof table->about.selector];
+    sv_method timed;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(table->about.selector, " "), table->about.selector);
+    if (!plan->stages || !sv_method_find(&timed, word) || timed == plan->method) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE, "%s: is the table of selectors of %s, the run's are of %s; measure one for them, or name another table", name, sv_method_name(timed),
+                   sv_method_name(plan->method));
+}
+
 /* ---- one op ------------------------------------------------------------------------------------------------------ */
 
 typedef struct bench { const sv_pruning *pruning; const sv_model_measure *measure; sv_tape *tape; sv_step step; } bench;
@@ -107,7 +117,7 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     sv_latency_table made = { 0 };
     double depth = (double)sv_model_depth(sv_pruning_model(pruning));
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
-    if (sv_pruning_options_of(pruning)->plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "spvit");
+    if (sv_pruning_options_of(pruning)->plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "%s", sv_method_name(sv_pruning_options_of(pruning)->plan.method));
     sv_status status = sv_latency_measure_points(&made, points, make_points(pruning, measure, points), &measure->options, measure->tolerance, &calls, quality, err);
     sv_tape_destroy(b.tape);
     if (!measure->quiet) sv_progress_end();

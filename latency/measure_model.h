@@ -17,6 +17,8 @@ typedef struct sv_model_measure {
 
 /* The model's signature (arch .. heads) over what sv_latency_about_here tells. */
 void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
+/* SV_MODEL_FILE where the table says that it timed selectors of another method than the plan's; what it says in other words is not judged. */
+sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err) SV_MUST_CHECK;
 /* Embedding, all blocks over a grid of token counts (a block's time is that of all blocks divided by their number, so that weights come from where
  * they come from in a model), selectors, head. Replaces the table. `pruning` may be without stages: then there are no selector rows. */
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,

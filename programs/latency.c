@@ -145,6 +145,7 @@ static sv_status solve_with(const subject *s, const sv_config *config, const sv_
     for (size_t t = 0; t < s->options.plan.stages; t++) at[t] = (int64_t)s->options.plan.at[t];
     sv_latency_about_model(&about, s->model);
     sv_status status = sv_latency_fits_model(table, &about, name, err);
+    if (!status) status = sv_latency_fits_method(table, &s->options.plan, name, err);
     if (!status) status = sv_budget_parse(&budget, sv_config_text(config, "latency.budget"), sv_config_where(config, "latency.budget"), err);
     if (!status && budget.kind == SV_NO_BUDGET) status = sv_fail(err, SV_USAGE, "there is no budget to solve for: give --latency.budget=70%% or --latency.budget=12.5ms");
     if (!status) status = sv_latency_shape_fill(&shape, sv_model_prefix(s->model), sv_model_patches(s->model), sv_model_depth(s->model), at, s->options.plan.stages,
@@ -163,7 +164,7 @@ static sv_status solve(const sv_program_call *call, sv_error *err)
     const char *path = sv_config_text(call->config, "latency.table");
     if (!path[0]) return sv_fail(err, SV_USAGE, "there is no table to solve by: give --latency.table=FILE (`latency measure` makes one of this machine)");
     sv_status status = open_subject(&s, call->config, err);
-    if (!status && !s.options.plan.stages) status = sv_fail(err, SV_USAGE, "%s: pruning.method = none has no keep ratios to solve for; set pruning.method = spvit", sv_config_where(call->config, "pruning.method"));
+    if (!status && !s.options.plan.stages) status = sv_fail(err, SV_USAGE, "%s: pruning.method = none has no keep ratios to solve for; set pruning.method = spvit or dynamicvit", sv_config_where(call->config, "pruning.method"));
     if (!status) status = sv_latency_table_read(&table, path, err);
     if (!status) status = solve_with(&s, call->config, &table, path, &answer, err);
     if (!status) print_answer(&s, &answer, call->json);

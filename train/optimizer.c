@@ -2,6 +2,7 @@
  * norm is the same sum in the same order for any number of them. */
 #include "train/optimizer.h"
 #include "kernels/kernels.h"
+#include "layers/layers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@ static bool is_embedding(const char *name)
 static sv_group group_of(const sv_parameter *parameter, const sv_optimizer_options *options, bool is_new)
 {
     const char *name = parameter->name;
-    if (strncmp(name, "selectors.", 10) == 0) return SV_GROUP_SELECTOR;
+    if (sv_name_selects(name)) return SV_GROUP_SELECTOR;
     if (options->all_new || is_new) return SV_GROUP_NEW;
     if (!options->train_embeddings && is_embedding(name)) return SV_GROUP_FROZEN;
     return SV_GROUP_BACKBONE;

@@ -129,7 +129,7 @@ static void parameters_and_macs_are_those_of_the_literature(void **state)
         assert_int_equal(parameters, rows[i].parameters);
         assert_int_equal(sv_model_macs(model), rows[i].dense);
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].append);
-        assert_int_equal(sv_selector_macs(model, 196) + sv_selector_macs(model, 138) + sv_selector_macs(model, 98), rows[i].selectors);
+        assert_int_equal(sv_selector_macs(SV_METHOD_SPVIT, model, 196) + sv_selector_macs(SV_METHOD_SPVIT, model, 138) + sv_selector_macs(SV_METHOD_SPVIT, model, 98), rows[i].selectors);
         options.plan.package = SV_CHOICE_NONE;
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].bare);
         sv_pruning_destroy(pruning);
