@@ -44,7 +44,7 @@ static uint64_t dynamicvit_macs(const sv_model *model, size_t rows)
 /* As the reference: the best k stay, each picture is pulled to the ratio by a penalty. */
 const sv_pruning_method sv_method_dynamicvit = {
     .name = "dynamicvit",
-    .help = "DynamicViT: predictors over whole tokens, dropped tokens leave nothing behind (NeurIPS 2021)",
+    .title = "DynamicViT",
     .rule = SV_RULE_TOPK,
     .package = SV_CHOICE_NONE,
     .ratio_form = SV_RATIO_PENALTY,
@@ -55,5 +55,5 @@ const sv_pruning_method sv_method_dynamicvit = {
     .check = dynamicvit_check,
     .layers = dynamicvit_layers,
     .record = dynamicvit_record,
-    .macs = dynamicvit_macs
+    .macs = dynamicvit_macs,
 };

@@ -13,7 +13,7 @@ typedef struct sv_layer_slots { sv_parameter *weight, *bias; } sv_layer_slots;
 /* A pruning method: one file of pruning/ that ends in one of these, and a row of methods.c. What differs between methods stands here; how tokens are
  * sampled, masked, removed and what the losses are is shared. */
 typedef struct sv_pruning_method {
-    const char *name, *help;        /* the word of pruning.method and of stored plans */
+    const char *name, *title;       /* name: the word of pruning.method and of stored plans; title: as its authors write it */
     /* What "auto" stands for in the config. */
     sv_decision_rule rule;
     sv_package_choice package;

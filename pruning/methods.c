@@ -10,6 +10,8 @@ _Static_assert(SV_COUNT(methods) == SV_METHODS, "each method of sv_method has a 
 const sv_pruning_method *sv_pruning_method_of(sv_method method) { return methods[method]; }
 const char *sv_method_name(sv_method method) { return methods[method]->name; }
 
+const char *sv_method_title(sv_method method) { return methods[method]->title; }
+
 bool sv_method_find(sv_method *out, const char *name)
 {
     for (size_t i = 0; i < SV_METHODS; i++)

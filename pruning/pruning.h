@@ -1,4 +1,4 @@
-/* Pruning: how tokens are scored, dropped and packed. A method adds its parameters to a model, records the masked form that is trained and
+/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT) adds its parameters to a model, records the masked form that is trained and
  * the form in which tokens really leave, and the losses. Nothing here knows training loops, files of pictures or clocks.
  * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
 #ifndef SIEVE_PRUNING_PRUNING_H
@@ -12,6 +12,7 @@ enum { SV_MOST_STAGES = 6 };
 /* Whose selectors; what each is stands in its row (pruning/methods.c). */
 typedef enum sv_method { SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHODS } sv_method;
 const char *sv_method_name(sv_method method);               /* "spvit": the word of pruning.method, of plans, and of latency tables */
+const char *sv_method_title(sv_method method);              /* "SPViT" */
 bool sv_method_find(sv_method *out, const char *name);      /* false: no such name */
 
 typedef enum sv_decision_rule { SV_RULE_THRESHOLD, SV_RULE_TOPK, SV_RULE_ARGMAX, SV_RULE_GUMBEL } sv_decision_rule;

@@ -45,16 +45,18 @@ static uint64_t spvit_macs(const sv_model *model, size_t rows)
 }
 
 /* Deployment and ratio loss are ours: thresholds, and multipliers that meet a budget (docs/decisions.md). */
-const sv_pruning_method sv_method_spvit = { .name = "spvit",
-                                            .help = "SPViT: multi-head selectors, dropped tokens packed into package tokens (ECCV 2022)",
-                                            .rule = SV_RULE_THRESHOLD,
-                                            .package = SV_CHOICE_WAVG,
-                                            .ratio_form = SV_RATIO_LAGRANGE,
-                                            .ratio_per_image = false,
-                                            .packs = true,
-                                            .prefix = "selectors",
-                                            .output = FC_OUT,
-                                            .check = spvit_check,
-                                            .layers = spvit_layers,
-                                            .record = spvit_record,
-                                            .macs = spvit_macs };
+const sv_pruning_method sv_method_spvit = {
+    .name = "spvit",
+    .title = "SPViT",
+    .rule = SV_RULE_THRESHOLD,
+    .package = SV_CHOICE_WAVG,
+    .ratio_form = SV_RATIO_LAGRANGE,
+    .ratio_per_image = false,
+    .packs = true,
+    .prefix = "selectors",
+    .output = FC_OUT,
+    .check = spvit_check,
+    .layers = spvit_layers,
+    .record = spvit_record,
+    .macs = spvit_macs,
+};

@@ -115,6 +115,11 @@ try dynamicvit_is_evaluated 0 "tokens_kept" bin/eval --config configs/quickstart
 try dynamicvit_names_are_the_published_ones 0 "score_predictor.0.in_conv.1.weight" bin/eval --inspect "$room/dynamicvit/last.safetensors"
 try dynamicvit_export_and_read_back 0 "tensors" bin/export "$room/dynamicvit/model.safetensors" --format safetensors --out "$room/dynamicvit.safetensors" --json
 try dynamicvit_classify_an_export 0 "tokens_kept" bin/classify "$room/dynamicvit.safetensors" "$picture" --json
+if grep -aq "pruning: DynamicViT, keep 0.6000 before block 1 (the best 38 patches)" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
+    echo "not ok dynamicvit_card_names_the_method"; fi
+try dynamicvit_plan_names_the_method 0 "method dynamicvit" bin/eval --inspect "$room/dynamicvit.safetensors"
+try checkpoint_of_another_method 4 "of another model or config" bin/train $predictor --run.dir="$room/pruned"
+try dynamicvit_teaches_as_a_dense_model 0 "learns from" bin/train $pruned --train.teacher="$room/dynamicvit/model.safetensors" --run.dir="$room/dynamicvit_taught"
 timed="--config configs/quickstart.ini --quiet --latency.budget=70% --latency.table=$room/dynamicvit.csv"
 awk 'BEGIN { print "# device: Test board\n# arch: vit_nano\n# image: 64\n# patch: 8\n# depth: 6\n# width: 96\n# heads: 3\n# selector: dynamicvit\nop,batch,tokens,ms_median,ms_p95"
     for (n = 1; n < 70; n++) print "block,1," n "," 1 + n ",99\nselector,1," n "," 0.1 + n / 100 ",99"; print "embed,1,65,0.3,99\nhead,1,65,0.1,99" }' > "$room/dynamicvit.csv"
