@@ -57,7 +57,7 @@ else
 BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
+.PHONY: latency-static all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -101,6 +101,16 @@ $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(BIN)
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+
+# One program with nothing to install beside it, for a device: bin/latency-static, of this machine or (CROSS=aarch64-linux-gnu-) another.
+CROSS ?=
+latency-static:
+	@$(MAKE) --no-print-directory $(if $(CROSS),CC=$(CROSS)gcc AR=$(CROSS)ar BUILD=build/$(CROSS)release BIN=build/$(CROSS)release/bin,) $(if $(CROSS),build/$(CROSS)release/bin,$(BIN))/latency-static
+%/latency-static: $(BUILD)/programs/latency.o $(BUILD)/libsieve.a
+	@mkdir -p $(dir $@)
+	@echo "  ld $@ (static)"
+	@$(CC) $(FLAGS) -static $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+	@! { command -v ldd > /dev/null && ldd $@ > /dev/null 2>&1; } || { echo "$@ still needs libraries:"; ldd $@; exit 1; }
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
@@ -169,6 +179,7 @@ help:
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
+	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"
 	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"

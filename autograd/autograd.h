@@ -138,6 +138,10 @@ sv_rows sv_tensor_rows(const sv_tensor *tensor);
 
 /* Multiply-adds of the last forward run over all images, counted from the real row counts (spec latency 4.1). */
 uint64_t sv_tape_macs(const sv_tape *tape);
+/* How many segments the tape has: what stands between two cuts, and each op over the batch. */
+size_t sv_tape_segments(const sv_tape *tape);
+/* From now on each forward writes the wall seconds of its segments to seconds[sv_tape_segments()], which is the caller's; NULL: no more. */
+void sv_tape_watch(sv_tape *tape, double *seconds);
 /* Bytes planned: activations stored, scratch of all threads, lanes. */
 typedef struct sv_tape_bytes { size_t stored, scratch, lanes; } sv_tape_bytes;
 sv_tape_bytes sv_tape_bytes_planned(const sv_tape *tape);

@@ -144,6 +144,7 @@ static void forward_split(void *context, sv_team *team, size_t thread, size_t th
     sv_tape *tape = run->tape;
     for (uint32_t s = 0; s < tape->segment_count; s++) {
         const sv_segment *segment = &tape->segments[s];
+        const double begin = thread == 0 && tape->segment_seconds ? sv_now_seconds() : 0;
         for (size_t image = 0; image < (segment->batch ? 1 : tape->step.images); image++) {
             if (segment->batch) {
                 if (thread == 0) forward_image(&(segment_run){ tape, segment, 0 }, 0, 0);
@@ -152,6 +153,7 @@ static void forward_split(void *context, sv_team *team, size_t thread, size_t th
             }
             sv_team_barrier(team); /* shared memory is used again by the next image or segment */
         }
+        if (thread == 0 && tape->segment_seconds) tape->segment_seconds[s] = sv_now_seconds() - begin;
     }
 }
 
@@ -246,8 +248,10 @@ static sv_status run_all(sv_tape *tape, const sv_step *step, sv_error *err)
         return SV_OK;
     }
     for (uint32_t s = 0; s < tape->segment_count; s++) {
+        const double begin = tape->segment_seconds ? sv_now_seconds() : 0;
         run.segment = &tape->segments[s];
         sv_for_items(run.segment->batch ? 1 : step->images, forward_image, &run);
+        if (tape->segment_seconds) tape->segment_seconds[s] = sv_now_seconds() - begin;
     }
     return SV_OK;
 }
@@ -362,6 +366,9 @@ sv_real *sv_tape_gradient(const sv_tape *tape, const sv_tensor *tensor, size_t i
 {
     return tensor && tape->plans[tensor->index].reached ? at(tape, tape->plans[tensor->index].gradient, image, 0) : NULL;
 }
+
+size_t sv_tape_segments(const sv_tape *tape) { return tape->segment_count; }
+void sv_tape_watch(sv_tape *tape, double *seconds) { tape->segment_seconds = seconds; }
 
 size_t sv_tape_rows(const sv_tape *tape, const sv_tensor *tensor, size_t image) { return rows_at(tape, tensor->rows, image); }
 

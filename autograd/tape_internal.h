@@ -60,6 +60,7 @@ struct sv_tape {
     sv_real *lanes; size_t lane_stride;
     sv_step step; uint64_t *samples;
     bool has_run;
+    double *segment_seconds;        /* sv_tape_watch */
     struct sv_clocks *clocks;       /* NULL: no profile is wanted */
 };
 

@@ -286,10 +286,17 @@ sv_status sv_config_set(sv_config *config, const char *key, const char *value, c
     return SV_OK;
 }
 
-sv_status sv_config_complete(const sv_config *config, sv_error *err)
+static bool begins_as_one(const char *name, const char *const *words)
+{
+    for (; words && *words; words++)
+        if (strncmp(name, *words, strlen(*words)) == 0) return true;
+    return false;
+}
+
+sv_status sv_config_complete(const sv_config *config, const char *const *unneeded, sv_error *err)
 {
     for (size_t i = 0; i < config->count; i++)
-        if (config->entries[i].missing) return sv_fail(err, SV_DATA, "%s", config->entries[i].missing);
+        if (config->entries[i].missing && !begins_as_one(config->entries[i].row->name, unneeded)) return sv_fail(err, SV_DATA, "%s", config->entries[i].missing);
     return SV_OK;
 }
 

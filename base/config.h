@@ -35,8 +35,9 @@ void sv_config_destroy(sv_config *config);
  * for an unknown one, the range or the choices for a bad value; a key twice in one file; SV_DATA for an unset ${NAME} in an
  * include. A value with one is left open until something else sets the key: sv_config_complete. */
 sv_status sv_config_read(sv_config *config, const char *name, sv_error *err) SV_MUST_CHECK;
-/* After the last setting: SV_DATA for a value that is still open, with the sentence of its place. */
-sv_status sv_config_complete(const sv_config *config, sv_error *err) SV_MUST_CHECK;
+/* After the last setting: SV_DATA for a value that is still open, with the sentence of its place. Keys that begin as one of unneeded[] (NULL at its
+ * end; may be NULL) keep their defaults instead. */
+sv_status sv_config_complete(const sv_config *config, const char *const *unneeded, sv_error *err) SV_MUST_CHECK;
 /* One key from text; `where` ("deit.ini:12", "command line") stands in messages. */
 sv_status sv_config_set(sv_config *config, const char *key, const char *value, const char *where, sv_error *err) SV_MUST_CHECK;
 /* "--section.key=value" or "--section.key value" from a command line; *used = arguments taken (0: not an override). */

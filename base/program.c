@@ -105,7 +105,7 @@ static sv_status read_and_run(reader *r, sv_error *err)
     if (!status) status = sv_alloc(&r->words, ((size_t)r->argc + 1) * sizeof *r->words, "program", err);
     r->call.words = r->words;
     for (r->at = 1; !status && r->at < r->argc; r->at++) status = take_argument(r, err);
-    if (!status && r->call.config) status = sv_config_complete(r->call.config, err);
+    if (!status && r->call.config) status = sv_config_complete(r->call.config, r->program->unneeded, err);
     if (!status) status = sv_isa_check(err);
     if (!status) status = r->program->run(&r->call, err);
     if (fflush(stdout) && !status) status = sv_fail(err, SV_FAULT, "standard output cannot be written; is the disk full or the pipe closed?");

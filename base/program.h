@@ -18,6 +18,7 @@ typedef struct sv_program {
     const char *name, *usage;       /* usage: the whole text of --help */
     const sv_config_group *groups; size_t group_count;
     const sv_flag *flags; size_t flag_count;
+    const char *const *unneeded;    /* keys (their beginnings, NULL at the end) that may hold ${NAME} of variables that are not set; NULL: none */
     bool needs_arguments;           /* called bare it prints the usage on standard error and ends with SV_USAGE */
     sv_status (*run)(const sv_program_call *call, sv_error *err);
 } sv_program;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_MAX_BYTES = 1000, CLASSES_MAX = 1000000, FILE_MAX_BYTES = 256 << 20 };
+enum { LINE_MAX_BYTES = 1000, FILE_MAX_BYTES = 256 << 20 };
 
 void sv_classes_clear(sv_classes *classes)
 {
@@ -86,7 +86,7 @@ static sv_status lines_take(sv_classes *classes, size_t length, const char *path
     *end = 0;
     size_t lines = lines_in(text, (size_t)(end - text));
     if (!lines) return sv_fail(err, SV_DATA, "%s: the class file names no class; a line 'folder<TAB>name' for each was expected", path);
-    if (lines > CLASSES_MAX) return sv_fail(err, SV_DATA, "%s: the class file has %zu lines, at most %d are allowed; is this a class file?", path, lines, CLASSES_MAX);
+    if (lines > SV_CLASSES_MAX) return sv_fail(err, SV_DATA, "%s: the class file has %zu lines, at most %d are allowed; is this a class file?", path, lines, SV_CLASSES_MAX);
     sv_status status = sv_alloc(&classes->folders, lines * sizeof *classes->folders, "data", err);
     if (!status) status = sv_alloc(&classes->names, lines * sizeof *classes->names, "data", err);
     while (!status && text <= end && classes->count < lines) {
@@ -115,5 +115,39 @@ sv_status sv_classes_read(sv_classes *classes, const char *path, sv_error *err)
         sv_classes_clear(&made);
     else
         *classes = made;
+    return status;
+}
+
+sv_status sv_classes_of_folders(sv_classes *classes, sv_text *names, size_t count, sv_error *err)
+{
+    sv_classes made = { 0 };
+    sv_status status = sv_text_check(names, err);
+    made.text = names->data;
+    *names = (sv_text){ 0 };
+    if (!status) status = sv_alloc(&made.folders, count * sizeof *made.folders, "data", err);
+    if (!status) status = sv_alloc(&made.names, count * sizeof *made.names, "data", err);
+    if (!status) status = sv_alloc(&made.sorted, count * sizeof *made.sorted, "data", err);
+    const char *name = made.text;
+    for (size_t i = 0; i < count && !status; i++, name += strlen(name) + 1) {
+        made.folders[i] = made.names[i] = name;
+        made.sorted[i] = (uint32_t)i;
+        made.count = i + 1;
+    }
+    if (status)
+        sv_classes_clear(&made);
+    else
+        *classes = made;
+    return status;
+}
+
+sv_status sv_classes_of_numbers(sv_classes *classes, size_t count, sv_error *err)
+{
+    sv_text names = { 0 };
+    for (size_t i = 0; i < count; i++) {
+        sv_text_add(&names, "%zu", i);
+        sv_text_add_bytes(&names, "", 1);
+    }
+    sv_status status = sv_classes_of_folders(classes, &names, count, err);
+    if (!status && count) qsort_r(classes->sorted, count, sizeof *classes->sorted, by_folder, classes);
     return status;
 }

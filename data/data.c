@@ -4,10 +4,13 @@
 #include <string.h>
 
 const sv_config_row sv_data_rows[] = {
-    { "data.train", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of training pictures: FOLDER/CLASS/PICTURE" },
-    { "data.val", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of validation pictures" },
+    { "data.train", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of training pictures: FOLDER/CLASS/PICTURE, or shards FOLDER/*.tar" },
+    { "data.val", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of validation pictures: the same, or FOLDER/PICTURE with a list of labels" },
+    { "data.val_list", SV_CONFIG_TEXT, "", 0, 0, NULL, "lines 'PICTURE LABEL' for a flat data.val; none: val.txt in the folder, else beside it" },
     { "data.classes", SV_CONFIG_TEXT, "", 0, 0, NULL, "file of 'folder<TAB>name' lines that fixes the class indices; none: the sorted folders" },
-    { "data.format", SV_CONFIG_CHOICE, "folder", 0, 0, "folder", "how pictures lie on disk" },
+    { "data.unlisted", SV_CONFIG_CHOICE, "error", 0, 0, "error|skip", "class folders that data.classes does not name: refused, or left out (a subset of the classes)" },
+    { "data.format", SV_CONFIG_CHOICE, "auto", 0, 0, "auto|folder|flat|shards", "how pictures lie on disk; auto: shards where there is a *.tar, else class folders, else a list" },
+    { "data.shuffle_buffer", SV_CONFIG_INT, "1000", 1, 100000000, NULL, "shards: samples over which training shuffles while it reads shard by shard" },
     { "data.image_size", SV_CONFIG_INT, "224", 8, 4096, NULL, "pixels a side of what the model sees" },
     { "data.interpolation", SV_CONFIG_CHOICE, "bicubic", 0, 0, "bicubic|bilinear", "filter of every resize" },
     { "data.resize_order", SV_CONFIG_CHOICE, "pillow13", 0, 0, "pillow13|pillow12", "order of the two resize passes, as Pillow from 13 on or up to 12" },
@@ -85,7 +88,10 @@ sv_status sv_data_options_read(const sv_config *config, sv_data_options *options
     read.train = sv_config_text(config, "data.train");
     read.val = sv_config_text(config, "data.val");
     read.classes = sv_config_text(config, "data.classes");
+    read.val_list = sv_config_text(config, "data.val_list");
     read.format = sv_config_text(config, "data.format");
+    read.unlisted = (sv_unlisted)sv_config_choice(config, "data.unlisted");
+    read.shuffle_buffer = (size_t)sv_config_int(config, "data.shuffle_buffer");
     read.mix = (sv_mix_options){ .mixup = sv_config_real(config, "data.mixup"), .cutmix = sv_config_real(config, "data.cutmix"),
                                  .probability = sv_config_real(config, "data.mix_probability"), .switching = sv_config_real(config, "data.mix_switch"),
                                  .smoothing = sv_config_real(config, "data.smoothing") };
@@ -99,30 +105,23 @@ sv_status sv_data_options_read(const sv_config *config, sv_data_options *options
     return SV_OK;
 }
 
-static const struct format {
-    const char *name;
-    sv_status (*open)(sv_source **out, const char *path, const char *class_file, sv_error *err);
-} formats[] = {
-    { "folder", sv_source_open_folder },
-};
-
-static sv_status source_open(const sv_data_options *options, const char *key, const char *path, sv_source **out, sv_error *err)
+static sv_status source_open(const sv_data_options *options, const char *key, const char *path, const char *list_file, const char *list_name, sv_source **out, sv_error *err)
 {
-    const struct format *format = SV_KIND_FIND(formats, options->format);
+    sv_source_options opening = { .format = options->format, .class_file = options->classes, .list_file = list_file, .list_name = list_name,
+                                  .unlisted = options->unlisted, .shuffle_buffer = options->shuffle_buffer };
     if (!*path) return sv_fail(err, SV_DATA, "%s is not set; give it the folder of pictures, in the config or as --%s=FOLDER", key, key);
-    if (!format) return sv_fail(err, SV_USAGE, "data.format = %s is not known", options->format);
-    sv_status status = format->open(out, path, options->classes, err);
+    sv_status status = sv_source_open(out, path, &opening, err);
     return status ? sv_fail_within(err, "%s", key) : SV_OK;
 }
 
 sv_status sv_data_open_train(const sv_data_options *options, sv_source **out, sv_error *err)
 {
-    return source_open(options, "data.train", options->train, out, err);
+    return source_open(options, "data.train", options->train, NULL, "train.txt", out, err);
 }
 
 sv_status sv_data_open_val(const sv_data_options *options, sv_source **out, sv_error *err)
 {
-    return source_open(options, "data.val", options->val, out, err);
+    return source_open(options, "data.val", options->val, options->val_list, "val.txt", out, err);
 }
 
 sv_loader_options sv_data_loader_options(const sv_data_options *options, sv_loader_use use, size_t batch, uint64_t seed)

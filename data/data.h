@@ -14,7 +14,9 @@ extern const size_t sv_data_row_count;
 
 /* What the keys say. Texts are borrowed from the config. */
 typedef struct sv_data_options {
-    const char *train, *val, *classes, *format; /* "" where not given */
+    const char *train, *val, *val_list, *classes, *format; /* "" where not given */
+    sv_unlisted unlisted;
+    size_t shuffle_buffer;
     sv_transform_options transform;
     sv_mix_options mix;
     size_t repeats, repeat_ranks, workers, queue, cache_bytes;

@@ -1,7 +1,6 @@
-/* The ImageFolder source. A sample is 16 bytes: its class and where its path, relative to the root, stands in one block of text, so that
- * 1.3 million ImageNet files take about 80 MB and a second. Listing reads folders alone; only links and file systems that do not tell a file's kind cost
- * one stat call each. */
-#include "data/source.h"
+/* The kind folder: a tree as torchvision's ImageFolder. Listing reads folders alone; only links and file systems that do not tell a file's
+ * kind cost one stat call each. */
+#include "data/source_kind.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,19 +9,6 @@
 #include <sys/stat.h>
 
 enum { DEPTH_MAX = 16 };
-
-struct sample {
-    uint64_t path_at;
-    uint32_t label;
-};
-
-struct sv_source {
-    char *root;
-    sv_classes classes;
-    struct sample *samples;
-    size_t count, capacity;
-    sv_text paths;
-};
 
 enum entry_kind { ENTRY_NONE, ENTRY_FILE, ENTRY_FOLDER };
 
@@ -80,24 +66,13 @@ static sv_status entries_list(struct entries *entries, const char *path, sv_erro
     return status;
 }
 
-static sv_status sample_add(sv_source *source, const char *path, uint32_t label, sv_error *err)
-{
-    sv_status status = sv_grow(&source->samples, &source->capacity, source->count + 1, sizeof *source->samples, "data", err);
-    if (status) return status;
-    size_t at = source->paths.length;
-    sv_text_add_bytes(&source->paths, path, strlen(path) + 1);
-    status = sv_text_check(&source->paths, err);
-    if (!status) source->samples[source->count++] = (struct sample){ at, label };
-    return status;
-}
-
 /* Every file below `relative` (a path from the root) belongs to `label`. */
-static sv_status class_list(sv_source *source, const char *relative, uint32_t label, int depth, sv_error *err)
+static sv_status class_list(sv_file_source *source, const char *relative, uint32_t label, int depth, sv_error *err)
 {
     struct entries entries = { 0 };
     char *path = NULL;
-    if (depth > DEPTH_MAX) return sv_fail(err, SV_DATA, "%s/%s: folders lie more than %d deep; does a link point back at its own folder?", source->root, relative, DEPTH_MAX);
-    sv_status status = sv_path_join(&path, source->root, relative, err);
+    if (depth > DEPTH_MAX) return sv_fail(err, SV_DATA, "%s/%s: folders lie more than %d deep; does a link point back at its own folder?", source->base.root, relative, DEPTH_MAX);
+    sv_status status = sv_path_join(&path, source->base.root, relative, err);
     if (!status) status = entries_list(&entries, path, err);
     for (size_t i = 0; i < entries.count && !status; i++) {
         char *below = NULL;
@@ -105,7 +80,7 @@ static sv_status class_list(sv_source *source, const char *relative, uint32_t la
         if (!status && entries.items[i].kind == ENTRY_FOLDER)
             status = class_list(source, below, label, depth + 1, err);
         else if (!status)
-            status = sample_add(source, below, label, err);
+            status = sv_file_source_add(source, below, label, err);
         sv_free(below);
     }
     entries_clear(&entries);
@@ -116,63 +91,62 @@ static sv_status class_list(sv_source *source, const char *relative, uint32_t la
 /* Without a class file the sorted folders are the classes. */
 static sv_status classes_of(sv_classes *classes, const struct entries *entries, sv_error *err)
 {
-    sv_text text = { 0 };
-    size_t folders = 0, at = 0;
+    sv_text names = { 0 };
+    size_t folders = 0;
     for (size_t i = 0; i < entries->count; i++) {
         if (entries->items[i].kind != ENTRY_FOLDER) continue;
-        sv_text_add_bytes(&text, entries->items[i].name, strlen(entries->items[i].name) + 1);
+        sv_text_add_bytes(&names, entries->items[i].name, strlen(entries->items[i].name) + 1);
         folders++;
     }
-    sv_status status = sv_text_check(&text, err);
-    classes->text = text.data;
-    if (!status) status = sv_alloc(&classes->folders, folders * sizeof *classes->folders, "data", err);
-    if (!status) status = sv_alloc(&classes->names, folders * sizeof *classes->names, "data", err);
-    if (!status) status = sv_alloc(&classes->sorted, folders * sizeof *classes->sorted, "data", err);
-    for (size_t i = 0; i < folders && !status; i++, at += strlen(text.data + at) + 1) {
-        classes->folders[i] = classes->names[i] = text.data + at;
-        classes->sorted[i] = (uint32_t)i;
-        classes->count = i + 1;
-    }
-    return status;
+    return sv_classes_of_folders(classes, &names, folders, err);
 }
 
 static sv_status class_unknown(const sv_source *source, const char *folder, const char *class_file, sv_error *err)
 {
     char safe[256];
-    return sv_fail(err, SV_DATA, "%s: class folder '%s' is not named in %s; add a line for it there, or move the folder away", source->root,
-                   sv_text_safe(safe, sizeof safe, folder), class_file);
+    return sv_fail(err, SV_DATA, "%s: class folder '%s' is not named in %s; add a line for it there, move the folder away, or leave such folders out with data.unlisted = skip",
+                   source->root, sv_text_safe(safe, sizeof safe, folder), class_file);
 }
 
-static sv_status classes_list(sv_source *source, const struct entries *entries, const char *class_file, sv_error *err)
+static sv_status classes_list(sv_file_source *files, const struct entries *entries, const sv_source_options *options, sv_error *err)
 {
+    sv_source *source = &files->base;
     sv_status status = SV_OK;
     char safe[256];
+    size_t left_out = 0;
     for (size_t i = 0; i < entries->count && !status; i++) {
         const char *folder = entries->items[i].name;
         if (entries->items[i].kind != ENTRY_FOLDER) continue;
         int64_t label = sv_classes_find(&source->classes, folder);
         size_t before = source->count;
-        if (label < 0) return class_unknown(source, folder, class_file, err);
-        status = class_list(source, folder, (uint32_t)label, 0, err);
+        if (label < 0 && options->unlisted != SV_UNLISTED_SKIP) return class_unknown(source, folder, options->class_file, err);
+        if (label < 0) {
+            left_out++;
+            continue;
+        }
+        status = class_list(files, folder, (uint32_t)label, 0, err);
         if (!status && source->count == before)
             status = sv_fail(err, SV_DATA, "%s: class folder '%s' holds no picture; fill it or move it away", source->root, sv_text_safe(safe, sizeof safe, folder));
     }
+    if (!status && !source->count)
+        return sv_fail(err, SV_DATA, "%s: none of its %zu class folders is named in %s; is it the list of another data set?", source->root, left_out, options->class_file);
+    if (!status && left_out) sv_log(SV_INFO, "%s: %zu class folders that %s does not name are left out", source->root, left_out, options->class_file);
     return status;
 }
 
-sv_status sv_source_open_folder(sv_source **out, const char *folder, const char *class_file, sv_error *err)
+static sv_status folder_open(sv_source **out, const char *folder, const sv_source_options *options, sv_error *err)
 {
     sv_source *source = NULL;
     struct entries entries = { 0 };
-    bool given = class_file && *class_file, any = false;
-    sv_status status = sv_alloc_zero(&source, sizeof *source, "data", err);
-    if (status) return status;
-    status = sv_text_copy(&source->root, folder, err);
+    bool given = options->class_file && *options->class_file, any = false;
+    sv_status status = sv_source_create(&source, sizeof(sv_file_source), &sv_source_folder, folder, err);
     if (!status) status = entries_list(&entries, folder, err);
     for (size_t i = 0; i < entries.count; i++) any = any || entries.items[i].kind == ENTRY_FOLDER;
-    if (!status && !any) status = sv_fail(err, SV_DATA, "%s: there is no class folder in it; pictures are expected as FOLDER/CLASS/PICTURE", folder);
-    if (!status) status = given ? sv_classes_read(&source->classes, class_file, err) : classes_of(&source->classes, &entries, err);
-    if (!status) status = classes_list(source, &entries, given ? class_file : "the class list", err);
+    if (!status && !any)
+        status = sv_fail(err, SV_DATA, "%s: there is no class folder in it; expected pictures as FOLDER/CLASS/PICTURE, shards FOLDER/*.tar, or FOLDER/PICTURE with a list of labels",
+                         folder);
+    if (!status) status = given ? sv_classes_read(&source->classes, options->class_file, err) : classes_of(&source->classes, &entries, err);
+    if (!status) status = classes_list((sv_file_source *)source, &entries, options, err);
     entries_clear(&entries);
     if (status)
         sv_source_close(source);
@@ -181,61 +155,17 @@ sv_status sv_source_open_folder(sv_source **out, const char *folder, const char 
     return status;
 }
 
-void sv_source_close(sv_source *source)
+/* Does it hold a folder that is not hidden? */
+static bool folder_fits(const char *path, const sv_source_options *options)
 {
-    if (!source) return;
-    sv_free(source->root);
-    sv_classes_clear(&source->classes);
-    sv_free(source->samples);
-    sv_text_clear(&source->paths);
-    sv_free(source);
+    bool found = false;
+    struct dirent *entry;
+    DIR *folder = opendir(path);
+    (void)options;
+    while (folder && !found && (entry = readdir(folder))) found = entry->d_name[0] != '.' && kind_of(folder, entry) == ENTRY_FOLDER;
+    if (folder) closedir(folder);
+    return found;
 }
 
-size_t sv_source_count(const sv_source *source)
-{
-    return source->count;
-}
-
-const sv_classes *sv_source_classes(const sv_source *source)
-{
-    return &source->classes;
-}
-
-uint32_t sv_source_label(const sv_source *source, size_t sample)
-{
-    return source->samples[sample].label;
-}
-
-const char *sv_source_name(const sv_source *source)
-{
-    return source->root;
-}
-
-sv_status sv_source_path(const sv_source *source, size_t sample, char **path, sv_error *err)
-{
-    return sv_path_join(path, source->root, source->paths.data + source->samples[sample].path_at, err);
-}
-
-sv_status sv_source_read(const sv_source *source, size_t sample, sv_picture *out, sv_error *err)
-{
-    char *path;
-    sv_status status = sv_source_path(source, sample, &path, err);
-    if (status) return status;
-    status = sv_picture_read(out, path, err);
-    sv_free(path);
-    return status;
-}
-
-sv_status sv_source_check_same(const sv_source *one, const sv_source *other, sv_error *err)
-{
-    char safe[256], also[256];
-    const sv_classes *a = &one->classes, *b = &other->classes;
-    for (size_t i = 0; i < a->count && i < b->count; i++)
-        if (strcmp(a->folders[i], b->folders[i]))
-            return sv_fail(err, SV_DATA, "class %zu is '%s' in %s but '%s' in %s; give both the same class folders, or a class file with data.classes", i,
-                           sv_text_safe(safe, sizeof safe, a->folders[i]), one->root, sv_text_safe(also, sizeof also, b->folders[i]), other->root);
-    if (a->count != b->count)
-        return sv_fail(err, SV_DATA, "%s has %zu classes but %s has %zu; give both the same class folders, or a class file with data.classes", one->root, a->count,
-                       other->root, b->count);
-    return SV_OK;
-}
+const sv_source_kind sv_source_folder = { .name = "folder", .fits = folder_fits, .open = folder_open, .path = sv_file_source_path,
+                                          .bytes = sv_file_source_bytes, .label = sv_file_source_label, .clear = sv_file_source_clear };

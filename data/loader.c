@@ -70,6 +70,7 @@ struct worker {
     sv_loader *loader;
     sv_transform *transform;
     sv_picture picture;
+    sv_bytes bytes;
 };
 
 /* ---- what stands in which batch ---- */
@@ -109,7 +110,7 @@ static void room_plan(sv_loader *loader, struct room *room, uint64_t number)
     uint64_t index = index_of(loader, number), from = index * options->batch + options->slice_first;
     if (has_order(options) && !(loader->order_valid && loader->order_epoch == epoch)) {
         sv_random random = sv_random_at(options->seed, SV_FOR_SHUFFLE, epoch, 0, 0);
-        sv_random_permutation(&random, loader->order, sv_source_count(loader->source));
+        sv_source_order(loader->source, &random, loader->order);
         loader->order_epoch = epoch;
         loader->order_valid = true;
     }
@@ -152,15 +153,17 @@ static sv_status picture_make(struct worker *worker, const struct room *room, si
 {
     sv_loader *loader = worker->loader;
     sv_draw draw = { loader->options.seed, sample, room->batch.epoch, room->repeats[place] };
-    sv_status status = SV_OK;
+    sv_look look = { &loader->options.transform, draw };
+    const bool training = loader->options.use == SV_LOAD_TRAINING;
+    sv_part_rule *part = loader->cache ? NULL : training ? sv_training_part : sv_evaluation_part; /* what is cached is looked at again elsewhere */
     const sv_picture *picture = sv_cache_find(loader->cache, sample);
     if (!picture) {
-        status = sv_source_read(loader->source, sample, &worker->picture, err);
+        sv_status status = sv_source_read_part(loader->source, sample, part, &look, &worker->bytes, &worker->picture, err);
         if (status) return status;
         sv_cache_keep(loader->cache, sample, &worker->picture);
         picture = &worker->picture;
     }
-    if (loader->options.use == SV_LOAD_TRAINING) return sv_transform_training(worker->transform, picture, draw, chw, err);
+    if (training) return sv_transform_training(worker->transform, picture, draw, chw, err);
     return sv_transform_evaluation(worker->transform, picture, chw, err);
 }
 
@@ -236,6 +239,7 @@ static void *worker_run(void *context)
     pthread_mutex_unlock(&loader->lock);
     sv_transform_destroy(worker->transform);
     sv_picture_clear(&worker->picture);
+    sv_bytes_clear(&worker->bytes);
     sv_free(worker);
     return NULL;
 }

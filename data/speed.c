@@ -44,11 +44,9 @@ static sv_status hold_files(speed_run *run, sv_error *err)
         return status ? status : make_photo(run->files, err);
     }
     for (; !status && run->file_count < count; run->file_count++) {
-        char *path;
-        held_file *file = &run->files[run->file_count];
-        status = sv_source_path(source, run->file_count * all / count, &path, err);
-        if (!status) status = sv_file_read_all(path, SV_PICTURE_FILE_MAX, SV_DATA, &file->bytes, &file->count, err);
-        sv_free(path);
+        sv_bytes bytes = { 0 };
+        status = sv_source_bytes(source, run->file_count * all / count, &bytes, err);
+        run->files[run->file_count] = (held_file){ bytes.data, bytes.count };
     }
     return status;
 }

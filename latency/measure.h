@@ -50,31 +50,31 @@ sv_measured sv_measured_from(double *times_ms, size_t count);
 
 /* ---- a table ----------------------------------------------------------------------------------------------------- */
 
-/* Counts of scored rows to measure (add E for n): the whole range with `packages` package tokens on top, 1, .95 .. .1 of the patches, and the
- * `exact` ones (K_t + p_t of a plan; NULL: none). Rising, without duplicates and zeros; returns how many were written (at most `most`). */
-size_t sv_latency_grid(size_t patches, size_t packages, const size_t *exact, size_t exact_count, size_t *counts, size_t most);
+/* What is measured are settings of a whole model (which tokens stay), because an op takes as long as it does where it stands: its weights come from where
+ * they come from in a model. Each run of a setting tells the time of all its parts; the same op at the same token count may be a part more than
+ * once, in one setting (its blocks) and in several. */
+typedef struct sv_latency_part { sv_latency_op op; size_t tokens; } sv_latency_part;
+typedef struct sv_latency_setting { const sv_latency_part *parts; size_t count; } sv_latency_setting;
 
-typedef struct sv_latency_point { sv_latency_op op; size_t batch, tokens; } sv_latency_point;
-
-/* What is measured: prepare makes op at that batch and token count ready (and may drop what it had ready before), run runs it once. */
+/* prepare makes a setting ready; run runs it once and writes the ms of its parts. */
 typedef struct sv_latency_bench {
     void *context;
-    sv_status (*prepare)(void *context, sv_latency_point point, sv_error *err);
-    sv_status (*run)(void *context, sv_error *err);
+    sv_status (*prepare)(void *context, size_t setting, sv_error *err);
+    sv_status (*run)(void *context, double *part_ms, sv_error *err);
     void (*progress)(void *context, size_t done, size_t total); /* may be NULL */
 } sv_latency_bench;
 
 typedef struct sv_latency_quality {
-    double worst;               /* the largest share by which a point's two best medians differ */
-    size_t unsteady;            /* points that differ by more than the tolerance even so */
+    double worst;               /* the largest share by which an op's time and its next larger median differ */
+    size_t unsteady;            /* ops that differ by more than the tolerance even so */
     sv_machine_state machine;
 } sv_latency_quality;
 
-/* Measures all points twice, the second time in opposite order. Points whose medians differ by more than `tolerance`, or that are below a
- * point with fewer tokens by more than noise, are measured again, three times at most. A point's row holds the better of its medians: what
- * disturbs adds time. Rows are added to the table; on failure it is as before. */
-sv_status sv_latency_measure_points(sv_latency_table *table, const sv_latency_point *points, size_t count, const sv_measure_options *options,
-                                    double tolerance, const sv_latency_bench *bench, sv_latency_quality *quality, sv_error *err) SV_MUST_CHECK;
+/* Measures all settings twice, the second time in opposite order; those with an op whose medians differ by more than `tolerance`, or are below
+ * a point with fewer tokens by more than noise, once more, three times at most. A row holds the lower quartile of its medians (of two the smaller):
+ * what disturbs adds time. Rows are added to the table; on failure it is as before. */
+sv_status sv_latency_measure_settings(sv_latency_table *table, size_t batch, const sv_latency_setting *settings, size_t count, const sv_measure_options *options,
+                                      double tolerance, const sv_latency_bench *bench, sv_latency_quality *quality, sv_error *err) SV_MUST_CHECK;
 
 /* device, cpu, threads, precision, isa, affinity, date, tool of this process and machine; precision "fp32" or "bf16". */
 void sv_latency_about_here(sv_latency_about *about, const char *precision);

@@ -1,6 +1,7 @@
-/* Small inference tapes, one an op and token count, timed by the protocol of latency/measure.h. */
+/* Whole models at several keep settings, timed part by part by the protocol of latency/measure.h. */
 #include "latency/measure_model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,108 +26,186 @@ sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning
                    sv_method_name(plan->method));
 }
 
-/* ---- one op ------------------------------------------------------------------------------------------------------ */
+/* ---- a model by its settings ------------------------------------------------------------------------------------- */
 
-typedef struct bench { const sv_pruning *pruning; const sv_model_measure *measure; sv_tape *tape; sv_step step; } bench;
+enum { SETTINGS_MOST = 24, PICTURES_LEAST = 4 };
 
-static void fill_input(sv_tape *tape, const sv_tensor *tensor, size_t images)
-{
-    for (size_t b = 0; b < images; b++) {
-        sv_random random = sv_random_at(1, SV_FOR_TEST, 0, b, 0);
-        size_t count = sv_tape_rows(tape, tensor, b) * sv_tensor_width(tensor);
-        sv_real *data = sv_tape_data(tape, tensor, b);
-        for (size_t i = 0; i < count; i++) data[i] = (sv_real)(2 * sv_random_uniform(&random) - 1);
-    }
-}
+typedef struct bench {
+    const sv_pruning *pruning;
+    const sv_model_measure *measure;
+    sv_pruning_plan plan;                   /* counts that are the same for every picture */
+    sv_removal_tape dense, pruned, *now;
+    size_t counts[SETTINGS_MOST][SV_MOST_STAGES], setting_count; /* of setting 0, the dense model, unused */
+    sv_latency_part *parts;                 /* [settings][part_most] */
+    size_t part_most;
+    double *seconds;                        /* of the segments of a run */
+    sv_real *pictures;
+    size_t picture_numbers, picture_count, next;
+} bench;
 
-/* The package tokens that n tokens can hold stand among the patches here: rows are rows. */
-static sv_tensor *record_point(bench *b, sv_latency_point point, sv_tensor **input, sv_tensor **value)
+/* Every part of a model is a segment of its tape: embedding, blocks and selectors as they come, head. */
+static size_t list_parts(const bench *b, size_t setting, sv_latency_part *parts)
 {
     const sv_model *model = sv_pruning_model(b->pruning);
-    const sv_pruning_plan *plan = &sv_pruning_options_of(b->pruning)->plan;
-    sv_tensor *x = NULL;
-    if (point.op == SV_LATENCY_EMBED) {
-        *input = sv_tape_input(b->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
-        return sv_model_embed(b->tape, model, *input);
+    const size_t prefix = sv_model_prefix(model), stages = setting ? b->plan.stages : 0;
+    size_t tokens = prefix + sv_model_patches(model), n = 0;
+    parts[n++] = (sv_latency_part){ SV_LATENCY_EMBED, tokens };
+    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
+        if (t < stages && b->plan.at[t] == i) {
+            parts[n++] = (sv_latency_part){ SV_LATENCY_SELECTOR, tokens - prefix };
+            tokens = prefix + b->counts[setting][t] + (b->plan.package == SV_CHOICE_NONE ? 0 : t + 1);
+            t++;
+        }
+        parts[n++] = (sv_latency_part){ SV_LATENCY_BLOCK, tokens };
     }
-    *input = x = sv_tape_input(b->tape, "tokens", SV_REAL, point.tokens + (point.op == SV_LATENCY_SELECTOR ? sv_model_prefix(model) : 0), model->options.width, false);
-    if (point.op == SV_LATENCY_SELECTOR) {
-        *value = sv_tape_batch_input(b->tape, "thresholds", plan->stages);
-        return sv_removal_record_stage(b->tape, b->pruning, plan, 0, x, *value);
-    }
-    if (point.op == SV_LATENCY_HEAD) return sv_model_head(b->tape, model, sv_model_finish(b->tape, model, sv_tape_slice_rows(b->tape, x, 0, sv_model_prefix(model))));
-    for (size_t i = 0; i < sv_model_depth(model); i++) x = sv_model_block(b->tape, model, i, x, NULL);
-    return x;
+    parts[n++] = (sv_latency_part){ SV_LATENCY_HEAD, tokens };
+    return n;
 }
 
-static sv_status prepare(void *context, sv_latency_point point, sv_error *err)
+static void add_counts(bench *b, const size_t *counts)
+{
+    const size_t bytes = b->plan.stages * sizeof *counts;
+    for (size_t s = 1; s < b->setting_count; s++)
+        if (memcmp(b->counts[s], counts, bytes) == 0) return;
+    if (b->setting_count < SETTINGS_MOST) memcpy(b->counts[b->setting_count++], counts, bytes);
+}
+
+/* r falls until the last selector keeps a tenth. */
+static void choose_settings(bench *b)
+{
+    const size_t patches = sv_model_patches(sv_pruning_model(b->pruning)), stages = b->plan.stages;
+    b->setting_count = 1;
+    if (!stages) return;
+    add_counts(b, b->plan.count);
+    for (int twentieths = 19; twentieths > 0 && pow(0.05 * (twentieths + 1), (double)stages) >= 0.1; twentieths--) {
+        double keep[SV_MOST_STAGES];
+        for (size_t t = 0; t < stages; t++) keep[t] = pow(0.05 * twentieths, (double)(t + 1));
+        sv_plan_set_keep(&b->plan, keep, patches);
+        add_counts(b, b->plan.count);
+    }
+}
+
+static sv_status check_segments(const bench *b, const sv_removal_tape *removal, size_t parts, sv_error *err)
+{
+    if (sv_tape_segments(removal->tape) == parts) return SV_OK;
+    return sv_fail(err, SV_FAULT, "the tape of %s has %zu segments where %zu parts were expected", sv_pruning_model(b->pruning)->backbone->name, sv_tape_segments(removal->tape), parts);
+}
+
+static sv_status prepare(void *context, size_t setting, sv_error *err)
 {
     bench *b = context;
-    const sv_pruning_plan *plan = &sv_pruning_options_of(b->pruning)->plan;
-    sv_tape_options options = { .mode = SV_INFERENCE, .images_most = point.batch, .precision = sv_pruning_model(b->pruning)->options.precision };
-    sv_tensor *input = NULL, *value = NULL;
-    sv_tape_destroy(b->tape);
-    b->tape = NULL;
-    sv_status status = sv_tape_create(&b->tape, &options, err);
-    if (status) return status;
-    sv_tape_keep(b->tape, record_point(b, point, &input, &value));
-    status = sv_tape_finish(b->tape, NULL, err);
-    if (status) return status;
-    b->step = (sv_step){ .images = point.batch };
-    fill_input(b->tape, input, point.batch);
-    for (size_t t = 0; value && t < plan->stages; t++)
-        sv_tape_data(b->tape, value, 0)[t] = (sv_real)(plan->rule == SV_RULE_TOPK ? (double)(point.tokens * 7 / 10) : 0.5);
+    (void)err;
+    b->now = setting ? &b->pruned : &b->dense;
+    if (setting) memcpy(b->plan.count, b->counts[setting], sizeof b->plan.count);
+    if (setting) sv_removal_set_plan(b->now, &b->plan);
     return SV_OK;
 }
 
-static sv_status run(void *context, sv_error *err)
+static sv_status run(void *context, double *part_ms, sv_error *err)
 {
     bench *b = context;
-    return sv_tape_forward(b->tape, &b->step, err);
+    const sv_step step = { .images = b->measure->batch };
+    const double begin = sv_now_seconds();
+    for (size_t i = 0; i < step.images; i++, b->next = (b->next + 1) % b->picture_count)
+        memcpy(sv_tape_data(b->now->tape, b->now->picture, i), b->pictures + b->next * b->picture_numbers, b->picture_numbers * sizeof *b->pictures);
+    const double copied = sv_now_seconds();
+    const sv_status status = sv_tape_forward(b->now->tape, &step, err);
+    const double end = sv_now_seconds();
+    double inside = 0;
+    for (size_t i = 0; i < sv_tape_segments(b->now->tape); i++) {
+        part_ms[i] = 1e3 * b->seconds[i];
+        inside += b->seconds[i];
+    }
+    part_ms[0] += 1e3 * (copied - begin + (end - copied - inside)); /* what starts and ends a run, too */
+    return status;
 }
 
 static void progress(void *context, size_t done, size_t total)
 {
     const bench *b = context;
-    if (!b->measure->quiet) sv_progress("measuring this machine: %zu of %zu points", done, total);
+    if (!b->measure->quiet) sv_progress("measuring this machine: %zu of %zu settings", done, total);
 }
 
-/* ---- a model ----------------------------------------------------------------------------------------------------- */
-
-enum { POINTS_MOST = 160, COUNTS_MOST = 64 };
-
-static size_t make_points(const sv_pruning *pruning, const sv_model_measure *m, sv_latency_point *points)
+static sv_status make_room(bench *b, sv_error *err)
 {
-    const sv_model *model = sv_pruning_model(pruning);
-    size_t counts[COUNTS_MOST], prefix = sv_model_prefix(model), patches = sv_model_patches(model), n = 0;
-    size_t count = sv_latency_grid(patches, m->packages, m->exact, m->exact_count, counts, COUNTS_MOST);
-    points[n++] = (sv_latency_point){ SV_LATENCY_EMBED, m->batch, prefix + patches };
-    for (size_t i = 0; i < count; i++) points[n++] = (sv_latency_point){ SV_LATENCY_BLOCK, m->batch, prefix + counts[i] };
-    for (size_t i = 0; i < count && sv_pruning_options_of(pruning)->plan.stages; i += i + 4 < count ? 3 : 1) /* every third: selectors are cheap */
-        points[n++] = (sv_latency_point){ SV_LATENCY_SELECTOR, m->batch, counts[i] };
-    points[n++] = (sv_latency_point){ SV_LATENCY_HEAD, m->batch, prefix + counts[0] };
-    if (count > 1) points[n++] = (sv_latency_point){ SV_LATENCY_HEAD, m->batch, prefix + counts[count - 1] };
-    return n;
+    const sv_model *model = sv_pruning_model(b->pruning);
+    size_t bytes = 0;
+    b->picture_numbers = 3 * model->options.image * model->options.image;
+    b->picture_count = b->measure->batch > PICTURES_LEAST ? b->measure->batch : PICTURES_LEAST;
+    b->part_most = sv_model_depth(model) + b->plan.stages + 2;
+    if (sv_mul_size3(&bytes, b->picture_count, b->picture_numbers, sizeof *b->pictures)) return sv_fail(err, SV_FAULT, "%zu pictures do not fit", b->picture_count);
+    sv_status status = sv_alloc(&b->pictures, bytes, "pictures", err);
+    if (!status) status = sv_alloc(&b->seconds, b->part_most * sizeof *b->seconds, "times", err);
+    if (!status) status = sv_alloc(&b->parts, b->setting_count * b->part_most * sizeof *b->parts, "parts", err);
+    if (status) return status;
+    sv_random random = sv_random_at(1, SV_FOR_TEST, 0, 0, 0);
+    for (size_t i = 0; i < b->picture_count * b->picture_numbers; i++) b->pictures[i] = (sv_real)(2 * sv_random_uniform(&random) - 1);
+    return SV_OK;
+}
+
+static sv_status record(bench *b, sv_error *err)
+{
+    sv_status status = sv_removal_record(&b->dense, b->pruning, NULL, b->measure->batch, err);
+    if (!status && b->plan.stages) status = sv_removal_record(&b->pruned, b->pruning, &b->plan, b->measure->batch, err);
+    if (!status) status = check_segments(b, &b->dense, sv_model_depth(sv_pruning_model(b->pruning)) + 2, err);
+    if (!status && b->plan.stages) status = check_segments(b, &b->pruned, b->part_most, err);
+    if (!status) sv_tape_watch(b->dense.tape, b->seconds);
+    if (!status && b->plan.stages) sv_tape_watch(b->pruned.tape, b->seconds);
+    return status;
+}
+
+static void clear(bench *b)
+{
+    sv_removal_clear(&b->dense);
+    sv_removal_clear(&b->pruned);
+    sv_free(b->pictures);
+    sv_free(b->seconds);
+    sv_free(b->parts);
+}
+
+sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)
+{
+    bench b = { .pruning = pruning, .plan = sv_pruning_options_of(pruning)->plan };
+    sv_latency_table table = { 0 };
+    sv_latency_part *parts = NULL;
+    choose_settings(&b);
+    sv_status status = sv_alloc(&parts, (sv_model_depth(sv_pruning_model(pruning)) + b.plan.stages + 2) * sizeof *parts, "parts", err);
+    for (size_t s = 0; !status && s < b.setting_count; s++)
+        for (size_t i = 0, n = list_parts(&b, s, parts); !status && i < n; i++)
+            status = sv_latency_table_add(&table, &(sv_latency_row){ .op = parts[i].op, .batch = batch, .tokens = parts[i].tokens }, err);
+    sv_free(parts);
+    if (status) {
+        sv_latency_table_clear(&table);
+        return status;
+    }
+    *rows = table.rows;
+    *count = table.count;
+    return SV_OK;
 }
 
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality, sv_error *err)
 {
-    sv_latency_point points[POINTS_MOST];
-    bench b = { .pruning = pruning, .measure = measure };
-    sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
+    bench b = { .pruning = pruning, .measure = measure, .plan = sv_pruning_options_of(pruning)->plan };
+    const sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
+    sv_latency_setting settings[SETTINGS_MOST];
     sv_latency_table made = { 0 };
-    double depth = (double)sv_model_depth(sv_pruning_model(pruning));
+    b.plan.rule = SV_RULE_TOPK;
+    choose_settings(&b);
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
-    if (sv_pruning_options_of(pruning)->plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "%s", sv_method_name(sv_pruning_options_of(pruning)->plan.method));
-    sv_status status = sv_latency_measure_points(&made, points, make_points(pruning, measure, points), &measure->options, measure->tolerance, &calls, quality, err);
-    sv_tape_destroy(b.tape);
+    if (b.plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "%s", sv_method_name(b.plan.method));
+    sv_status status = make_room(&b, err);
+    if (!status) status = record(&b, err);
+    for (size_t s = 0; !status && s < b.setting_count; s++) {
+        sv_latency_part *parts = b.parts + s * b.part_most;
+        settings[s] = (sv_latency_setting){ parts, list_parts(&b, s, parts) };
+    }
+    if (!status) status = sv_latency_measure_settings(&made, measure->batch, settings, b.setting_count, &measure->options, measure->tolerance, &calls, quality, err);
+    clear(&b);
     if (!measure->quiet) sv_progress_end();
     if (status) {
         sv_latency_table_clear(&made);
         return status;
     }
-    for (size_t i = 0; i < made.count; i++)
-        if (made.rows[i].op == SV_LATENCY_BLOCK) made.rows[i].median_ms /= depth, made.rows[i].p95_ms /= depth;
     sv_latency_table_clear(table);
     *table = made;
     return SV_OK;

@@ -8,9 +8,7 @@
 
 typedef struct sv_model_measure {
     size_t batch;                       /* pictures at a time */
-    size_t packages;                    /* package tokens at most */
-    const size_t *exact; size_t exact_count; /* scored rows that must be measured beside the grid; NULL: none */
-    sv_measure_options options;
+    sv_measure_options options;         /* of each setting */
     double tolerance;
     bool quiet;                         /* no progress line */
 } sv_model_measure;
@@ -19,10 +17,20 @@ typedef struct sv_model_measure {
 void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
 /* SV_MODEL_FILE where the table says that it timed selectors of another method than the plan's; what it says in other words is not judged. */
 sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err) SV_MUST_CHECK;
-/* Embedding, all blocks over a grid of token counts (a block's time is that of all blocks divided by their number, so that weights come from where
- * they come from in a model), selectors, head. Replaces the table. `pruning` may be without stages: then there are no selector rows. */
+/* The dense model, then with selectors that keep r, r^2, r^3 ... for r from .95 down (and as the plan has it): each run tells the times of embedding,
+ * blocks, selectors and head at the token counts they meet, where they stand. A picture is handed over before each run; that counts as embedding.
+ * Replaces the table. `pruning` may be without stages: then the dense model alone is measured. */
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,
                                    sv_error *err) SV_MUST_CHECK;
+
+/* The rows such a table has, without times: what an outside device is asked for (latency/runner.h). *rows: the caller's, sv_free. */
+sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err) SV_MUST_CHECK;
+
+/* How near a table comes: models that keep drawn shares of their patches, predicted by it and measured end to end. The first row is the dense model. */
+typedef struct sv_latency_trial { size_t kept[SV_MOST_STAGES]; double predicted_ms, measured_ms, p95_ms; } sv_latency_trial;
+/* trials[count], count at most SV_MEASURE_SUBJECTS_MOST; drawn from `seed`. SV_MODEL_FILE where the table lacks rows; SV_USAGE without selectors. */
+sv_status sv_latency_try(sv_latency_trial *trials, size_t count, const sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure,
+                         sv_latency_rule rule, uint64_t seed, sv_machine_state *machine, sv_error *err) SV_MUST_CHECK;
 
 /* End to end: each run takes the next of `pictures` ([3*image*image] numbers each) through the tape, `batch` of them at a time. Tapes are measured in
  * alternation, so that drift hits all alike. out[i] belongs to tapes[i]; ms are of a whole batch. */

@@ -4,21 +4,29 @@
 #include "data/data.h"
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
+#include "latency/plans.h"
+#include "latency/runner.h"
+#include "report/report.h"
 #include "train/train.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
-    "Usage: latency measure --config FILE [--out TABLE] [options]\n"
-    "       latency show TABLE...\n"
-    "       latency solve --config FILE [--latency.table=TABLE] [--latency.budget=70%] [--json]\n"
+    "Usage: latency measure --config FILE [--out TABLE] [--runner COMMAND --device NAME] [options]\n"
+    "       latency try --config FILE --latency.table=TABLE [--json]\n"
+    "       latency show TABLE... [--chart FILE.svg]\n"
+    "       latency solve --config FILE [--latency.table=TABLE] [--latency.budget=70%] [--costs FILE] [--json]\n"
+    "       latency solve TABLE... --config FILE --budgets 80%,65%,9ms [--out PLANS.csv]\n"
     "       latency import FILE --out TABLE --config FILE [--device NAME]\n"
     "\n"
     "measure  times the parts of the config's model (blocks and selectors over token counts, embedding, head) on this machine\n"
-    "show     prints tables, block times as bars\n"
-    "solve    which keep ratios meet a budget by a table, and what they are predicted to take\n"
+    "try      how near a table comes: 12 models with drawn keep ratios, predicted by it and measured here end to end\n"
+    "show     prints tables, block times as bars; a chart of several beside one another\n"
+    "solve    which keep ratios meet a budget by a table, and what they are predicted to take: r, r^2, r^3 ..., those of pruning.keep,\n"
+    "         or with --costs (from `eval --sensitivity`) free ones of least cost; several tables and budgets give a CSV of plans\n"
     "import   makes a table of plain lines `tokens,ms`, one a block time, measured on a device of your own\n"
     "\n"
     "Examples\n"
@@ -27,13 +35,17 @@ static const char usage[] =
     "\n"
     "Options\n"
     "  --out TABLE       where the table goes; default: latency.csv\n"
-    "  --device NAME     import: what the times were measured on\n"
+    "  --device NAME     import, --runner: what the times were measured on\n"
+    "  --runner COMMAND  measure: an outside command (adb shell, ssh, a simulator) that reads lines `op,batch,tokens` behind a line that\n"
+    "                    tells the model, and writes them back with `,ms` or `,ms,p95` (docs/how-to-device.md)\n"
     "  --json, --threads N, --quiet, --verbose, --help, --keys, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 4 table, 6 the budget cannot be met\n";
 
-static const char *out_path, *device;
-static const sv_flag flags[] = { { "--out", NULL, &out_path }, { "--device", NULL, &device } };
+static const char *out_path, *device, *budgets, *costs_path, *chart_path, *runner;
+static const sv_flag flags[] = { { "--out", NULL, &out_path }, { "--device", NULL, &device }, { "--budgets", NULL, &budgets }, { "--costs", NULL, &costs_path }, { "--chart", NULL, &chart_path }, { "--runner", NULL, &runner } };
+
+enum { LIST_MOST = 32 }; /* tables, budgets */
 
 typedef struct subject { sv_model *model; sv_pruning *pruning; sv_pruning_options options; } subject;
 
@@ -58,7 +70,44 @@ static void close_subject(subject *s)
     sv_model_destroy(s->model);
 }
 
-static sv_status measure(const sv_program_call *call, sv_error *err)
+static sv_model_measure measure_of(const sv_config *config)
+{
+    sv_model_measure m = { .batch = (size_t)sv_config_int(config, "latency.batch"), .options = sv_measure_defaults(), .tolerance = sv_config_real(config, "latency.tolerance") };
+    m.options.warm_up = (size_t)sv_config_int(config, "latency.warm_up");
+    m.options.runs = (size_t)sv_config_int(config, "latency.runs");
+    m.options.seconds_most = sv_config_real(config, "latency.seconds");
+    return m;
+}
+
+/* A device that is measured by an outside command. */
+static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
+{
+    subject s = { 0 };
+    sv_latency_table table = { 0 };
+    sv_latency_row *rows = NULL;
+    size_t count = 0;
+    const char *path = out_path ? out_path : "latency.csv";
+    sv_status status = open_subject(&s, call->config, err);
+    if (!status) status = sv_latency_rows_wanted(&rows, &count, s.pruning, (size_t)sv_config_int(call->config, "latency.batch"), err);
+    if (!status) {
+        sv_latency_about_model(&table.about, s.model);
+        snprintf(table.about.device, sizeof table.about.device, "%s", device ? device : "device of a runner");
+        snprintf(table.about.note, sizeof table.about.note, "measured by an outside command");
+        if (s.options.plan.stages) snprintf(table.about.selector, sizeof table.about.selector, "%s", sv_method_name(s.options.plan.method));
+        table.about.cpu[0] = table.about.isa[0] = table.about.affinity[0] = 0;
+        table.about.threads = 0;
+        status = sv_latency_run_command(runner, &table.about, rows, count, sv_config_real(call->config, "latency.seconds") * (double)count, err);
+    }
+    for (size_t i = 0; !status && i < count; i++) status = sv_latency_table_add(&table, &rows[i], err);
+    if (!status) status = sv_latency_table_write(&table, path, err);
+    if (!status) sv_log(SV_INFO, "%s: %zu rows of %s", path, count, table.about.device);
+    sv_free(rows);
+    sv_latency_table_clear(&table);
+    close_subject(&s);
+    return status;
+}
+
+static sv_status measure_here(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
     sv_latency_table table = { 0 };
@@ -68,11 +117,7 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
     double begin = sv_now_seconds();
     sv_status status = open_subject(&s, call->config, err);
     if (!status) {
-        sv_model_measure m = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .packages = s.options.plan.package == SV_CHOICE_NONE ? 0 : s.options.plan.stages,
-                               .options = sv_measure_defaults(), .tolerance = sv_config_real(call->config, "latency.tolerance") };
-        m.options.warm_up = (size_t)sv_config_int(call->config, "latency.warm_up");
-        m.options.runs = (size_t)sv_config_int(call->config, "latency.runs");
-        m.options.seconds_most = sv_config_real(call->config, "latency.seconds");
+        const sv_model_measure m = measure_of(call->config);
         status = sv_latency_measure_model(&table, s.pruning, &m, &quality, err);
     }
     if (!status) status = sv_latency_table_write(&table, path, err);
@@ -86,26 +131,128 @@ static sv_status measure(const sv_program_call *call, sv_error *err)
     return status;
 }
 
+static sv_status measure(const sv_program_call *call, sv_error *err)
+{
+    if (runner) return measure_elsewhere(call, err);
+    return measure_here(call, err);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum { TRIALS = 13 }; /* the dense model and twelve settings */
+
+static void print_trials(const subject *s, const sv_latency_trial *trials, bool as_json)
+{
+    double off[TRIALS];
+    sv_text text = { 0 };
+    sv_json json = { .text = &text };
+    if (!as_json) printf("%-24s %12s %12s %8s\n", "patches kept", "predicted ms", "measured ms", "off");
+    if (as_json) sv_json_open_array(&json, NULL);
+    for (size_t i = 0; i < TRIALS; i++) {
+        const sv_latency_trial *t = &trials[i];
+        char kept[64] = "dense";
+        for (size_t k = 0, at = 0; i && k < s->options.plan.stages && at < sizeof kept; k++) at += (size_t)snprintf(kept + at, sizeof kept - at, "%s%zu", k ? " / " : "", t->kept[k]);
+        off[i] = fabs(t->predicted_ms / t->measured_ms - 1);
+        if (!as_json) printf("%-24s %12.3f %12.3f %+7.1f %%\n", kept, t->predicted_ms, t->measured_ms, 100 * (t->predicted_ms / t->measured_ms - 1));
+        if (!as_json) continue;
+        sv_json_open(&json, NULL);
+        sv_json_text(&json, "kept", kept);
+        sv_json_real(&json, "predicted_ms", t->predicted_ms);
+        sv_json_real(&json, "measured_ms", t->measured_ms);
+        sv_json_real(&json, "p95_ms", t->p95_ms);
+        sv_json_close(&json);
+    }
+    qsort(off, TRIALS, sizeof *off, by_value);
+    if (as_json) sv_json_close_array(&json);
+    if (as_json) puts(text.data ? text.data : "");
+    else printf("median off %.1f %%, worst %.1f %%\n", 100 * off[TRIALS / 2], 100 * off[TRIALS - 1]);
+    sv_text_clear(&text);
+}
+
+static sv_status try_table(const sv_program_call *call, sv_error *err)
+{
+    subject s = { 0 };
+    sv_latency_table table = { 0 };
+    sv_latency_about about = { 0 };
+    sv_latency_trial trials[TRIALS];
+    sv_machine_state machine = { 0 };
+    char differs[256], busy[160];
+    const char *path = sv_config_text(call->config, "latency.table");
+    sv_model_measure m = measure_of(call->config);
+    m.options.rehearsals = 1;
+    m.options.seconds_most = 60;
+    if (!path[0]) return sv_fail(err, SV_USAGE, "no table is given; make one with `latency measure` and give it as --latency.table=FILE");
+    sv_status status = open_subject(&s, call->config, err);
+    if (!status) status = sv_latency_table_read(&table, path, err);
+    if (!status) sv_latency_about_model(&about, s.model);
+    if (!status) status = sv_latency_fits_model(&table, &about, path, err);
+    if (!status) status = sv_latency_fits_method(&table, &s.options.plan, path, err);
+    if (!status && sv_latency_differs(differs, sizeof differs, &table, &about)[0]) sv_log(SV_WARNING, "%s is of another machine or setting: %s", path, differs);
+    if (!status)
+        status = sv_latency_try(trials, TRIALS, &table, s.pruning, &m, (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
+                                (uint64_t)sv_config_int(call->config, "run.seed"), &machine, err);
+    if (!status) print_trials(&s, trials, call->json);
+    if (!status && sv_machine_busy(busy, sizeof busy, machine)[0]) sv_log(SV_WARNING, "meanwhile %s: the times may be too long", busy);
+    sv_latency_table_clear(&table);
+    close_subject(&s);
+    return status;
+}
+
+/* Block times of all tables, against tokens. */
+static sv_status draw_chart(const sv_latency_table *tables, size_t count, sv_error *err)
+{
+    sv_chart_series series[LIST_MOST];
+    double *numbers = NULL;
+    size_t most = 1, used = 0;
+    for (size_t i = 0; i < count; i++) most += 2 * tables[i].count;
+    sv_status status = sv_alloc(&numbers, most * sizeof *numbers, "chart", err);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) {
+        double *x = numbers + used, *y = x + tables[i].count;
+        series[i] = (sv_chart_series){ .name = tables[i].about.device, .x = x, .y = y, .color = (unsigned)(i % 8) };
+        for (size_t r = 0; r < tables[i].count; r++) {
+            if (tables[i].rows[r].op != SV_LATENCY_BLOCK || tables[i].rows[r].batch != tables[i].rows[0].batch) continue;
+            x[series[i].count] = (double)tables[i].rows[r].tokens;
+            y[series[i].count++] = tables[i].rows[r].median_ms;
+        }
+        used += 2 * tables[i].count;
+    }
+    const sv_chart chart = { .title = "Time of a block", .x_label = "tokens", .unit = "ms", .scale = SV_SCALE_FROM_ZERO, .series = series, .series_count = count };
+    status = sv_chart_write(&chart, chart_path, err);
+    sv_free(numbers);
+    return status;
+}
+
+static void print_table(const char *path, const sv_latency_table *table)
+{
+    double most = 0;
+    printf("%s: %s, %s, %zu threads, %s, %s %zux%zu\n", path, table->about.device, table->about.cpu, table->about.threads, table->about.precision, table->about.arch, table->about.image, table->about.image);
+    for (size_t r = 0; r < table->count; r++)
+        if (table->rows[r].op == SV_LATENCY_BLOCK) most = fmax(most, table->rows[r].median_ms);
+    printf("%-9s %6s %7s %10s %10s\n", "op", "batch", "tokens", "ms", "p95");
+    for (size_t r = 0; r < table->count; r++) {
+        const sv_latency_row *row = &table->rows[r];
+        int bar = row->op == SV_LATENCY_BLOCK && most > 0 ? (int)(40 * row->median_ms / most + 0.5) : 0;
+        printf("%-9s %6zu %7zu %10.4f %10.4f  %.*s\n", sv_latency_op_name(row->op), row->batch, row->tokens, row->median_ms, row->p95_ms, bar, "########################################");
+    }
+}
+
 static sv_status show(const sv_program_call *call, sv_error *err)
 {
+    sv_latency_table tables[LIST_MOST] = { { .rows = NULL } };
     sv_status status = SV_OK;
-    if (call->word_count < 2) return sv_fail(err, SV_USAGE, "expected at least one table; see `latency --help`");
-    for (size_t i = 1; !status && i < call->word_count; i++) {
-        sv_latency_table table = { 0 };
-        double most = 0;
-        status = sv_latency_table_read(&table, call->words[i], err);
-        if (status) break;
-        printf("%s: %s, %s, %zu threads, %s, %s %zux%zu\n", call->words[i], table.about.device, table.about.cpu, table.about.threads, table.about.precision, table.about.arch, table.about.image, table.about.image);
-        for (size_t r = 0; r < table.count; r++)
-            if (table.rows[r].op == SV_LATENCY_BLOCK) most = fmax(most, table.rows[r].median_ms);
-        printf("%-9s %6s %7s %10s %10s\n", "op", "batch", "tokens", "ms", "p95");
-        for (size_t r = 0; r < table.count; r++) {
-            const sv_latency_row *row = &table.rows[r];
-            int bar = row->op == SV_LATENCY_BLOCK && most > 0 ? (int)(40 * row->median_ms / most + 0.5) : 0;
-            printf("%-9s %6zu %7zu %10.4f %10.4f  %.*s\n", sv_latency_op_name(row->op), row->batch, row->tokens, row->median_ms, row->p95_ms, bar, "########################################");
-        }
-        sv_latency_table_clear(&table);
+    size_t count = 0;
+    if (call->word_count < 2 || call->word_count > LIST_MOST) return sv_fail(err, SV_USAGE, "expected 1 to %d tables; see `latency --help`", LIST_MOST - 1);
+    for (size_t i = 1; !status && i < call->word_count; i++, count++) {
+        status = sv_latency_table_read(&tables[count], call->words[i], err);
+        if (!status) print_table(call->words[i], &tables[count]);
     }
+    if (!status && chart_path) status = draw_chart(tables, count, err);
+    for (size_t i = 0; i < count; i++) sv_latency_table_clear(&tables[i]);
     return status;
 }
 
@@ -133,41 +280,83 @@ static void print_answer(const subject *s, const sv_latency_answer *a, bool as_j
     sv_text_clear(&text);
 }
 
-static sv_status solve_with(const subject *s, const sv_config *config, const sv_latency_table *table, const char *name, sv_latency_answer *out, sv_error *err)
+/* One table and one budget: the answer in words or JSON. */
+static sv_status solve_one(const subject *s, const sv_plan_request *request, bool as_json, sv_error *err)
 {
-    sv_latency_about about = { 0 };
-    sv_latency_shape shape;
-    sv_budget budget;
-    sv_latency_prediction dense;
-    int64_t at[SV_MOST_STAGES];
-    size_t batch = (size_t)sv_config_int(config, "latency.batch");
-    sv_latency_rule rule = (sv_latency_rule)sv_config_choice(config, "latency.rule");
-    for (size_t t = 0; t < s->options.plan.stages; t++) at[t] = (int64_t)s->options.plan.at[t];
-    sv_latency_about_model(&about, s->model);
-    sv_status status = sv_latency_fits_model(table, &about, name, err);
-    if (!status) status = sv_latency_fits_method(table, &s->options.plan, name, err);
-    if (!status) status = sv_budget_parse(&budget, sv_config_text(config, "latency.budget"), sv_config_where(config, "latency.budget"), err);
-    if (!status && budget.kind == SV_NO_BUDGET) status = sv_fail(err, SV_USAGE, "there is no budget to solve for: give --latency.budget=70%% or --latency.budget=12.5ms");
-    if (!status) status = sv_latency_shape_fill(&shape, sv_model_prefix(s->model), sv_model_patches(s->model), sv_model_depth(s->model), at, s->options.plan.stages,
-                                                s->options.plan.package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
-    if (!status) status = sv_latency_predict_dense(table, batch, &shape, rule, &dense, err);
-    if (status) return status;
-    sv_latency_question question = { .table = table, .batch = batch, .shape = &shape, .rule = rule, .budget_ms = sv_budget_ms(budget, dense.total_ms), .keep_least = sv_config_real(config, "latency.keep_least") };
-    return sv_config_given(config, "pruning.keep") ? sv_latency_check_keep(&question, s->options.plan.keep, out, err) : sv_latency_solve_family(&question, out, err);
+    sv_latency_answer answer;
+    sv_status status = sv_plan_solve(request, &answer, err);
+    if (!status) print_answer(s, &answer, as_json);
+    return status;
+}
+
+/* "80%,65%,9ms" */
+static sv_status read_budgets(char *room, sv_budget *list, const char **words, size_t *count, sv_error *err)
+{
+    sv_status status = SV_OK;
+    *count = 0;
+    for (char *word = strtok(room, ","); word && !status; word = strtok(NULL, ",")) {
+        if (*count == LIST_MOST) return sv_fail(err, SV_USAGE, "more than %d budgets are given", LIST_MOST);
+        words[*count] = word;
+        status = sv_budget_parse(&list[(*count)++], word, "--budgets", err);
+    }
+    return status;
+}
+
+/* Each table with each budget: a line of CSV; what cannot be met is said in its line. */
+static sv_status solve_many(const sv_program_call *call, sv_plan_request *request, const char *const *tables, size_t table_count, sv_error *err)
+{
+    char room[512];
+    const char *words[LIST_MOST];
+    sv_budget list[LIST_MOST];
+    size_t count = 0;
+    sv_text text = { 0 };
+    snprintf(room, sizeof room, "%s", budgets ? budgets : sv_config_text(call->config, "latency.budget"));
+    sv_status status = read_budgets(room, list, words, &count, err);
+    sv_plans_header(&text);
+    for (size_t i = 0; !status && i < table_count; i++) {
+        sv_latency_table table = { 0 };
+        status = sv_latency_table_read(&table, tables[i], err);
+        request->table = &table;
+        request->name = tables[i];
+        for (size_t k = 0; !status && k < count; k++) {
+            sv_latency_answer answer;
+            sv_error why;
+            request->budget = list[k];
+            const sv_status solved = sv_plan_solve(request, &answer, &why);
+            if (solved && solved != SV_BUDGET) status = sv_fail(err, solved, "%s", why.text);
+            else sv_plans_row(&text, request, words[k], &answer, solved ? why.text : NULL);
+        }
+        sv_latency_table_clear(&table);
+    }
+    if (!status) status = sv_text_check(&text, err);
+    if (!status && out_path) status = sv_file_write_atomic(out_path, text.data, text.length, err);
+    else if (!status) fputs(text.data, stdout);
+    sv_text_clear(&text);
+    return status;
 }
 
 static sv_status solve(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
     sv_latency_table table = { 0 };
-    sv_latency_answer answer;
+    sv_latency_costs costs = { 0 };
     const char *path = sv_config_text(call->config, "latency.table");
-    if (!path[0]) return sv_fail(err, SV_USAGE, "there is no table to solve by: give --latency.table=FILE (`latency measure` makes one of this machine)");
+    const bool many = call->word_count > 1 || budgets;
+    sv_plan_request request = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .rule = (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
+                                .keep_least = sv_config_real(call->config, "latency.keep_least"), .name = path, .table = &table, .costs = &costs,
+                                .form = costs_path ? SV_PLAN_FREE : sv_config_given(call->config, "pruning.keep") ? SV_PLAN_GIVEN : SV_PLAN_FAMILY };
+    if (!path[0] && call->word_count < 2) return sv_fail(err, SV_USAGE, "there is no table to solve by: give --latency.table=FILE (`latency measure` makes one of this machine)");
     sv_status status = open_subject(&s, call->config, err);
-    if (!status && !s.options.plan.stages) status = sv_fail(err, SV_USAGE, "%s: pruning.method = none has no keep ratios to solve for; set pruning.method = spvit or dynamicvit", sv_config_where(call->config, "pruning.method"));
-    if (!status) status = sv_latency_table_read(&table, path, err);
-    if (!status) status = solve_with(&s, call->config, &table, path, &answer, err);
-    if (!status) print_answer(&s, &answer, call->json);
+    request.pruning = s.pruning;
+    if (!status && costs_path) status = sv_costs_read(&costs, s.options.plan.stages, costs_path, err);
+    if (!status && many) status = solve_many(call, &request, call->word_count > 1 ? call->words + 1 : &path, call->word_count > 1 ? call->word_count - 1 : 1, err);
+    else if (!status) {
+        status = sv_latency_table_read(&table, path, err);
+        if (!status) status = sv_budget_parse(&request.budget, sv_config_text(call->config, "latency.budget"), sv_config_where(call->config, "latency.budget"), err);
+        if (!status) status = solve_one(&s, &request, call->json, err);
+    }
+    sv_free((void *)(uintptr_t)costs.keep);
+    sv_free((void *)(uintptr_t)costs.cost);
     sv_latency_table_clear(&table);
     close_subject(&s);
     return status;
@@ -213,7 +402,7 @@ static sv_status import(const sv_program_call *call, sv_error *err)
     return status;
 }
 
-static const struct { const char *name; sv_status (*run)(const sv_program_call *call, sv_error *err); } commands[] = { { "measure", measure }, { "show", show }, { "solve", solve }, { "import", import } };
+static const struct { const char *name; sv_status (*run)(const sv_program_call *call, sv_error *err); } commands[] = { { "measure", measure }, { "try", try_table }, { "show", show }, { "solve", solve }, { "import", import } };
 
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
@@ -221,12 +410,13 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     sv_kernels_init();
     for (size_t i = 0; i < SV_COUNT(commands); i++)
         if (strcmp(commands[i].name, word) == 0) return commands[i].run(call, err);
-    return sv_fail(err, SV_USAGE, "'%s' is no command; expected measure, show, solve or import", word);
+    return sv_fail(err, SV_USAGE, "'%s' is no command; expected measure, try, show, solve or import", word);
 }
 
 int main(int argc, char **argv)
 {
     sv_config_group groups[SV_TRAIN_GROUPS_MOST];
-    sv_program program = { .name = "latency", .usage = usage, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags), .needs_arguments = true, .run = run };
+    static const char *const unneeded[] = { "data.", "model.weights", "run.", "train.", NULL };
+    sv_program program = { .name = "latency", .usage = usage, .unneeded = unneeded, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags), .needs_arguments = true, .run = run };
     return sv_program_main(&program, argc, argv);
 }

@@ -118,7 +118,8 @@ static sv_status run(const sv_program_call *call, sv_error *err)
 int main(int argc, char **argv)
 {
     sv_config_group groups[SV_TRAIN_GROUPS_MOST];
-    sv_program program = { .name = "sheet", .usage = usage, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags),
+    static const char *const unneeded[] = { "data.val", "model.weights", "run.", "train.", NULL };
+    sv_program program = { .name = "sheet", .usage = usage, .unneeded = unneeded, .groups = groups, .group_count = sv_train_config_groups(groups), .flags = flags, .flag_count = SV_COUNT(flags),
                            .needs_arguments = true, .run = run };
     return sv_program_main(&program, argc, argv);
 }

@@ -131,9 +131,6 @@ typedef struct sv_removal_tape {
 /* plan NULL or without stages: the dense model. Rule and package form are fixed when recorded, thresholds and counts are not. */
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err) SV_MUST_CHECK;
 void sv_removal_clear(sv_removal_tape *removal);
-/* One selector with its decision, package token and removal, over tokens x (all patches of the picture, or what an earlier stage left): for timing it
- * alone. value: per-batch input [stages]. Returns the tokens that go on. */
-sv_tensor *sv_removal_record_stage(sv_tape *tape, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t stage, sv_tensor *x, sv_tensor *value);
 void sv_removal_set_plan(sv_removal_tape *removal, const sv_pruning_plan *plan);
 /* Patches kept by stage `stage` for an image of the last run. */
 size_t sv_removal_kept(const sv_removal_tape *removal, size_t stage, size_t image);

@@ -28,12 +28,6 @@ static sv_stream record_stage(sv_removal_tape *out, const sv_pruning *pruning, c
     return stream;
 }
 
-sv_tensor *sv_removal_record_stage(sv_tape *tape, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t stage, sv_tensor *x, sv_tensor *value)
-{
-    sv_removal_tape part = { .tape = tape, .value = value };
-    return record_stage(&part, pruning, plan, stage, (sv_stream){ .x = x }).x;
-}
-
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err)
 {
     const sv_model *model = pruning->model;

@@ -20,12 +20,10 @@ static sv_status make_shape(sv_session *s, sv_error *err)
 
 static sv_status measure_here(sv_session *s, const char *path, sv_error *err)
 {
-    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     sv_latency_quality quality = { 0 };
     char busy[160], taken[32];
     double begin = sv_now_seconds();
-    sv_model_measure measure = { .batch = (size_t)sv_config_int(s->config, "latency.batch"), .packages = plan->package == SV_CHOICE_NONE ? 0 : plan->stages,
-                                 .tolerance = sv_config_real(s->config, "latency.tolerance") };
+    sv_model_measure measure = { .batch = (size_t)sv_config_int(s->config, "latency.batch"), .tolerance = sv_config_real(s->config, "latency.tolerance") };
     measure.options = sv_measure_defaults();
     measure.options.warm_up = (size_t)sv_config_int(s->config, "latency.warm_up");
     measure.options.runs = (size_t)sv_config_int(s->config, "latency.runs");

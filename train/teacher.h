@@ -23,7 +23,7 @@ sv_status sv_teacher_load(sv_model **out, const sv_teacher_options *options, con
 enum { SV_TEACHER_MARK = 17 };
 void sv_teacher_mark(char mark[SV_TEACHER_MARK], const sv_model *teacher);
 /* Puts the weights in force that fit this teacher (NULL: the run has none): pruning.distill_weight and pruning.token_weight of -1 become 0 where they
- * cannot or need not be. has_other: it is of train.teacher. SV_USAGE: distillation with nobody to teach, a teacher with nothing to teach, tokens
+ * cannot or need not be. SV_USAGE: distillation with nobody to teach, a teacher with nothing to teach, tokens
  * asked for that cannot be compared. */
 sv_status sv_teacher_weigh(sv_pruning_options *weights, const sv_teacher_options *options, const sv_config *config, const sv_model *student, const sv_model *teacher, sv_error *err) SV_MUST_CHECK;
 

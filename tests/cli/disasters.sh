@@ -40,6 +40,19 @@ done
 run "$room/killed"
 ends_alike "killed_${kills}_times_ends_with_the_same_bytes" "$room/killed"
 
+# the same inside tar shards: small ones, read through a small shuffle buffer
+bin/shards --from "$room/pictures/train" --to "$room/shards" --size-mb 1 --seed 3 --quiet || echo "not ok shards: exit $?"
+sharded="--data.train=$room/shards --data.shuffle_buffer=30"
+bin/train $recipe $sharded --run.dir="$room/calm_shards" > /dev/null 2>&1 < /dev/null || echo "not ok a_run_over_shards_ends: exit $?"
+for ((k = 0; k < kills; k++)); do
+    bin/train $recipe $sharded --run.dir="$room/killed_shards" > /dev/null 2>&1 < /dev/null & pid=$!
+    sleep "$(awk -v s=$RANDOM -v t=$seconds 'BEGIN { printf "%.2f", 0.05 + t * s / 32767 }')"
+    { kill -9 $pid; wait $pid; } 2> /dev/null
+done
+run "$room/killed_shards" $sharded
+if [ "$rc" = 0 ] && cmp -s "$room/calm_shards/last.safetensors" "$room/killed_shards/last.safetensors"; then echo "ok killed_${kills}_times_inside_shards_ends_with_the_same_bytes"
+else echo "not ok killed_${kills}_times_inside_shards_ends_with_the_same_bytes: exit $rc: $said"; fi
+
 mkdir "$small"
 if mount -t tmpfs -o size=3m tmpfs "$small" 2> /dev/null; then
     head -c 1200000 /dev/zero > "$small/other"

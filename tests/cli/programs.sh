@@ -148,6 +148,9 @@ try pruned_run_with_another_teacher 0 "tokens are not compared" bin/train $guide
 try pruned_run_of_logits_and_tokens 0 "learns from" bin/train $pruned --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/guided_tokens"
 try verify_resume_with_a_teacher 0 "" bin/train $guided --train.distillation=soft --run.dir="$room/guided_verify" --verify-resume 3
 try pruned_run_distils_from_its_dense_start 0 "measured_ms" bin/train $pruned --train.distillation=soft --run.dir="$room/own" --json
+train $small --model.weights="$dense" --train.teacher="$dense" --train.distillation=soft --train.lr=0 --train.min_lr=0 --run.dir="$room/itself" > /dev/null 2>&1
+if [ "$(awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "loss_distill") at = i } NR == 2 { print $at }' "$room/itself/metrics.csv")" = 0 ]; then
+    echo "ok a_model_that_is_its_own_teacher_has_nothing_to_learn"; else echo "not ok a_model_that_is_its_own_teacher_has_nothing_to_learn"; fi
 try resume_without_the_teacher 4 "began with train.teacher" train $small --model.arch=deit_t_distilled --model.width=48 --model.depth=3 --run.dir="$room/student_again"
 try resume_with_another_teacher 4 "of other weights" train $other --train.teacher="$room/pruned/model.safetensors" --run.dir="$room/student_again"
 try resume_with_a_new_teacher 4 "began without train.teacher" train $small --train.teacher="$dense" --train.distillation=soft --run.dir="$room/dense"

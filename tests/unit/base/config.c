@@ -121,10 +121,12 @@ static void the_environment_is_put_into_values(void **state)
     unsetenv("SIEVE_TEST_ROOT");
     sv_error err;
     assert_ok(sv_config_read(config, "deit.ini", &err), err);
-    assert_int_equal(sv_config_complete(config, &err), SV_DATA);
+    assert_int_equal(sv_config_complete(config, NULL, &err), SV_DATA);
     assert_string_equal(err.text, "deit.ini:2: ${SIEVE_TEST_ROOT} is not set; say `export SIEVE_TEST_ROOT=...` before the run, or write the value here");
+    assert_ok(sv_config_complete(config, (const char *const[]){ "model.", "data.tr", NULL }, &err), err);
+    assert_int_equal(sv_config_complete(config, (const char *const[]){ "model.", NULL }, &err), SV_DATA);
     assert_ok(sv_config_set(config, "data.train", "elsewhere", "command line", &err), err);
-    assert_ok(sv_config_complete(config, &err), err);
+    assert_ok(sv_config_complete(config, NULL, &err), err);
     assert_string_equal(sv_config_text(config, "data.train"), "elsewhere");
 }
 
@@ -208,7 +210,7 @@ static void each_mistake_has_its_sentence(void **state)
         sv_error err = { 0 };
         write_text("deit.ini", mistakes[i].text);
         sv_status status = sv_config_read(config, "deit.ini", &err);
-        if (!status) status = sv_config_complete(config, &err);
+        if (!status) status = sv_config_complete(config, NULL, &err);
         assert_int_equal(status, mistakes[i].code);
         assert_string_equal(err.text, mistakes[i].sentence);
         assert_int_equal(err.code, mistakes[i].code);

@@ -55,7 +55,15 @@ static void every_key_reaches_its_option(void **state)
     set(config, "data.queue", "5");
     set(config, "data.max_bad", "0.25");
     set(config, "data.cache_mb", "2");
+    set(config, "data.unlisted", "skip");
+    set(config, "data.val_list", "list.txt");
+    set(config, "data.format", "shards");
+    set(config, "data.shuffle_buffer", "123");
     assert_ok(sv_data_options_read(config, &options, &err), err);
+    assert_int_equal(options.unlisted, SV_UNLISTED_SKIP);
+    assert_string_equal(options.val_list, "list.txt");
+    assert_string_equal(options.format, "shards");
+    assert_int_equal(options.shuffle_buffer, 123);
     assert_int_equal(options.transform.size, 96);
     assert_int_equal(options.transform.interpolation, SV_BILINEAR);
     assert_int_equal(options.transform.pass_order, SV_ACROSS_FIRST);
@@ -105,6 +113,20 @@ static void sources_are_opened_by_their_keys(void **state)
     assert_ok(sv_data_open_val(&options, &source, &err), err);
     assert_int_equal(sv_source_count(source), 2);
     sv_source_close(source);
+    put_picture("keys flat/a.jpg", 0); /* a list beside the validation folder is not the training folder's */
+    write_text(in_folder("val.txt"), "a.jpg 1\n");
+    set(config, "data.train", in_folder("keys flat"));
+    set(config, "data.val", in_folder("keys flat"));
+    assert_ok(sv_data_options_read(config, &options, &err), err);
+    assert_int_equal(sv_data_open_train(&options, &source, &err), SV_DATA);
+    assert_ok(sv_data_open_val(&options, &source, &err), err);
+    assert_int_equal(sv_source_count(source), 1);
+    sv_source_close(source);
+    set(config, "data.format", "shards");
+    assert_ok(sv_data_options_read(config, &options, &err), err);
+    assert_int_equal(sv_data_open_val(&options, &source, &err), SV_DATA);
+    assert_non_null(strstr(err.text, "there is no shard in it"));
+    set(config, "data.format", "auto");
     set(config, "data.val", in_folder("no such folder"));
     assert_ok(sv_data_options_read(config, &options, &err), err);
     assert_int_equal(sv_data_open_val(&options, &source, &err), SV_DATA);

@@ -9,11 +9,12 @@ typedef struct turned_bench {
     double seconds;
     char order[4096];
     size_t runs, prepared, fail_at;
-    sv_latency_point point;
-    double take_ms[256];            /* by tokens, for table points */
+    size_t setting;
+    const sv_latency_setting *settings;
+    double take_ms[256];            /* by tokens, for parts of settings */
     size_t disturbed_runs;          /* the first so many runs take twice as long */
     double drift;                   /* every preparation makes all times longer by this share */
-    sv_latency_point points[512];
+    size_t settings_done[512];
 } turned_bench;
 typedef struct turned_subject { turned_bench *bench; char name; double ms; } turned_subject;
 
@@ -107,45 +108,52 @@ static void a_failing_run_ends_it_and_leaves_the_result_alone(void **state)
 
 /* ---- tables ---- */
 
-static sv_status prepare_point(void *context, sv_latency_point point, sv_error *err)
+/* Settings of one block, or of two alike and a head. */
+static sv_status prepare_setting(void *context, size_t setting, sv_error *err)
 {
     (void)err;
     turned_bench *bench = context;
-    bench->point = point;
-    bench->points[bench->prepared++ % 512] = point;
+    bench->setting = setting;
+    bench->settings_done[bench->prepared++ % 512] = setting;
     return SV_OK;
 }
 
-static sv_status run_point(void *context, sv_error *err)
+static sv_status run_setting(void *context, double *part_ms, sv_error *err)
 {
     turned_bench *bench = context;
-    double ms = bench->take_ms[bench->point.tokens];
+    const sv_latency_setting *setting = &bench->settings[bench->setting];
     bench->runs++;
     if (bench->runs == bench->fail_at) return sv_fail(err, SV_FAULT, "no memory for run %zu", bench->runs);
-    bench->seconds += (bench->runs <= bench->disturbed_runs ? 2 : 1) * (1 + bench->drift * (double)bench->prepared) * ms / 1e3;
+    for (size_t i = 0; i < setting->count; i++) {
+        const double ms = bench->take_ms[setting->parts[i].tokens];
+        part_ms[i] = (bench->runs <= bench->disturbed_runs ? 2 : 1) * (1 + bench->drift * (double)bench->prepared) * ms;
+        bench->seconds += part_ms[i] / 1e3;
+    }
     return SV_OK;
 }
 
-static sv_latency_bench bench_of(turned_bench *bench)
+static sv_latency_bench bench_of(turned_bench *bench, const sv_latency_setting *settings)
 {
-    return (sv_latency_bench){ .context = bench, .prepare = prepare_point, .run = run_point };
+    bench->settings = settings;
+    return (sv_latency_bench){ .context = bench, .prepare = prepare_setting, .run = run_setting };
 }
+#define ONE(op, tokens) { (const sv_latency_part[]){ { op, tokens } }, 1 }
 
 static void a_table_is_measured_there_and_back(void **state)
 {
     (void)state;
     turned_bench bench = { 0 };
-    sv_latency_point points[] = { { SV_LATENCY_BLOCK, 1, 10 }, { SV_LATENCY_BLOCK, 1, 20 }, { SV_LATENCY_BLOCK, 1, 30 } };
+    const sv_latency_setting settings[] = { ONE(SV_LATENCY_BLOCK, 10), ONE(SV_LATENCY_BLOCK, 20), ONE(SV_LATENCY_BLOCK, 30) };
     for (size_t n = 0; n < 256; n++) bench.take_ms[n] = 0.1 * (double)n;
     sv_latency_table table = empty_table();
-    sv_latency_bench calls = bench_of(&bench);
+    sv_latency_bench calls = bench_of(&bench, settings);
     sv_measure_options options = turning(&bench, 2, 9, 10);
     sv_latency_quality quality;
     sv_error err;
-    assert_ok(sv_latency_measure_points(&table, points, 3, &options, 0.03, &calls, &quality, &err), err);
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 3, &options, 0.03, &calls, &quality, &err), err);
     assert_int_equal(bench.prepared, 6);
-    static const size_t order[] = { 10, 20, 30, 30, 20, 10 };
-    for (size_t i = 0; i < 6; i++) assert_int_equal(bench.points[i].tokens, order[i]);
+    static const size_t order[] = { 0, 1, 2, 2, 1, 0 };
+    for (size_t i = 0; i < 6; i++) assert_int_equal(bench.settings_done[i], order[i]);
     assert_int_equal(table.count, 3);
     for (size_t i = 0; i < 3; i++) assert_true(fabs(table.rows[i].median_ms - 0.1 * (double)table.rows[i].tokens) < 1e-9);
     assert_int_equal(quality.unsteady, 0);
@@ -157,14 +165,14 @@ static void a_disturbed_point_is_measured_again_and_the_better_time_counts(void 
 {
     (void)state;
     turned_bench bench = { .disturbed_runs = 11 };
-    sv_latency_point points[] = { { SV_LATENCY_BLOCK, 1, 10 }, { SV_LATENCY_BLOCK, 1, 20 } };
+    const sv_latency_setting settings[] = { ONE(SV_LATENCY_BLOCK, 10), ONE(SV_LATENCY_BLOCK, 20) };
     for (size_t n = 0; n < 256; n++) bench.take_ms[n] = 1 + 0.1 * (double)n;
     sv_latency_table table = empty_table();
-    sv_latency_bench calls = bench_of(&bench);
+    sv_latency_bench calls = bench_of(&bench, settings);
     sv_measure_options options = turning(&bench, 2, 9, 10);
     sv_latency_quality quality;
     sv_error err;
-    assert_ok(sv_latency_measure_points(&table, points, 2, &options, 0.03, &calls, &quality, &err), err);
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, &quality, &err), err);
     assert_int_equal(bench.prepared, 5); /* the first point once more */
     assert_true(fabs(table.rows[0].median_ms - 2) < 1e-9 && fabs(table.rows[1].median_ms - 3) < 1e-9);
     assert_int_equal(quality.unsteady, 0);
@@ -175,14 +183,14 @@ static void what_stays_unsteady_is_counted(void **state)
 {
     (void)state;
     turned_bench bench = { .drift = 0.1 };
-    sv_latency_point points[] = { { SV_LATENCY_BLOCK, 1, 10 }, { SV_LATENCY_HEAD, 1, 10 } };
+    const sv_latency_setting settings[] = { ONE(SV_LATENCY_BLOCK, 10), ONE(SV_LATENCY_HEAD, 10) };
     bench.take_ms[10] = 1;
     sv_latency_table table = empty_table();
-    sv_latency_bench calls = bench_of(&bench);
+    sv_latency_bench calls = bench_of(&bench, settings);
     sv_measure_options options = turning(&bench, 0, 5, 10);
     sv_latency_quality quality;
     sv_error err;
-    assert_ok(sv_latency_measure_points(&table, points, 2, &options, 0.03, &calls, &quality, &err), err);
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, &quality, &err), err);
     assert_int_equal(bench.prepared, 2 * 2 + 3 * 2); /* twice, then three times again at most */
     assert_int_equal(quality.unsteady, 2);
     assert_true(quality.worst > 0.05);
@@ -193,19 +201,19 @@ static void a_failure_in_the_middle_leaves_the_table_as_it_was(void **state)
 {
     (void)state;
     turned_bench bench = { .fail_at = 30 };
-    sv_latency_point points[] = { { SV_LATENCY_BLOCK, 1, 10 }, { SV_LATENCY_BLOCK, 1, 20 } };
+    const sv_latency_setting settings[] = { ONE(SV_LATENCY_BLOCK, 10), ONE(SV_LATENCY_BLOCK, 20) };
     for (size_t n = 0; n < 256; n++) bench.take_ms[n] = 1;
     sv_latency_table table = empty_table();
     add(&table, SV_LATENCY_HEAD, 1, 0.5);
-    sv_latency_bench calls = bench_of(&bench);
+    sv_latency_bench calls = bench_of(&bench, settings);
     sv_measure_options options = turning(&bench, 2, 9, 10);
     sv_error err;
-    assert_int_equal(sv_latency_measure_points(&table, points, 2, &options, 0.03, &calls, NULL, &err), SV_FAULT);
+    assert_int_equal(sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, NULL, &err), SV_FAULT);
     assert_int_equal(table.count, 1);
     bench.fail_at = 0;
     for (uint64_t at = 1;; at++) {
         sv_fault_set(SV_FAULT_ALLOC, at, false);
-        sv_status status = sv_latency_measure_points(&table, points, 2, &options, 0.03, &calls, NULL, &err);
+        sv_status status = sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, NULL, &err);
         bool reached = sv_fault_calls(SV_FAULT_ALLOC) >= at;
         sv_fault_set(SV_FAULT_ALLOC, 0, false);
         if (!reached) break;
@@ -216,22 +224,27 @@ static void a_failure_in_the_middle_leaves_the_table_as_it_was(void **state)
     sv_latency_table_clear(&table);
 }
 
-static void the_grid_holds_every_twentieth_and_the_exact_counts(void **state)
+/* Blocks of one token count in a run are one time, their mean; of several settings the lower quartile counts. */
+static void parts_alike_are_one_op(void **state)
 {
     (void)state;
-    size_t counts[64], exact[] = { 138, 98, 70, 98 };
-    size_t found = sv_latency_grid(196, 3, exact, 4, counts, 64);
-    for (size_t i = 1; i < found; i++) assert_true(counts[i] > counts[i - 1]);
-    assert_int_equal(counts[0], 19); /* floor(196 * 0.1) */
-    assert_int_equal(counts[found - 1], 199);
-    static const size_t needed[] = { 196, 186, 176, 137, 98, 70, 138 };
-    for (size_t i = 0; i < SV_COUNT(needed); i++) {
-        bool there = false;
-        for (size_t j = 0; j < found; j++) there = there || counts[j] == needed[i];
-        assert_true(there);
-    }
-    assert_int_equal(sv_latency_grid(4, 0, NULL, 0, counts, 64), 4); /* 1 2 3 4: no zero, each once */
-    assert_int_equal(sv_latency_grid(196, 3, NULL, 0, counts, 5), 5);
+    turned_bench bench = { 0 };
+    const sv_latency_part dense[] = { { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_HEAD, 40 } };
+    const sv_latency_part pruned[] = { { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_SELECTOR, 39 }, { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_HEAD, 20 } };
+    const sv_latency_setting settings[] = { { dense, 3 }, { pruned, 4 } };
+    bench.take_ms[40] = 4, bench.take_ms[39] = 1, bench.take_ms[20] = 2;
+    sv_latency_table table = empty_table();
+    sv_latency_bench calls = bench_of(&bench, settings);
+    sv_measure_options options = turning(&bench, 2, 9, 10);
+    sv_error err;
+    double ms;
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, NULL, &err), err);
+    assert_int_equal(table.count, 5); /* block 20, 40; selector 39; head 20, 40 */
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 40, SV_LATENCY_LINEAR, &ms, &err), err);
+    assert_true(fabs(ms - 4) < 1e-9);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_SELECTOR, 1, 39, SV_LATENCY_LINEAR, &ms, &err), err);
+    assert_true(fabs(ms - 1) < 1e-9);
+    sv_latency_table_clear(&table);
 }
 
 /* ---- the machine ---- */
@@ -293,7 +306,7 @@ int main(void)
         cmocka_unit_test(a_disturbed_point_is_measured_again_and_the_better_time_counts),
         cmocka_unit_test(what_stays_unsteady_is_counted),
         cmocka_unit_test(a_failure_in_the_middle_leaves_the_table_as_it_was),
-        cmocka_unit_test(the_grid_holds_every_twentieth_and_the_exact_counts),
+        cmocka_unit_test(parts_alike_are_one_op),
         cmocka_unit_test(only_our_cpus_are_counted),
         cmocka_unit_test(a_busy_machine_is_said_and_an_idle_one_is_not),
         cmocka_unit_test(here_is_described_in_words_a_table_can_hold),
