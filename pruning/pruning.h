@@ -1,5 +1,6 @@
-/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT) adds its parameters to a model, records the masked form that is trained and
- * the form in which tokens really leave, and the losses. Nothing here knows training loops, files of pictures or clocks.
+/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT: a file and a row of methods.c each) adds its parameters to a model;
+ * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
+ * pictures or clocks.
  * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
 #ifndef SIEVE_PRUNING_PRUNING_H
 #define SIEVE_PRUNING_PRUNING_H

@@ -11,7 +11,7 @@ typedef struct small_case {
     const char *name;
     bool distilled;
     sv_pruning_options options;
-    double goal[2];         /* linear and square weight of a stage's share */
+    double goal[2]; /* linear and square weight of a stage's share */
 } small_case;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */

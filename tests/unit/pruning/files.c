@@ -64,6 +64,21 @@ static void predictors_carry_the_published_names_and_shapes(void **state)
     sv_model_destroy(dense);
 }
 
+/* layers/names.c knows the first words of selectors without knowing methods; a method whose word it lacks would train as backbone. */
+static void parameters_of_every_method_are_known_as_selectors(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < SV_METHODS; i++) {
+        sv_model *with = model_of((sv_method)i, 2, 1), *without = model_of((sv_method)i, 0, 1);
+        size_t selecting = 0;
+        for (size_t k = 0; k < with->parameters->count; k++) selecting += sv_name_selects(with->parameters->items[k]->name);
+        assert_int_equal(selecting, with->parameters->count - without->parameters->count);
+        assert_true(selecting > 0);
+        sv_model_destroy(with);
+        sv_model_destroy(without);
+    }
+}
+
 static void files_of_the_reference_fill_every_parameter(void **state)
 {
     static const char *const prefixes[] = { "", "module.", "model." };
@@ -118,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(predictors_carry_the_published_names_and_shapes),
+        cmocka_unit_test(parameters_of_every_method_are_known_as_selectors),
         cmocka_unit_test(files_of_the_reference_fill_every_parameter),
         cmocka_unit_test(a_dense_file_leaves_predictors_new_and_a_pruned_one_fills_a_dense_model),
         cmocka_unit_test(selectors_of_another_method_are_refused_by_name),
