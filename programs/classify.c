@@ -3,9 +3,8 @@
 #include "base/program.h"
 #include "data/data.h"
 #include "eval/eval.h"
-#include "formats/pictures.h"
+#include "eval/overlays.h"
 #include "kernels/kernels.h"
-#include "report/report.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -123,44 +122,11 @@ static void print_json(const session *s, const char *file, const answer *a)
     sv_text_clear(&text);
 }
 
-/* The picture as the model sees it, from its numbers. */
-static sv_status seen_picture(const session *s, sv_picture *out, sv_error *err)
-{
-    size_t side = s->options.size, plane = side * side;
-    const sv_real *chw = sv_tape_data(s->tape.tape, s->tape.picture, 0);
-    sv_status status = sv_picture_resize(out, side, side, err);
-    for (size_t i = 0; !status && i < plane; i++)
-        for (size_t c = 0; c < 3; c++) {
-            double v = 255 * ((double)chw[c * plane + i] * (double)s->options.deviation[c] + (double)s->options.mean[c]);
-            out->rgb[3 * i + c] = (uint8_t)fmin(fmax(v + 0.5, 0), 255);
-        }
-    return status;
-}
-
 static sv_status draw_overlay(const session *s, const char *path, sv_error *err)
 {
-    size_t side = s->model.model->options.image / s->model.model->options.patch, patches = side * side, width = 0, height = 0;
-    sv_picture seen = { 0 }, drawn = { 0 };
-    uint8_t *kept = NULL;
-    const uint8_t *stages[SV_MOST_STAGES];
-    sv_status status = seen_picture(s, &seen, err);
-    if (!status) status = sv_alloc_zero(&kept, patches * SV_MOST_STAGES, "overlay", err);
-    for (size_t t = 0; !status && t < s->tape.stages; t++) {
-        const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(s->tape.tape, s->tape.after[t], 0);
-        size_t rows = sv_tape_rows(s->tape.tape, s->tape.after[t], 0);
-        for (size_t r = 0; r < rows; r++)
-            if (origin[r] >= 0) kept[t * patches + (size_t)origin[r]] = 1;
-        stages[t] = kept + t * patches;
-    }
-    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .grid_columns = side, .grid_rows = side, .kept = stages, .stages = s->tape.stages };
-    if (!status) status = sv_overlay_size(&overlay, &width, &height, err);
-    if (!status) status = sv_picture_resize(&drawn, width, height, err);
-    if (!status) {
-        sv_overlay_draw(&overlay, drawn.rgb);
-        status = sv_png_write(path, &drawn, err);
-    }
-    sv_free(kept);
-    sv_picture_clear(&seen);
+    sv_picture drawn = { 0 };
+    sv_status status = sv_overlay_of_run(&s->tape, 0, sv_tape_data(s->tape.tape, s->tape.picture, 0), &s->options, s->model.model->options.image / s->model.model->options.patch, &drawn, err);
+    if (!status) status = sv_png_write(path, &drawn, err);
     sv_picture_clear(&drawn);
     return status;
 }

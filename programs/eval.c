@@ -3,6 +3,7 @@
 #include "base/program.h"
 #include "data/data.h"
 #include "eval/eval.h"
+#include "eval/overlays.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
@@ -23,12 +24,16 @@ static const char usage[] =
     "Examples\n"
     "  eval --config deit_t_eval.ini                                  a dense model as the config says\n"
     "  eval --config my.ini --checkpoint runs/my/model.safetensors --latency\n"
+    "  eval --config my.ini --checkpoint runs/my/model.safetensors --overlays 12 --overlay-dir figures\n"
     "  eval --inspect deit_tiny_patch16_224.pth                       names, shapes, dtypes, sums\n"
     "\n"
     "Options\n"
     "  --checkpoint FILE   a model that train or export wrote\n"
     "  --latency           also measure one picture at a time, dense and pruned in alternation\n"
     "  --logits FILE       write the logits of every picture as .npy [pictures, classes], float32\n"
+    "  --overlays N        draw N pictures (1 to 64), evenly spread over data.val, and what survives each selector: a PNG each, and\n"
+    "                      sheet.png of all, a row a picture, a column a stage\n"
+    "  --overlay-dir DIR   where to (default: overlays)\n"
     "  --precision P       of products: fp32, bf16 or bf16x3; default: as the checkpoint was trained, or as the config says\n"
     "  --inspect FILE      what a weight file holds (.pth, .safetensors, .npz, .npy); exit 4 where it is refused\n"
     "  --json              one JSON object (with --inspect: one a tensor) on standard output\n"
@@ -36,9 +41,10 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 3 data, 4 model file, 75 interrupted\n";
 
-static const char *inspect, *checkpoint, *logits_path, *precision;
+static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder = "overlays";
 static bool measure;
-static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path }, { "--precision", NULL, &precision } };
+static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path },
+                                 { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder } };
 
 /* ---- inspect ----------------------------------------------------------------------------------------------------- */
 
@@ -228,6 +234,67 @@ static sv_status measure_models(subject *dense, subject *pruned, sv_loader *load
     return status;
 }
 
+/* ---- overlays ---------------------------------------------------------------------------------------------------- */
+
+static sv_status overlay_count(size_t *out, sv_error *err)
+{
+    int64_t value;
+    *out = 0;
+    if (!overlays_text) return SV_OK;
+    if (!sv_parse_int(overlays_text, &value) || value < 1 || value > SV_OVERLAYS_MOST)
+        return sv_fail(err, SV_USAGE, "--overlays %s: a whole number from 1 to %d was expected", overlays_text, SV_OVERLAYS_MOST);
+    *out = (size_t)value;
+    return SV_OK;
+}
+
+/* "01-name-of-the-picture.png": the number keeps names apart; a picture's name may hold anything. */
+static void overlay_name(char room[80], size_t at, const char *file)
+{
+    size_t length = (size_t)snprintf(room, 80, "%02zu-", at + 1), end = strlen(file);
+    const char *point = strrchr(file, '.');
+    if (point && point > file) end = (size_t)(point - file);
+    for (size_t i = 0; i < end && length < 70; i++) {
+        char c = file[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        room[length++] = plain ? c : '_';
+    }
+    memcpy(room + length, ".png", 5);
+}
+
+static sv_status write_overlay(const sv_picture *picture, const char *name, sv_error *err)
+{
+    char *path = NULL;
+    sv_status status = sv_path_join(&path, overlay_folder, name, err);
+    if (!status) status = sv_png_write(path, picture, err);
+    sv_free(path);
+    return status;
+}
+
+static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, size_t wanted, sv_error *err)
+{
+    const sv_model_options *model = &pruned->model.model->options;
+    sv_overlays overlays = { 0 };
+    sv_picture sheet = { 0 };
+    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, model->image / model->patch, wanted, err);
+    if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for --overlays can be read", sv_source_name(source));
+    if (!status) status = sv_folder_create(overlay_folder, err);
+    for (size_t i = 0; !status && i < overlays.count; i++) {
+        sv_text caption = { 0 };
+        char name[80], safe[512];
+        overlay_name(name, i, overlays.items[i].file);
+        sv_overlay_caption(&overlays, i, sv_source_classes(source), &caption);
+        status = sv_text_check(&caption, err);
+        if (!status) status = write_overlay(&overlays.items[i].drawn, name, err);
+        if (!status) sv_log(SV_INFO, "%s/%s: %s", overlay_folder, name, sv_text_safe(safe, sizeof safe, caption.data));
+        sv_text_clear(&caption);
+    }
+    if (!status) status = sv_overlays_sheet(&overlays, &sheet, err);
+    if (!status) status = write_overlay(&sheet, "sheet.png", err);
+    sv_picture_clear(&sheet);
+    sv_overlays_clear(&overlays);
+    return status;
+}
+
 /* The dense model: of model.weights where given, else the checkpoint's own weights without its selectors. */
 static sv_status open_models(const sv_config *config, const sv_data_options *data, const sv_source *source, subject *dense, subject *pruned, sv_error *err)
 {
@@ -259,11 +326,13 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     sv_source *source = NULL;
     sv_loader *loader = NULL;
     logits_file logits = { 0 };
-    size_t batch = (size_t)sv_config_int(call->config, "train.batch");
+    size_t batch = (size_t)sv_config_int(call->config, "train.batch"), overlays = 0;
     sv_threads_set((size_t)sv_config_int(call->config, "run.threads"));
-    sv_status status = sv_data_options_read(call->config, &data, err);
+    sv_status status = overlay_count(&overlays, err);
+    if (!status) status = sv_data_options_read(call->config, &data, err);
     if (!status) status = sv_data_open_val(&data, &source, err);
     if (!status) status = open_models(call->config, &data, source, &dense, &pruned, err);
+    if (!status && overlays && !pruned.has) status = sv_fail(err, SV_USAGE, "--overlays shows what selectors keep, but there are none; give --checkpoint of a pruned model");
     if (!status) status = sv_deployed_set_precision(&dense.model, precision, err);
     if (!status) status = sv_deployed_set_precision(&pruned.model, precision, err);
     if (!status) {
@@ -272,6 +341,7 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     }
     if (!status && dense.has) status = evaluate(&dense, NULL, loader, source, batch, "dense", logits_path && !pruned.has ? &logits : NULL, &d, err);
     if (!status && pruned.has) status = evaluate(&pruned, &pruned.model.plan, loader, source, batch, "pruned", logits_path ? &logits : NULL, &p, err);
+    if (!status && overlays) status = write_overlays(&pruned, &data, source, overlays, err);
     if (!status && logits_path) status = write_logits(&logits, logits_path, err);
     if (!status && measure) status = measure_models(&dense, &pruned, loader, call->config, &d, &p, err);
     if (!status && call->json) {
