@@ -11,7 +11,7 @@ DESTDIR ?=
 AR ?= ar
 VERSION := $(shell sed -n 's/^.define SV_VERSION "\(.*\)"/\1/p' base/base.h)
 
-LIBRARY_FOLDERS := base kernels autograd formats layers pruning latency data comm report eval train
+LIBRARY_FOLDERS := base kernels autograd formats layers pruning latency data comm report eval infer train
 WARNINGS := -Wall -Wextra -Wpointer-arith -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-sign-conversion -Werror
 # gcc counts every sentence that may be cut, which sentences of fixed room are by contract; clang does not know the word.
 WARNINGS += $(if $(findstring clang,$(shell $(CC) --version)),,-Wno-format-truncation)
@@ -46,7 +46,7 @@ PROGRAMS := $(patsubst programs/%.c,%,$(wildcard programs/*.c))
 TEST_SOURCES := $(wildcard tests/unit/*/*.c tests/golden/*.c tests/property/*.c tests/fault/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*/*.c)
 F64_SOURCES := $(wildcard tests/unit/autograd/*.c tests/golden/*.c)
-TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c)
+TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 TESTS := $(TEST_SOURCES:%.c=$(BUILD)/%)
 FUZZERS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
@@ -57,7 +57,7 @@ else
 BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: latency-static all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install uninstall clean help lint format \
+.PHONY: latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -101,6 +101,34 @@ $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(BIN)
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+
+# The inference library, for other people's programs: of all objects only what sieve_infer.h leads to, in one object whose other names
+# are gone, so that it can stand beside libsieve.a or another copy of itself. Position-independent objects have a folder of their own.
+INFER_VERSION := 0
+INFER := $(BUILD)/libsieve-infer
+OBJCOPY ?= $(patsubst %ar,%objcopy,$(AR))
+PIC_SOURCES := $(filter-out comm/% report/% train/%,$(SOURCES))
+PIC_OBJECTS := $(PIC_SOURCES:%.c=$(BUILD)/pic/%.o)
+PIC_FLAGS := -fPIC -fvisibility=hidden
+infer: $(INFER).a $(INFER).so
+$(BUILD)/pic/%.o: %.c $(BUILD)/.flags
+	@mkdir -p $(dir $@)
+	@echo "  cc $(VARIANT) pic $<"
+	@$(CC) $(FLAGS) $(PIC_FLAGS) $(call ISA_FLAGS,$<) -c $< -o $@
+$(BUILD)/pic/all.a: $(PIC_OBJECTS) $(BUILD)/.objects
+	@rm -f $@
+	@$(AR) rcs $@ $(PIC_OBJECTS)
+$(BUILD)/pic/infer.o: $(BUILD)/pic/all.a
+	@$(CC) -r -nostdlib $(filter $(BUILD)/pic/infer/%.o,$(PIC_OBJECTS)) $< -o $@.whole
+	@$(OBJCOPY) --localize-hidden --strip-debug $@.whole $@
+	@rm -f $@.whole
+$(INFER).a: $(BUILD)/pic/infer.o
+	@rm -f $@
+	@echo "  ar $@"
+	@$(AR) rcs $@ $<
+$(INFER).so: $(BUILD)/pic/infer.o
+	@echo "  ld $@"
+	@$(CC) $(FLAGS) -shared -Wl,-soname,$(@F).$(INFER_VERSION) -Wl,--no-undefined -Wl,--as-needed $< $(LIBRARIES) -o $@
 
 # One program with nothing to install beside it, for a device: bin/latency-static, of this machine or (CROSS=aarch64-linux-gnu-) another.
 CROSS ?=
@@ -160,8 +188,10 @@ docs: $(BIN)/opdocs $(BIN)/train
 	@$(BIN)/opdocs > docs/ops.md.new && mv docs/ops.md.new docs/ops.md
 	@$(BIN)/train --keys-markdown > docs/config.md.new && mv docs/config.md.new docs/config.md
 
-install: all
-	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh
+install: all infer
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' INFER_VERSION='$(INFER_VERSION)' VERSION='$(VERSION)' BUILD='$(BUILD)' BIN='$(BIN)' tools/install.sh
+install-infer: infer
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' INFER_VERSION='$(INFER_VERSION)' VERSION='$(VERSION)' BUILD='$(BUILD)' tools/install.sh --infer
 uninstall:
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install.sh --remove
 
@@ -180,8 +210,9 @@ help:
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
+	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"
 	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"
 
--include $(OBJECTS:.o=.d) $(TESTS:%=%.d) $(FUZZERS:%=%.d) $(BUILD)/tests/fuzz/replay.d $(PROGRAMS:%=$(BUILD)/programs/%.d)
+-include $(OBJECTS:.o=.d) $(PIC_OBJECTS:.o=.d) $(TESTS:%=%.d) $(FUZZERS:%=%.d) $(BUILD)/tests/fuzz/replay.d $(PROGRAMS:%=$(BUILD)/programs/%.d)

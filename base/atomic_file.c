@@ -135,6 +135,8 @@ sv_status sv_atomic_write(sv_atomic_file *file, const void *bytes, size_t count,
     return SV_OK;
 }
 
+sv_status sv_atomic_flush(sv_atomic_file *file, sv_error *err) { return flush(file, err); }
+
 /* fsync of the folder that holds `beside`, a path that is cut for it: at this point nothing may need memory any more. Some file
  * systems do not know it (EINVAL): then there is nothing more to do. */
 static sv_status sync_folder(char *beside, const char *path, sv_error *err)

@@ -126,6 +126,8 @@ sv_status sv_file_read_all(const char *path, size_t max_bytes, sv_status code, u
 typedef struct sv_atomic_file { int descriptor; char *path, *temporary; unsigned char *buffer; size_t buffered; uint64_t written; } sv_atomic_file;
 sv_status sv_atomic_open(sv_atomic_file *file, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_atomic_write(sv_atomic_file *file, const void *bytes, size_t count, sv_error *err) SV_MUST_CHECK;
+/* What was written so far can now be read under file->temporary, to be checked before it takes its name. */
+sv_status sv_atomic_flush(sv_atomic_file *file, sv_error *err) SV_MUST_CHECK;
 sv_status sv_atomic_commit(sv_atomic_file *file, sv_error *err) SV_MUST_CHECK;
 void sv_atomic_abandon(sv_atomic_file *file);
 /* The three in one. */
@@ -152,6 +154,11 @@ typedef enum sv_level { SV_QUIET, SV_WARNING, SV_INFO, SV_VERBOSE } sv_level;
 /* One finished line without its end. The default sink writes warnings and info to standard error. */
 typedef void sv_log_sink(void *context, sv_level level, const char *line);
 void sv_log_set(sv_log_sink *sink, void *context, sv_level most); /* NULL: the default sink */
+void sv_log_set_terminal(sv_level most);    /* after sv_log_set: of a sink that takes more than it shows */
+sv_level sv_log_level(void);                /* what the terminal shows: of the last of both calls; progress lines go by it */
+/* Lines of the calling thread up to SV_INFO go to this sink instead, which may log in turn; NULL: no more. For libraries, whose callers own the
+ * terminal. */
+void sv_log_set_here(sv_log_sink *sink, void *context);
 sv_log_sink sv_log_to_terminal;             /* the default sink, for sinks that hand lines on; context is not read */
 void sv_log(sv_level level, const char *format, ...) SV_PRINTF(2, 3);
 /* A line that is rewritten in place on a terminal (standard error) and, in a pipe, printed as a plain line at most every 10 s.
@@ -171,6 +178,9 @@ bool sv_interrupted(void);
 
 /* Number of compute threads for what follows (0: all cores this process may use). Not inside a region. */
 void sv_threads_set(size_t count);
+/* The same for regions that the calling thread opens, whatever others choose; 0: as chosen for all. Threads may open regions at the same time:
+ * OpenMP has a pool of workers for each of them. */
+void sv_threads_set_here(size_t count);
 size_t sv_threads(void);
 /* Calls work(context, item, thread) once for each item 0..count-1, items shared out as threads become free; `thread` is
  * 0..sv_threads()-1 and names scratch, never sums. Runs inline for one item or one thread. No nesting. Denormals are flushed

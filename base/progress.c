@@ -78,7 +78,7 @@ void sv_terminal_line(const char *before, const char *line)
 void sv_progress(const char *format, ...)
 {
     char line[sizeof live - 1];
-    if (!sv_log_wants(SV_INFO)) return;
+    if (sv_log_level() < SV_INFO) return;
     va_list arguments;
     va_start(arguments, format);
     if (vsnprintf(line, sizeof line, format, arguments) < 0) line[0] = 0;

@@ -18,6 +18,7 @@ static const double SPIN_SECONDS = 70e-6;   /* a barrier inside a block of one i
 enum { YIELDS = 50, NAP_NANOSECONDS = 50000 };
 
 static atomic_size_t chosen_count;          /* 0: not chosen yet */
+static _Thread_local size_t chosen_here;     /* of this thread alone; 0: as chosen for all */
 static atomic_size_t begun, ended;          /* regions, workers: for ThreadSanitizer alone */
 static _Thread_local bool inside_region;
 
@@ -27,8 +28,15 @@ void sv_threads_set(size_t count)
     atomic_store(&chosen_count, count ? count : sv_cores());
 }
 
+void sv_threads_set_here(size_t count)
+{
+    assert(!inside_region && "the thread count is set between regions");
+    chosen_here = count;
+}
+
 size_t sv_threads(void)
 {
+    if (chosen_here) return chosen_here;
     size_t count = atomic_load(&chosen_count);
     return count ? count : sv_cores();
 }

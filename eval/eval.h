@@ -53,6 +53,9 @@ sv_status sv_deployed_load(sv_deployed *out, const char *path, sv_error *err) SV
 sv_status sv_deployed_from_weights(sv_deployed *out, const char *arch, const char *path, size_t image, size_t classes, sv_error *err) SV_MUST_CHECK;
 /* Another precision for its products than the one it was trained in: "fp32", "bf16", "bf16x3"; NULL: as it is. Before recording. SV_USAGE. */
 sv_status sv_deployed_set_precision(sv_deployed *deployed, const char *name, sv_error *err) SV_MUST_CHECK;
+/* The evaluation transform its pictures had: of the stored config, where there is none the defaults; the size is the model's. SV_MODEL_FILE: a
+ * stored value out of its range. */
+sv_status sv_deployed_transform(const sv_deployed *deployed, sv_transform_options *out, sv_error *err) SV_MUST_CHECK;
 void sv_deployed_clear(sv_deployed *deployed);
 
 #endif

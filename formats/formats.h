@@ -3,6 +3,7 @@
 #ifndef SIEVE_FORMATS_FORMATS_H
 #define SIEVE_FORMATS_FORMATS_H
 
+#include "formats/onnx.h"
 #include "formats/pictures.h"
 #include "formats/weights.h"
 

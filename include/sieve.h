@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "data/data.h"
 #include "eval/eval.h"
+#include "eval/onnx_export.h"
 #include "formats/formats.h"
 #include "kernels/kernels.h"
 #include "latency/latency.h"

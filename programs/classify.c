@@ -1,10 +1,10 @@
-/* classify: what is in a picture, how long it takes, and which tokens were looked at. */
+/* classify: what is in a picture, how long it takes, and which tokens were looked at. The first user of the inference library. */
 #include "base/json.h"
 #include "base/program.h"
 #include "data/data.h"
-#include "eval/eval.h"
-#include "eval/overlays.h"
-#include "kernels/kernels.h"
+#include "formats/pictures.h"
+#include "infer/sieve_infer.h"
+#include "report/report.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -27,79 +27,78 @@ static const char usage[] =
     "  --precision P     of products: fp32, bf16 or bf16x3; default: as the model was trained\n"
     "  --overlay FILE    a PNG of the picture and of what each selector keeps (one picture)\n"
     "  --json            one JSON object a picture: file, top5 (index, name, probability), ms, tokens_kept\n"
+    "  --details         with --json: also all logits, and for each selector the numbers of the patches it keeps\n"
     "  --threads N, --quiet, --verbose, --help, --version\n"
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage, 3 a picture cannot be read (the others are done), 4 model file\n";
 
 static const char *arch, *classes_path, *overlay_path, *precision;
-static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision } };
+static bool details;
+static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision }, { "--details", &details, NULL } };
 
 enum { TOP = 5, RUNS = 5 };
-typedef struct answer { size_t index[TOP]; double probability[TOP]; size_t count; double ms; double kept[SV_MOST_STAGES]; } answer;
-typedef struct session { sv_deployed model; sv_removal_tape tape; sv_classes classes; bool has_classes; sv_transform *transform; sv_transform_options options; bool json; } session;
+typedef struct answer { sieve_answer top[TOP]; size_t count; double ms; double kept[SIEVE_MOST_STAGES]; } answer;
+typedef struct looker { sieve_model *model; sieve_session *session; sieve_about about; sv_classes classes; bool has_classes, json; } looker;
 
-static const char *class_name(const session *s, size_t index, char room[128])
+/* Codes of the inference library are exit codes, and its errors sentences of ours. */
+static sv_status told(sieve_code code, const sieve_error *error, sv_error *err) { return code ? sv_fail(err, (sv_status)code, "%s", error->text) : SV_OK; }
+
+static const char *class_name(const looker *l, size_t index, char room[128])
 {
-    const char *at = s->model.classes;
-    if (s->has_classes) return index < s->classes.count ? s->classes.names[index] : "?";
-    for (size_t i = 0; at && *at; i++) {
-        size_t length = strcspn(at, "\n");
-        if (i == index) {
-            snprintf(room, 128, "%.*s", (int)(length < 127 ? length : 127), at);
-            return room;
-        }
-        at += length + (at[length] == '\n');
-    }
-    snprintf(room, 128, "class %zu", index);
+    const char *name = sieve_class_name(l->model, index);
+    if (l->has_classes) return index < l->classes.count ? l->classes.names[index] : "?";
+    if (name) snprintf(room, 128, "%.*s", 127, name);
+    else snprintf(room, 128, "class %zu", index);
     return room;
 }
 
-static void take_top(const sv_real *logits, size_t classes, answer *out)
+/* The time is the model's alone: the numbers of the picture are run again. */
+static sv_status look(looker *l, const sieve_rgb *picture, answer *out, sv_error *err)
 {
-    double sum = 0, top = -HUGE_VAL;
-    for (size_t k = 0; k < classes; k++) top = fmax(top, (double)logits[k]);
-    for (size_t k = 0; k < classes; k++) sum += exp((double)logits[k] - top);
-    out->count = classes < TOP ? classes : TOP;
-    for (size_t i = 0; i < out->count; i++) {
-        size_t best = SIZE_MAX;
-        for (size_t k = 0; k < classes; k++) {
-            bool used = false;
-            for (size_t j = 0; j < i; j++) used = used || out->index[j] == k;
-            if (!used && (best == SIZE_MAX || logits[k] > logits[best])) best = k;
-        }
-        out->index[i] = best;
-        out->probability[i] = exp((double)logits[best] - top) / sum;
-    }
-}
-
-static sv_status look(session *s, const sv_picture *picture, answer *out, sv_error *err)
-{
-    sv_step step = { .images = 1 };
+    sieve_error error;
     double least = HUGE_VAL;
-    sv_status status = sv_transform_evaluation(s->transform, picture, sv_tape_data(s->tape.tape, s->tape.picture, 0), err);
-    for (size_t i = 0; !status && i < RUNS; i++) {
+    sieve_code code = sieve_run_rgb(l->session, picture, 1, &error);
+    for (size_t i = 0; !code && i < RUNS; i++) {
         double begin = sv_now_seconds();
-        status = sv_tape_forward(s->tape.tape, &step, err);
+        code = sieve_run_floats(l->session, sieve_seen(l->session, 0), 1, &error);
         least = fmin(least, sv_now_seconds() - begin);
     }
-    if (status) return status;
+    if (code) return told(code, &error, err);
     out->ms = 1e3 * least;
-    take_top(sv_tape_data(s->tape.tape, s->tape.logits, 0), sv_tensor_width(s->tape.logits), out);
-    for (size_t t = 0; t < s->tape.stages; t++) out->kept[t] = (double)sv_removal_kept(&s->tape, t, 0);
+    out->count = sieve_top(l->session, 0, out->top, TOP);
+    for (size_t t = 0; t < l->about.stages; t++) out->kept[t] = (double)sieve_kept(l->session, 0, t, NULL);
     return SV_OK;
 }
 
-static void print_answer(const session *s, const char *file, const answer *a)
+static void print_answer(const looker *l, const char *file, const answer *a)
 {
     char name[128], safe[256];
     printf("%s: %.2f ms", sv_text_safe(safe, sizeof safe, file), a->ms);
-    for (size_t t = 0; t < s->tape.stages; t++) printf("%s%.0f", t ? ", " : ", keeps ", a->kept[t]);
-    if (s->tape.stages) printf(" of %zu patches", sv_model_patches(s->model.model));
+    for (size_t t = 0; t < l->about.stages; t++) printf("%s%.0f", t ? ", " : ", keeps ", a->kept[t]);
+    if (l->about.stages) printf(" of %zu patches", l->about.patches);
     printf("\n");
-    for (size_t i = 0; i < a->count; i++) printf("  %5.1f %%  %s\n", 100 * a->probability[i], class_name(s, a->index[i], name));
+    for (size_t i = 0; i < a->count; i++) printf("  %5.1f %%  %s\n", 100 * a->top[i].probability, class_name(l, a->top[i].class_index, name));
 }
 
-static void print_json(const session *s, const char *file, const answer *a)
+/* Logits and patches of the last run. */
+static void print_details(sv_json *json, const looker *l)
+{
+    const float *logits = sieve_logits(l->session, 0);
+    sv_json_open_array(json, "logits");
+    for (size_t k = 0; k < l->about.classes; k++) sv_json_real(json, NULL, (double)logits[k]);
+    sv_json_close_array(json);
+    sv_json_open_array(json, "patches_kept");
+    for (size_t t = 0; t < l->about.stages; t++) {
+        const uint32_t *patches;
+        const size_t count = sieve_kept(l->session, 0, t, &patches);
+        sv_json_open_array(json, NULL);
+        for (size_t i = 0; i < count; i++) sv_json_int(json, NULL, (int64_t)patches[i]);
+        sv_json_close_array(json);
+    }
+    sv_json_close_array(json);
+}
+
+static void print_json(const looker *l, const char *file, const answer *a)
 {
     sv_text text = { 0 };
     sv_json json = { .text = &text };
@@ -109,70 +108,111 @@ static void print_json(const session *s, const char *file, const answer *a)
     sv_json_open_array(&json, "top5");
     for (size_t i = 0; i < a->count; i++) {
         sv_json_open(&json, NULL);
-        sv_json_int(&json, "index", (int64_t)a->index[i]);
-        sv_json_text(&json, "name", class_name(s, a->index[i], name));
-        sv_json_real(&json, "probability", a->probability[i]);
+        sv_json_int(&json, "index", (int64_t)a->top[i].class_index);
+        sv_json_text(&json, "name", class_name(l, a->top[i].class_index, name));
+        sv_json_real(&json, "probability", a->top[i].probability);
         sv_json_close(&json);
     }
     sv_json_close_array(&json);
     sv_json_real(&json, "ms", a->ms);
-    sv_json_reals(&json, "tokens_kept", a->kept, s->tape.stages);
+    sv_json_reals(&json, "tokens_kept", a->kept, l->about.stages);
+    if (details) print_details(&json, l);
     sv_json_close(&json);
     puts(text.data ? text.data : "");
     sv_text_clear(&text);
 }
 
-static sv_status draw_overlay(const session *s, const char *path, sv_error *err)
+/* The picture as the model sees it, from its numbers. */
+static sv_status seen_picture(const looker *l, sv_picture *out, sv_error *err)
 {
-    sv_picture drawn = { 0 };
-    sv_status status = sv_overlay_of_run(&s->tape, 0, sv_tape_data(s->tape.tape, s->tape.picture, 0), &s->options, s->model.model->options.image / s->model.model->options.patch, &drawn, err);
-    if (!status) status = sv_png_write(path, &drawn, err);
+    size_t side = l->about.image, plane = side * side;
+    const float *chw = sieve_seen(l->session, 0);
+    sv_status status = sv_picture_resize(out, side, side, err);
+    for (size_t i = 0; !status && i < plane; i++)
+        for (size_t c = 0; c < 3; c++) {
+            double v = 255 * ((double)chw[c * plane + i] * (double)l->about.deviation[c] + (double)l->about.mean[c]);
+            out->rgb[3 * i + c] = (uint8_t)fmin(fmax(v + 0.5, 0), 255);
+        }
+    return status;
+}
+
+static sv_status draw_overlay(const looker *l, const char *path, sv_error *err)
+{
+    size_t side = l->about.image / l->about.patch, width = 0, height = 0;
+    sv_picture seen = { 0 }, drawn = { 0 };
+    uint8_t *kept = NULL;
+    const uint8_t *stages[SIEVE_MOST_STAGES];
+    sv_status status = seen_picture(l, &seen, err);
+    if (!status) status = sv_alloc_zero(&kept, l->about.patches * SIEVE_MOST_STAGES, "overlay", err);
+    for (size_t t = 0; !status && t < l->about.stages; t++) {
+        const uint32_t *patches;
+        size_t count = sieve_kept(l->session, 0, t, &patches);
+        stages[t] = kept + t * l->about.patches;
+        for (size_t i = 0; i < count; i++) kept[t * l->about.patches + patches[i]] = 1;
+    }
+    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .grid_columns = side, .grid_rows = side, .kept = stages, .stages = l->about.stages };
+    if (!status) status = sv_overlay_size(&overlay, &width, &height, err);
+    if (!status) status = sv_picture_resize(&drawn, width, height, err);
+    if (!status) {
+        sv_overlay_draw(&overlay, drawn.rgb);
+        status = sv_png_write(path, &drawn, err);
+    }
+    sv_free(kept);
+    sv_picture_clear(&seen);
     sv_picture_clear(&drawn);
     return status;
 }
 
-static sv_status open_session(session *s, const char *path, sv_error *err)
+static void say(void *context, int level, const char *line)
 {
-    sv_status status = classes_path ? sv_classes_read(&s->classes, classes_path, err) : SV_OK;
-    s->has_classes = classes_path != NULL;
-    if (!status) status = arch ? sv_deployed_from_weights(&s->model, arch, path, 0, s->has_classes ? s->classes.count : 0, err) : sv_deployed_load(&s->model, path, err);
-    if (!status) status = sv_deployed_set_precision(&s->model, precision, err);
+    (void)context;
+    sv_log((sv_level)level, "%s", line);
+}
+
+static sv_status open_looker(looker *l, const char *path, sv_error *err)
+{
+    sieve_error error;
+    sv_status status = classes_path ? sv_classes_read(&l->classes, classes_path, err) : SV_OK;
+    l->has_classes = classes_path != NULL;
     if (status) return status;
-    s->options = sv_transform_defaults();
-    s->options.size = s->model.model->options.image;
-    status = sv_removal_record(&s->tape, s->model.pruning, &s->model.plan, 1, err);
-    return status ? status : sv_transform_create(&s->transform, &s->options, err);
+    sieve_load_options load = { .arch = arch, .classes = l->classes.count, .precision = precision, .say = say };
+    sieve_code code = sieve_model_load(&l->model, path, &load, &error);
+    if (!code) code = sieve_session_create(&l->session, l->model, &(sieve_session_options){ .batch = 1, .threads = sv_threads() }, &error);
+    if (!code) l->about = sieve_model_about(l->model);
+    return told(code, &error, err);
+}
+
+/* Every picture is answered; the first one that cannot be read is the program's failure. */
+static sv_status look_at(looker *l, const char *path, sv_status *last, sv_error *err)
+{
+    sieve_rgb picture = { 0 };
+    sieve_error error;
+    answer a = { 0 };
+    sieve_code code = sieve_picture_read(&picture, path, &error);
+    if (code) {
+        if (*last) sv_log(SV_WARNING, "%s", error.text);
+        else *last = told(code, &error, err);
+        return SV_OK;
+    }
+    sv_status status = look(l, &picture, &a, err);
+    if (!status && l->json) print_json(l, path, &a);
+    else if (!status) print_answer(l, path, &a);
+    if (!status && overlay_path) status = draw_overlay(l, overlay_path, err);
+    sieve_picture_free(&picture);
+    return status;
 }
 
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
-    session s = { .json = call->json };
-    sv_picture picture = { 0 };
+    looker l = { .json = call->json };
     sv_status last = SV_OK;
     if (call->word_count < 2) return sv_fail(err, SV_USAGE, "expected a model and at least one picture; see `classify --help`");
     if (overlay_path && call->word_count > 2) return sv_fail(err, SV_USAGE, "--overlay is for one picture, but %zu are given", call->word_count - 1);
-    sv_kernels_init();
-    sv_status status = open_session(&s, call->words[0], err);
-    for (size_t i = 1; !status && i < call->word_count; i++) {
-        answer a = { 0 };
-        sv_error bad = { 0 };
-        if (sv_picture_read(&picture, call->words[i], &bad)) { /* the others are still answered; the first failure is the program's */
-            if (last) sv_log(SV_WARNING, "%s", bad.text);
-            else *err = bad;
-            last = bad.code;
-            continue;
-        }
-        status = look(&s, &picture, &a, err);
-        if (status) break;
-        if (s.json) print_json(&s, call->words[i], &a);
-        else print_answer(&s, call->words[i], &a);
-        if (overlay_path) status = draw_overlay(&s, overlay_path, err);
-    }
-    sv_picture_clear(&picture);
-    sv_transform_destroy(s.transform);
-    sv_removal_clear(&s.tape);
-    sv_deployed_clear(&s.model);
-    sv_classes_clear(&s.classes);
+    sv_status status = open_looker(&l, call->words[0], err);
+    for (size_t i = 1; !status && i < call->word_count; i++) status = look_at(&l, call->words[i], &last, err);
+    sieve_session_free(l.session);
+    sieve_model_free(l.model);
+    sv_classes_clear(&l.classes);
     return status ? status : last;
 }
 

@@ -219,6 +219,7 @@ static void print_pictures(const sv_report *report, sv_text *text)
 {
     if (!report->picture_count) return;
     sv_text_add(text, "<h2>Which tokens stay</h2><p class=\"sub\">Left the picture, then what is left of it after each selector.</p>");
+    sv_text_add(text, "<div class=\"charts\">");
     for (size_t i = 0; i < report->picture_count; i++) {
         const sv_report_picture *picture = &report->pictures[i];
         sv_text_add(text, "<figure class=\"card\"><img alt=\"");
@@ -229,6 +230,7 @@ static void print_pictures(const sv_report *report, sv_text *text)
         sv_markup_text(text, picture->caption);
         sv_text_add(text, "</figcaption></figure>");
     }
+    sv_text_add(text, "</div>");
 }
 
 /* ---- confusion ---- */

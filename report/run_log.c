@@ -45,6 +45,7 @@ sv_status sv_run_log_open(sv_run_log **out, const char *path, sv_level file_most
         return status;
     }
     sv_log_set(take, log, file_most > terminal_most ? file_most : terminal_most);
+    sv_log_set_terminal(terminal_most);
     *out = log;
     return SV_OK;
 }

@@ -64,7 +64,7 @@ hold "headers: each compiles alone" tools/check-headers.sh
 hold "words: nothing is left unfinished" tools/check-words.sh
 
 heading "build"
-hold "build/release: programs, library, tests" build VARIANT=release all tests
+hold "build/release: programs, libraries, tests" build VARIANT=release all infer tests
 hold "docs: printed pages are up to date" tools/check-docs.sh
 
 heading "tests"
@@ -98,7 +98,7 @@ if [ -n "$slow" ]; then
         built asan "${more[@]}"
         run "${programs[@]}"
     fi
-    threaded=(tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c)
+    threaded=(tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c)
     hold "build/tsan: tests of threads" build VARIANT=tsan library tsan-tests
     built tsan "${threaded[@]}"
     [ ${#programs[@]} -gt 0 ] && run "${programs[@]}"

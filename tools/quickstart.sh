@@ -20,6 +20,7 @@ bin/eval --config configs/quickstart.ini --checkpoint "$QUICKSTART/pruned/model.
 if [ -x bin/export ]; then
     echo "== export"
     bin/export "$QUICKSTART/pruned/model.safetensors" --format safetensors --out "$QUICKSTART/vit_nano_pruned.safetensors"
+    bin/export "$QUICKSTART/pruned/model.safetensors" --format onnx --out "$QUICKSTART/vit_nano_pruned.onnx"
 fi
 echo
 echo "The report is $QUICKSTART/pruned/report.html"

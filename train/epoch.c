@@ -58,7 +58,12 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
 
 static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const char *what, sv_evaluation *out, sv_error *err)
 {
+    const size_t classes = s->model->options.classes;
     sv_evaluate_options options = { .progress = what };
+    if (out == &s->evaluation && s->confusion) {
+        memset(s->confusion, 0, classes * classes * sizeof *s->confusion);
+        options.confusion = s->confusion;
+    }
     return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
 }
 

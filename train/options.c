@@ -6,6 +6,7 @@
 static const sv_config_row run_rows[] = {
     { "run.dir", SV_CONFIG_TEXT, "runs/default", 0, 0, NULL, "folder of the run: config.ini, log.txt, metrics.csv, report.html, checkpoints" },
     { "run.tensorboard", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "the numbers of metrics.csv for TensorBoard too, in run.dir/tensorboard" },
+    { "run.pictures", SV_CONFIG_INT, "8", 0, 64, NULL, "validation pictures on the report page with what the selectors keep of them" },
     { "run.seed", SV_CONFIG_INT, "0", 0, 9007199254740992.0, NULL, "every random draw is a function of it and of what is drawn for" },
     { "run.threads", SV_CONFIG_INT, "0", 0, 4096, NULL, "compute threads; 0: all cores this process may use. Results do not depend on it" },
 };
@@ -53,6 +54,7 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     double backbone = sv_config_real(config, "train.backbone_scale"), lr = sv_config_real(config, "train.lr");
     memset(o, 0, sizeof *o);
     o->folder = sv_config_text(config, "run.dir");
+    o->pictures = (size_t)sv_config_int(config, "run.pictures");
     o->tensorboard = sv_config_bool(config, "run.tensorboard");
     o->seed = (uint64_t)sv_config_int(config, "run.seed");
     o->epochs = (size_t)sv_config_int(config, "train.epochs");

@@ -13,6 +13,7 @@ typedef enum sv_resume { SV_RESUME_AUTO, SV_RESUME_NEVER, SV_RESUME_FILE } sv_re
 
 typedef struct sv_train_options {
     const char *folder;                 /* of the run; borrowed from the config */
+    size_t pictures;                    /* overlays on the page */
     bool tensorboard;                   /* event files beside metrics.csv */
     uint64_t seed;
     size_t epochs, batch, accumulate, lanes, save_every, max_bad_steps, calibrate, evaluate_every;

@@ -1,5 +1,5 @@
 /* The run's page: report.html, made anew from metrics.csv and what the run knows. A page that cannot be written is said, and the run goes on. */
-#include "train/session.h"
+#include "train/page_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 enum { SERIES_MOST = 24, CHARTS_MOST = 8 };
 
-typedef struct page { sv_metrics_table table; sv_chart charts[CHARTS_MOST]; size_t chart_count; sv_chart_series series[SERIES_MOST]; size_t series_count; char names[SERIES_MOST][48]; } page;
+typedef struct page { sv_metrics_table table; sv_chart charts[CHARTS_MOST]; size_t chart_count; sv_chart_series series[SERIES_MOST]; size_t series_count; char names[SERIES_MOST][48]; sv_chart_goal goal; sv_page_parts parts; } page;
 
 static bool add_series(page *p, const char *column, const char *name, unsigned color, sv_line_kind kind)
 {
@@ -27,7 +27,7 @@ static void add_chart(page *p, const char *title, const char *unit, sv_chart_sca
     p->charts[p->chart_count++] = (sv_chart){ .title = title, .x_label = "epoch", .unit = unit, .scale = scale, .y_factor = factor, .series = p->series + from, .series_count = p->series_count - from };
 }
 
-static void make_charts(page *p, size_t stages)
+static void make_charts(page *p, size_t stages, double budget_ms)
 {
     size_t from = p->series_count;
     add_series(p, "top1", "top-1", 0, SV_LINE_SOLID);
@@ -40,6 +40,8 @@ static void make_charts(page *p, size_t stages)
     add_series(p, "loss_kl", "teacher", 2, SV_LINE_SOLID);
     add_series(p, "loss_token", "tokens", 3, SV_LINE_SOLID);
     add_series(p, "loss_distill", "distillation", 4, SV_LINE_SOLID);
+    add_series(p, "loss_ratio", "ratios", 5, SV_LINE_SOLID);
+    add_series(p, "loss_latency", "latency", 6, SV_LINE_SOLID);
     add_chart(p, "Loss", "", SV_SCALE_FROM_ZERO, 1, from);
     from = p->series_count;
     for (size_t t = 0; t < stages && t < 3; t++) {
@@ -59,6 +61,17 @@ static void make_charts(page *p, size_t stages)
     add_series(p, "lr", "selectors", 0, SV_LINE_SOLID);
     add_series(p, "lr_backbone", "backbone", 1, SV_LINE_SOLID);
     add_chart(p, "Learning rate", "", SV_SCALE_LOG, 1, from);
+    from = p->series_count;
+    add_series(p, "predicted_ms", "predicted", 0, SV_LINE_SOLID);
+    add_chart(p, "Latency of a picture", "ms", SV_SCALE_FROM_ZERO, 1, from);
+    if (p->series_count > from && budget_ms > 0 && isfinite(budget_ms)) {
+        p->goal = (sv_chart_goal){ "budget", budget_ms, 3 };
+        p->charts[p->chart_count - 1].goals = &p->goal;
+        p->charts[p->chart_count - 1].goal_count = 1;
+    }
+    from = p->series_count;
+    add_series(p, "images_per_s", "training", 0, SV_LINE_SOLID);
+    add_chart(p, "Pictures a second", "", SV_SCALE_FROM_ZERO, 1, from);
 }
 
 static sv_report_model model_of(const sv_evaluation *e, const sv_measured *measured, bool was_measured)
@@ -119,7 +132,10 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
     if (!status) status = sv_metrics_read(&p->table, metrics, err);
     if (!status) {
         fill(s, &report, stages, verdict);
-        make_charts(p, s->training.stages);
+        make_charts(p, s->training.stages, s->budget_ms);
+        status = sv_page_parts_make(&p->parts, s, &report, err);
+    }
+    if (!status) {
         report.charts = p->charts;
         report.chart_count = p->chart_count;
         sv_latency_about_here(&here, sv_precision_name(s->model->options.precision));
@@ -129,6 +145,7 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
         status = sv_report_write(&report, path, err);
     }
     if (p) sv_metrics_table_clear(&p->table);
+    if (p) sv_page_parts_clear(&p->parts);
     if (status) sv_log(SV_WARNING, "the report page is not up to date: %s", err ? err->text : "");
     sv_free(p);
     sv_free(metrics);

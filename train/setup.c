@@ -130,6 +130,8 @@ static sv_status choose_teacher(sv_session *s, sv_pruning_options *weights, sv_e
     return status;
 }
 
+enum { CONFUSION_MOST = 2000 }; /* classes: 32 MB of counts */
+
 /* The student's options may lose terms that have no teacher. */
 static sv_status make_tapes(sv_session *s, sv_error *err)
 {
@@ -139,6 +141,8 @@ static sv_status make_tapes(sv_session *s, sv_error *err)
     if (!s->has_table) options->latency_weight = 0;
     sv_status status = choose_teacher(s, options, err);
     if (!status) status = sv_alloc(&s->targets, s->options.batch * s->model->options.classes * sizeof *s->targets, "batches", err);
+    if (!status && s->model->options.classes <= CONFUSION_MOST)
+        status = sv_alloc_zero(&s->confusion, s->model->options.classes * s->model->options.classes * sizeof *s->confusion, "confusion", err);
     if (!status) status = sv_training_record(&s->training, s->pruning, s->teacher, &choice, err);
     if (!status) status = sv_removal_record(&s->pruned, s->pruning, sv_pruning_plan_of(s->pruning), s->options.batch, err);
     if (!status && s->start) status = sv_removal_record(&s->dense, s->start_pruning, NULL, s->options.batch, err);
@@ -167,11 +171,11 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result, run.dir, run.threads, run.tensorboard and train.recompute, is left out of checkpoints: the same run gives the same bytes
+/* What does not change the result, run.dir, run.threads, run.tensorboard, run.pictures and train.recompute, is left out of checkpoints: the same run gives the same bytes
  * anywhere. */
 static void drop_places(char *text)
 {
-    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "recompute = ", true } };
+    static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "recompute = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -214,7 +218,7 @@ static sv_status open_folder(sv_session *s, sv_error *err)
     if (!status) status = sv_path_join(&s->best, s->folder, "best.safetensors", err);
     if (!status && !s->request->dry_run) status = sv_run_lock_take(&s->lock, s->folder, err);
     if (!status) status = sv_path_join(&path, s->folder, "log.txt", err);
-    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, SV_INFO, err);
+    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, sv_log_level(), err);
     sv_free(path);
     return status;
 }
@@ -254,6 +258,7 @@ void sv_session_close(sv_session *s)
 {
     sv_metrics_close(s->metrics);
     sv_events_close(s->events);
+    sv_free(s->confusion);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);

@@ -54,6 +54,33 @@ static void logging_allocates_nothing(void **state)
     sv_log_set(NULL, NULL, SV_INFO);
 }
 
+static int handed_on;
+static void hand_on(void *context, sv_level level, const char *line)
+{
+    assert_ptr_equal(context, &handed_on);
+    handed_on++;
+    sv_log(level, "from here: %s", line);
+}
+
+static void a_thread_can_have_a_sink_of_its_own(void **state)
+{
+    (void)state;
+    seen_count = handed_on = 0;
+    sv_log_set(keep, &seen_count, SV_WARNING);
+    sv_log_set_here(hand_on, &handed_on);
+    sv_log(SV_INFO, "a remark"); /* handed on, and then below the level of the program */
+    sv_log(SV_WARNING, "a warning");
+    sv_log(SV_VERBOSE, "a detail");
+    sv_log_set_here(NULL, NULL);
+    assert_int_equal(handed_on, 2);
+    assert_int_equal(seen_count, 1);
+    assert_string_equal(seen, "from here: a warning");
+    sv_log(SV_WARNING, "again");
+    assert_int_equal(handed_on, 2);
+    assert_string_equal(seen, "again");
+    sv_log_set(NULL, NULL, SV_INFO);
+}
+
 static void the_default_sink_marks_warnings(void **state)
 {
     (void)state;
@@ -79,6 +106,7 @@ int main(void)
         cmocka_unit_test(the_sink_gets_what_the_level_lets_through),
         cmocka_unit_test(long_lines_are_cut_not_lost),
         cmocka_unit_test(logging_allocates_nothing),
+        cmocka_unit_test(a_thread_can_have_a_sink_of_its_own),
         cmocka_unit_test(the_default_sink_marks_warnings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

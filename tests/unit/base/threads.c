@@ -1,6 +1,7 @@
 /* base/threads.c: each item once, teams that meet, denormals flushed everywhere, for several counts of threads. */
 #include "tests/unit/base/test_base.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 static const size_t counts[] = { 1, 2, 3, 7 };
@@ -101,6 +102,32 @@ static void zero_asks_for_all_cores(void **state)
     assert_true(sv_cores() >= 1);
 }
 
+static void *work_with_a_count_of_its_own(void *context)
+{
+    meeting *m = context;
+    sv_threads_set_here(3);
+    for (int i = 0; i < 20; i++) sv_team_run(meet, m);
+    if (sv_threads() != 3) atomic_fetch_add(&m->wrong, 1);
+    sv_threads_set_here(0);
+    if (sv_threads() != 2) atomic_fetch_add(&m->wrong, 1);
+    return NULL;
+}
+
+static void a_thread_has_its_own_count_while_others_work(void **state)
+{
+    (void)state;
+    static meeting own, ours;
+    pthread_t thread;
+    sv_threads_set(2);
+    assert_int_equal(pthread_create(&thread, NULL, work_with_a_count_of_its_own, &own), 0);
+    for (int i = 0; i < 20; i++) sv_team_run(meet, &ours);
+    pthread_join(thread, NULL);
+    assert_int_equal(own.wrong, 0);
+    assert_int_equal(ours.wrong, 0);
+    assert_int_equal(own.members, 60);
+    assert_int_equal(ours.members, 40);
+}
+
 static void regions_follow_each_other_with_changing_counts(void **state)
 {
     (void)state;
@@ -126,6 +153,7 @@ int main(void)
         cmocka_unit_test(a_team_meets_at_its_barrier),
         cmocka_unit_test(denormals_are_flushed_in_every_thread),
         cmocka_unit_test(zero_asks_for_all_cores),
+        cmocka_unit_test(a_thread_has_its_own_count_while_others_work),
         cmocka_unit_test(regions_follow_each_other_with_changing_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,6 +183,32 @@ static void weights_of_a_named_backbone_make_a_dense_model(void **state)
     sv_model_destroy(model);
 }
 
+static void its_pictures_go_through_the_transform_of_its_config(void **state)
+{
+    (void)state;
+    sv_pruning *pruning = NULL;
+    sv_transform_options o, defaults = sv_transform_defaults();
+    sv_error err = { 0 };
+    sv_deployed d = { .model = make_model(NULL, &pruning) };
+    static char config[] = "[model]\narch = x\ncrop_ratio = 9\n\n[data]\ntrain = \"${NOT_SET} # x\"\nimage_size = 96\ninterpolation = bilinear\n"
+                           "resize_order = pillow12\ncrop_ratio = 0.9\ncrop_round = up\nmean = 0.5,0.25,0\ndeviation = 1,2,3\nnew_key = 7\n\n[train]\nmean = 4";
+    static char wrong[] = "[data]\nmean = 0.5\n", worse[] = "[data]\ncrop_ratio = much\n";
+    assert_ok(sv_deployed_transform(&d, &o, &err), err);
+    assert_true(o.size == IMAGE && o.crop_ratio == defaults.crop_ratio && o.mean[1] == defaults.mean[1]);
+    d.config = config;
+    assert_ok(sv_deployed_transform(&d, &o, &err), err);
+    assert_true(o.size == IMAGE && o.crop_ratio == 0.9 && o.crop_round == SV_ROUND_UP && o.interpolation == SV_BILINEAR && o.pass_order == SV_ACROSS_FIRST);
+    assert_true(o.mean[1] == 0.25f && o.deviation[2] == 3.0f);
+    d.config = wrong;
+    assert_int_equal(sv_deployed_transform(&d, &o, &err), SV_MODEL_FILE);
+    assert_non_null(strstr(err.text, "data.mean has 1 values"));
+    d.config = worse;
+    assert_int_equal(sv_deployed_transform(&d, &o, &err), SV_MODEL_FILE);
+    assert_int_equal(err.code, SV_MODEL_FILE);
+    sv_pruning_destroy(pruning);
+    sv_model_destroy(d.model);
+}
+
 static void a_precision_is_set_by_name_and_a_wrong_name_changes_nothing(void **state)
 {
     (void)state;
@@ -245,6 +271,7 @@ int main(void)
         WITH_FOLDER(a_dense_model_has_no_stages),
         WITH_FOLDER(what_is_no_whole_model_is_refused),
         WITH_FOLDER(weights_of_a_named_backbone_make_a_dense_model),
+        cmocka_unit_test(its_pictures_go_through_the_transform_of_its_config),
         cmocka_unit_test(a_precision_is_set_by_name_and_a_wrong_name_changes_nothing),
         WITH_FOLDER(running_out_of_memory_leaves_nothing_behind),
     };
