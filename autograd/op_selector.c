@@ -76,10 +76,10 @@ sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads)
 
 /* ---- weighted_mean ------------------------------------------------------------------------------------------------ */
 
-/* y[g] = sum_r w_r x[r*G+g] / W, W = max(sum_r w_r, 1e-6):
+/* y[g] = sum_r w_r x[r*G+g] / W, W = max(sum_r w_r, least):
  *   dx[r*G+g] = w_r dy[g] / W;  dw_r = sum_g dy[g].(x[r*G+g] - y[g]) / W, without y[g] where the floor holds.
  * dw_r reads x of rows that are not live too: that is how a later selector teaches the decisions before it (spec 2.2). */
-static const sv_real least_weight = (sv_real)1e-6;
+static sv_real least_weight(const sv_attributes *attributes) { return (sv_real)(attributes->r[0] > 0 ? attributes->r[0] : 1e-6); }
 
 static sv_status weighted_mean_shape(sv_node *node, sv_error *err)
 {
@@ -98,19 +98,21 @@ static sv_status weighted_mean_shape(sv_node *node, sv_error *err)
 typedef struct mean_view {
     size_t groups, tokens, width;
     const sv_real *weight;
-    sv_real total;
+    sv_real total, least;
 } mean_view; /* total: the sum before its floor */
 
 static mean_view mean_view_of(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *weight = &call->in[1];
-    mean_view v = { (size_t)call->attributes->i[0], 0, x->width, weight->present ? weight->data : NULL, 0 };
+    mean_view v = { (size_t)call->attributes->i[0], 0, x->width, weight->present ? weight->data : NULL, 0, least_weight(call->attributes) };
     v.tokens = x->rows / v.groups;
     for (size_t r = 0; r < v.tokens; r++) v.total += v.weight ? v.weight[r] : 1;
     return v;
 }
 
-static sv_real floored(const mean_view *v) { return v->total > least_weight ? v->total : least_weight; }
+/* A sum that meets the floor is above it: one token kept under a floor of one teaches as any other number of them. */
+static bool is_held(const mean_view *v) { return !(v->total >= v->least); }
+static sv_real floored(const mean_view *v) { return is_held(v) ? v->least : v->total; }
 
 static void weighted_mean_forward(const sv_call *call)
 {
@@ -134,7 +136,7 @@ static void weighted_mean_backward(const sv_call *call)
     for (size_t i = 0; x->gradient && i < x->live; i++)
         sv_scale(x->gradient + i * v.width, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor,
                  v.width, x->accumulate);
-    for (size_t g = 0; weight->gradient && v.total > least_weight && g < v.groups; g++)
+    for (size_t g = 0; weight->gradient && !is_held(&v) && g < v.groups; g++)
         through += sv_dot(y->gradient + g * v.width, y->data + g * v.width, v.width);
     for (size_t r = 0; weight->gradient && r < weight->live; r++)
         sv_give(weight, r, factor * (sv_dot(y->gradient, x->data + r * v.groups * v.width, v.groups * v.width) - through));
@@ -149,12 +151,15 @@ static const sv_sample weighted_mean_samples[] = {
     { .name = "no weight", .images = 2, .in = { IMAGE(NORMAL, 6, 4) }, .attributes.i = { 2 } },
     { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 4, 32), IMAGE(UNIT, 4, 1) }, .attributes.i = { 1 } },
     { .name = "constant x", .images = 2, .in = { CONSTANT(NORMAL, 4, 3), IMAGE(UNIT, 4, 1) }, .attributes.i = { 1 } },
+    { .name = "above a floor of one", .images = 3, .in = { IMAGE(NORMAL, 9, 5), IMAGE(UNIT, 9, 1) }, .attributes = { .i = { 1 }, .r = { 1 } } },
+    { .name = "below a floor of one", .images = 2, .in = { IMAGE(NORMAL, 2, 5), IMAGE(UNIT, 1, 1) }, .attributes = { .i = { 2 }, .r = { 1 } } },
+    { .name = "everything dropped, a floor of one", .images = 2, .in = { IMAGE(NORMAL, 5, 4), IMAGE(ZERO, 5, 1) }, .attributes = { .i = { 1 }, .r = { 1 } } },
 };
 
 const sv_op sv_op_weighted_mean = {
     .name = "weighted_mean",
-    .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, 1e-6)",
-    .source = "SPViT code, global feature of the kept tokens",
+    .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, least)",
+    .source = "DynamicViT and SPViT code, global feature of the kept tokens",
     .inputs_least = 1,
     .inputs_most = 2,
     .outputs = 1,
@@ -171,7 +176,12 @@ const sv_op sv_op_weighted_mean = {
 
 sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups)
 {
-    sv_attributes attributes = { .i = { (int64_t)groups } };
+    return sv_tape_floored_mean(tape, x, weight, groups, 0);
+}
+
+sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups, double least)
+{
+    sv_attributes attributes = { .i = { (int64_t)groups }, .r = { least } };
     return sv_tape_record(tape, &sv_op_weighted_mean, (sv_tensor *[]){ x, weight }, 2, &attributes, NULL);
 }
 

@@ -92,6 +92,9 @@ sv_tensor *sv_tape_drop_path(sv_tape *tape, sv_tensor *branch, double share, siz
 sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads);                    /* [R,D] -> [R,H], mean of each head's slice */
 /* x [R*G,D], weight [R,1] (NULL: ones): y[g] = sum_r weight[r] x[r*G+g] / max(sum_r weight[r], 1e-6) -> [G,D]. Gradient to both. */
 sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups);
+/* The same with another floor under the sum: least instead of 1e-6 (0: 1e-6). With weights of 0 and 1 a floor of 1 changes no mean, and keeps the
+ * gradient of an empty one in bounds. */
+sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups, double least);
 /* local [R*G,d], global [G,d/2]: row r*G+g = first d/2 columns of local | global[g] -> [R*G,d]. */
 sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *global);
 /* z [R*H,2], importance [R,H] -> a [R,1] = sum_h w (z0-z1) / sum_h w (logit of keep), score [R,1] = sum_h w softmax(z)_0 / sum_h w. */

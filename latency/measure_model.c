@@ -16,6 +16,16 @@ void sv_latency_about_model(sv_latency_about *about, const sv_model *model)
     about->heads = model->options.heads;
 }
 
+sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err)
+{
+    char word[sizeof table->about.selector];
+    sv_method timed;
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(table->about.selector, " "), table->about.selector);
+    if (!plan->stages || !sv_method_find(&timed, word) || timed == plan->method) return SV_OK;
+    return sv_fail(err, SV_MODEL_FILE, "%s: is the table of selectors of %s, the run's are of %s; measure one for them, or name another table", name, sv_method_name(timed),
+                   sv_method_name(plan->method));
+}
+
 /* ---- a model by its settings ------------------------------------------------------------------------------------- */
 
 enum { SETTINGS_MOST = 24, PICTURES_LEAST = 4 };
@@ -193,7 +203,7 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     b.plan.rule = SV_RULE_TOPK;
     choose_settings(&b);
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
-    if (b.plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "spvit");
+    if (b.plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "%s", sv_method_name(b.plan.method));
     status = make_room(&b, err);
     if (!status) status = record(&b, err);
     for (size_t s = 0; !status && s < b.setting_count; s++) {

@@ -25,6 +25,7 @@ sv_status sv_plan_solve(const sv_plan_request *r, sv_latency_answer *out, sv_err
     if (r->budget.kind == SV_NO_BUDGET) return sv_fail(err, SV_USAGE, "there is no budget to solve for: give 70%% of the dense model, or 12.5ms");
     sv_latency_about_model(&about, sv_pruning_model(r->pruning));
     sv_status status = sv_latency_fits_model(r->table, &about, r->name, err);
+    if (!status) status = sv_latency_fits_method(r->table, plan, r->name, err);
     if (!status) status = shape_of(&shape, r->pruning, err);
     if (!status) status = sv_latency_predict_dense(r->table, r->batch, &shape, r->rule, &dense, err);
     if (status) return status;

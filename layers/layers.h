@@ -112,11 +112,14 @@ typedef enum sv_position_resize { SV_RESIZE_BICUBIC, SV_RESIZE_BICUBIC_AA, SV_RE
 
 typedef struct sv_load_options {
     sv_position_resize resize;
-    bool optional_selectors;    /* parameters "selectors." may be absent (then they keep their values) */
+    bool optional_selectors;    /* parameters of selectors may be absent (then they keep their values) */
     bool need_all;              /* nothing may be missing, made anew or resized: checkpoints of our own */
     bool whole_head;            /* a head of another class count is refused, not made anew */
     const char *arch_key;       /* the config key that hints name; NULL: model.arch */
 } sv_load_options;
+
+/* Whether a parameter of that name is a selector's: "selectors." (SPViT), "score_predictor." (DynamicViT, its own names). */
+bool sv_name_selects(const char *name);
 
 /* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a
  * head of another class count is made anew (normal .02, seed) and said; is_new (NULL, or [parameters->count]) tells which parameters

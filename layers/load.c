@@ -221,22 +221,37 @@ static bool same_shape(const piece *p)
     return true;
 }
 
+/* Selectors of one method do not fit those of another. */
+static sv_status check_method(const loader *l, const char *own, sv_error *err)
+{
+    static const struct {
+        const char *own, *other, *what;
+    } rows[] = {
+        { "selectors.", "score_predictor.0.in_conv.0.weight", "does not look at heads (DynamicViT)" },
+        { "score_predictor.", "score_predictor.0.in_conv.0.0.weight", "looks at heads (SPViT)" },
+        { "score_predictor.", "selectors.0.norm.weight", "looks at heads (SPViT)" },
+    };
+    for (size_t i = 0; i < SV_COUNT(rows); i++) {
+        char other[SV_NAME_ROOM];
+        snprintf(other, sizeof other, "%s%s", l->naming.outer, rows[i].other);
+        if (strncmp(own, rows[i].own, strlen(rows[i].own)) == 0 && sv_weights_find(l->file, other))
+            return sv_fail(err, SV_MODEL_FILE,
+                           "%s: '%s' is of a selector that %s, which does not fit this model's; load the dense weights and train selectors anew",
+                           path_of(l), other, rows[i].what);
+    }
+    return SV_OK;
+}
+
 static sv_status load_absent(loader *l, const piece *p, const char *name, sv_error *err)
 {
-    char wanted[96], one_head[SV_NAME_ROOM];
-    if (strncmp(p->parameter->name, "selectors.", 10) == 0) {
-        snprintf(one_head, sizeof one_head, "%sscore_predictor.0.in_conv.0.weight", l->naming.outer);
-        if (sv_weights_find(l->file, one_head))
-            return sv_fail(err, SV_MODEL_FILE,
-                           "%s: '%s' is of a selector that does not look at heads (DynamicViT), which does not fit this model's; load the "
-                           "dense weights and train selectors anew",
-                           path_of(l), one_head);
-        if (l->options->optional_selectors) {
-            l->is_new[p->index] = true;
-            return SV_OK;
-        }
-    }
-    complain(l, MISSING, name, wanted_text(wanted, p));
+    char wanted[96];
+    bool selects = sv_name_selects(p->parameter->name);
+    sv_status status = selects ? check_method(l, p->parameter->name, err) : SV_OK;
+    if (status) return status;
+    if (selects && l->options->optional_selectors)
+        l->is_new[p->index] = true;
+    else
+        complain(l, MISSING, name, wanted_text(wanted, p));
     return SV_OK;
 }
 
@@ -292,7 +307,8 @@ static bool is_of_a_model(const loader *l, const char *name)
 
 static void list_unexpected(loader *l)
 {
-    bool has_selectors = sv_parameters_find(l->model->parameters, "selectors.0.norm.weight") != NULL;
+    bool has_selectors = false;
+    for (size_t i = 0; i < l->model->parameters->count; i++) has_selectors = has_selectors || sv_name_selects(l->model->parameters->items[i]->name);
     for (size_t e = 0; e < sv_weights_count(l->file); e++) {
         const sv_weights_entry *entry = sv_weights_at(l->file, e);
         char shape[96];

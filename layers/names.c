@@ -1,6 +1,7 @@
 /* From timm's names to those of a file. Hugging Face: the same tree under other words, with q, k and v apart. The reference of
  * SPViT: selectors as nested sequences, once a head. Tables of words, no code a name. */
 #include "layers/names.h"
+#include "layers/layers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -69,11 +70,8 @@ const char *sv_name_bare(const sv_naming *naming, const char *name)
     return name;
 }
 
-bool sv_name_is_selector(const sv_naming *naming, const char *name)
-{
-    name = sv_name_bare(naming, name);
-    return starts(name, "selectors.") || starts(name, "score_predictor.");
-}
+bool sv_name_selects(const char *name) { return starts(name, "selectors.") || starts(name, "score_predictor."); }
+bool sv_name_is_selector(const sv_naming *naming, const char *name) { return sv_name_selects(sv_name_bare(naming, name)); }
 
 bool sv_name_ignored(const sv_naming *naming, const char *name)
 {
@@ -177,6 +175,7 @@ bool sv_name_of_copy(char out[SV_NAME_ROOM], const char *name, size_t head)
         const char *at = strstr(predictor, lists[i]);
         if (!at || !starts(at + strlen(lists[i]), "0.")) continue;
         at += strlen(lists[i]);
+        if (at[2] < '0' || at[2] > '9') continue; /* "out_conv.0.weight": of DynamicViT, whose selectors have no heads */
         snprintf(out, SV_NAME_ROOM, "%.*s%zu%s", (int)(at - name), name, head, at + 1);
         return true;
     }

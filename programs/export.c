@@ -14,7 +14,8 @@ static const char usage[] =
     "Usage: export CHECKPOINT --format safetensors|onnx [--out FILE] [--json]\n"
     "\n"
     "Writes the model of a checkpoint (model.safetensors, best.safetensors, last.safetensors of a run) for others.\n"
-    "safetensors: float32 weights under timm's names, selectors as selectors.T.*, the pruning plan and a model card in the metadata.\n"
+    "safetensors: float32 weights under timm's names, selectors as selectors.T.* (SPViT) or score_predictor.T.*\n"
+    "(DynamicViT), the pruning plan and a model card in the metadata.\n"
     "onnx: one graph (opset 17) with selectors, decisions and package tokens inside. Input pixel_values [batch,3,side,side]; outputs logits\n"
     "and tokens_kept_0, tokens_kept_1 ...: numbers of the patches that stay behind each selector. The card is in metadata_props.\n"
     "Either is read back, and a picture's logits compared with the checkpoint's, before export says done; an onnx file that fails this never\n"
@@ -60,8 +61,12 @@ static void write_card(const sv_deployed *d, sv_text *card)
     sv_text_add(card, "model: %s, pictures of %zu x %zu, %zu classes, %zu parameters\n", d->model->backbone->name, d->model->options.image, d->model->options.image, d->model->options.classes, parameters);
     sv_text_add(card, "work: %.3f GMAC a picture dense", 1e-9 * (double)sv_model_macs(d->model));
     if (plan->stages) sv_text_add(card, ", %.3f GMAC pruned at the plan's counts", 1e-9 * (double)sv_pruned_macs(d->model, plan, plan->count));
-    sv_text_add(card, "\npruning: %s", plan->stages ? "SPViT, " : "none\n");
-    for (size_t t = 0; t < plan->stages; t++) sv_text_add(card, "%skeep %.4f before block %zu (threshold %.6f)", t ? "; " : "", plan->keep[t], plan->at[t], plan->threshold[t]);
+    sv_text_add(card, "\npruning: %s", plan->stages ? sv_method_title(plan->method) : "none\n");
+    for (size_t t = 0; t < plan->stages; t++) {
+        sv_text_add(card, "%skeep %.4f before block %zu ", t ? "; " : ", ", plan->keep[t], plan->at[t]);
+        if (plan->rule == SV_RULE_TOPK) sv_text_add(card, "(the best %zu patches)", plan->count[t]);
+        else sv_text_add(card, "(threshold %.6f)", plan->threshold[t]);
+    }
     sv_text_add(card, "%sinput: RGB / 255, minus mean, by deviation; channels first\nwritten by: Sieve " SV_VERSION "\n", plan->stages ? "\n" : "");
 }
 

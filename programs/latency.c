@@ -94,6 +94,7 @@ static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
         sv_latency_about_model(&table.about, s.model);
         snprintf(table.about.device, sizeof table.about.device, "%s", device ? device : "device of a runner");
         snprintf(table.about.note, sizeof table.about.note, "measured by an outside command");
+        if (s.options.plan.stages) snprintf(table.about.selector, sizeof table.about.selector, "%s", sv_method_name(s.options.plan.method));
         table.about.cpu[0] = table.about.isa[0] = table.about.affinity[0] = 0;
         table.about.threads = 0;
         status = sv_latency_run_command(runner, &table.about, rows, count, sv_config_real(call->config, "latency.seconds") * (double)count, err);
@@ -190,6 +191,7 @@ static sv_status try_table(const sv_program_call *call, sv_error *err)
     if (!status) status = sv_latency_table_read(&table, path, err);
     if (!status) sv_latency_about_model(&about, s.model);
     if (!status) status = sv_latency_fits_model(&table, &about, path, err);
+    if (!status) status = sv_latency_fits_method(&table, &s.options.plan, path, err);
     if (!status && sv_latency_differs(differs, sizeof differs, &table, &about)[0]) sv_log(SV_WARNING, "%s is of another machine or setting: %s", path, differs);
     if (!status)
         status = sv_latency_try(trials, TRIALS, &table, s.pruning, &m, (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),

@@ -13,7 +13,7 @@
 static const char usage[] =
     "Usage: train --config FILE [--section.key=value ...] [options]\n"
     "\n"
-    "Fine-tunes a vision transformer, dense or with SPViT token selectors, to a latency budget; removes the tokens for real,\n"
+    "Fine-tunes a vision transformer, dense or with token selectors (SPViT, DynamicViT), to a latency budget; removes the tokens for real,\n"
     "measures the result on this machine and leaves it in run.dir: model.safetensors (the measured model), last.safetensors\n"
     "(to go on from), best.safetensors, metrics.csv, log.txt, report.html. Killed or stopped, the same command goes on.\n"
     "\n"

@@ -4,15 +4,44 @@
 
 #include "pruning/pruning.h"
 
-typedef struct sv_selector_slots {
-    sv_parameter *norm, *norm_bias, *fc_in, *fc_in_bias, *fc1, *fc1_bias, *fc2, *fc2_bias, *fc_out, *fc_out_bias, *head1, *head1_bias, *head2, *head2_bias;
-} sv_selector_slots;
+enum { SV_SELECTOR_LAYERS_MOST = 8 };
+
+/* A layer of a selector: PREFIX.STAGE.NAME.weight [rows, columns] and .bias [rows]; rows 0: a norm, both [columns]. */
+typedef struct sv_selector_layer { const char *name; size_t rows, columns; } sv_selector_layer;
+typedef struct sv_layer_slots { sv_parameter *weight, *bias; } sv_layer_slots;
+
+/* A pruning method: one file of pruning/ that ends in one of these, and a row of methods.c. What differs between methods stands here; how tokens are
+ * sampled, masked, removed and what the losses are is shared. */
+typedef struct sv_pruning_method {
+    const char *name, *title;       /* name: the word of pruning.method and of stored plans; title: as its authors write it */
+    /* What "auto" stands for in the config. */
+    sv_decision_rule rule;
+    sv_package_choice package;
+    sv_ratio_form ratio_form;
+    bool ratio_per_image;
+    bool packs;                     /* dropped tokens may become package tokens; false: SV_CHOICE_NONE alone */
+    /* Selectors. */
+    const char *prefix;             /* of their parameters' names; sv_name_selects must know it */
+    size_t output;                  /* the layer whose first output is the logit of keep */
+    sv_status (*check)(const sv_model *model, sv_error *err);                           /* whether they fit the model's sizes */
+    size_t (*layers)(const sv_model *model, sv_selector_layer *layers);                 /* fills them, returns how many */
+    /* u [n,D] with its policy [n,1] -> a [n,1] logit of keep, *score [n,1] its probability. slots in the order of layers. */
+    sv_tensor *(*record)(sv_tape *tape, const sv_model *model, const sv_layer_slots *slots, sv_tensor *u, sv_tensor *policy, sv_tensor **score);
+    uint64_t (*macs)(const sv_model *model, size_t rows);
+} sv_pruning_method;
+const sv_pruning_method *sv_pruning_method_of(sv_method method);
 
 struct sv_pruning {
     sv_model *model;            /* borrowed */
     sv_pruning_options options;
-    sv_selector_slots slots[SV_MOST_STAGES];
+    sv_layer_slots slots[SV_MOST_STAGES][SV_SELECTOR_LAYERS_MOST];
 };
+
+/* For writers of selectors: linear and linear_gelu by slot. */
+sv_tensor *sv_slot_linear(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot);
+sv_tensor *sv_slot_linear_gelu(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot);
+/* The norm of all selectors: eps is the library default of the references, unlike the backbone's 1e-6 (spec SPViT F20). */
+sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot);
 
 /* Tokens on their way through the blocks. */
 typedef struct sv_stream {

@@ -1,30 +1,25 @@
-/* The [pruning] keys and what they become. Names and defaults are those of spec SPViT; each default that differs from the reference's code is
+/* The [pruning] keys and what they become. Names and defaults are those of specs SPViT and DynamicViT; each default that differs from the reference's code is
  * listed in docs/decisions.md. */
-#include "pruning/pruning.h"
+#include "pruning/inside.h"
 
 #include <string.h>
 
-const sv_method sv_methods[] = {
-    { "none", "the dense model", false },
-    { "spvit", "SPViT: multi-head selectors, dropped tokens packed into package tokens (ECCV 2022)", true },
-};
-const size_t sv_method_count = SV_COUNT(sv_methods);
-
+#define AUTO "; auto: as the method has it, "
 static const sv_config_row rows[] = {
-    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit", "none: the dense model; spvit: token selectors and package tokens" },
+    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit|dynamicvit", "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind" },
     { "pruning.at", SV_CONFIG_INTS, "3,6,9", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising" },
     { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ..." },
-    { "pruning.rule", SV_CONFIG_CHOICE, "threshold", 0, 0, "threshold|topk|argmax|gumbel", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" },
+    { "pruning.rule", SV_CONFIG_CHOICE, "auto", 0, 0, "threshold|topk|argmax|gumbel|auto", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" AUTO "spvit threshold, dynamicvit topk" },
     { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
-    { "pruning.package_form", SV_CONFIG_CHOICE, "wavg", 0, 0, "wavg|sum|mean|none", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" },
+    { "pruning.package_form", SV_CONFIG_CHOICE, "auto", 0, 0, "wavg|sum|mean|none|auto", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" AUTO "spvit wavg, dynamicvit none, which can have no other" },
     { "pruning.package_empty", SV_CONFIG_CHOICE, "mask", 0, 0, "mask|keep_zero", "a package of nothing: left out, or kept as a row of zeros" },
     { "pruning.mask_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "added to masked attention in training; 0 is exact and makes steps cheaper, the reference has 1e-6" },
     { "pruning.mask_max", SV_CONFIG_CHOICE, "kept", 0, 0, "kept|all", "keys the softmax maximum is taken over; the reference: all" },
     { "pruning.mask_clamp", SV_CONFIG_REAL, "30", 1, 80, NULL, "largest exponent of a dropped key in the gradient of its decision" },
     { "pruning.tau", SV_CONFIG_REAL, "1", 0.01, 100, NULL, "temperature of the Gumbel-softmax" },
     { "pruning.selector_init_keep_bias", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "selectors start at the target ratios instead of at one half" },
-    { "pruning.ratio_scope", SV_CONFIG_CHOICE, "batch", 0, 0, "batch|image", "whether the mean over the batch or each picture is pulled to the ratio" },
-    { "pruning.ratio_loss", SV_CONFIG_CHOICE, "lagrange", 0, 0, "penalty|lagrange", "penalty: a fixed weight, drifts above the target (the papers); lagrange: a multiplier a stage meets it" },
+    { "pruning.ratio_scope", SV_CONFIG_CHOICE, "auto", 0, 0, "batch|image|auto", "whether the mean over the batch or each picture is pulled to the ratio" AUTO "spvit batch, dynamicvit image" },
+    { "pruning.ratio_loss", SV_CONFIG_CHOICE, "auto", 0, 0, "penalty|lagrange|auto", "penalty: a fixed weight, drifts above the target (the papers); lagrange: a multiplier a stage meets it" AUTO "spvit lagrange, dynamicvit penalty" },
     { "pruning.ratio_weight", SV_CONFIG_REAL, "2", 0, 1e6, NULL, "weight of the penalty form" },
     { "pruning.multiplier_rate", SV_CONFIG_REAL, "0.5", 0, 1e6, NULL, "step of the multipliers of the Lagrange form, per optimizer step" },
     { "pruning.distill_weight", SV_CONFIG_REAL, "-1", -1, 1e6, NULL, "weight of KL(teacher || student) on class logits; -1: 0.5 with selectors, 0 without and with train.distillation" },
@@ -63,10 +58,10 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, siz
 
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err)
 {
-    const sv_method *method = &sv_methods[sv_config_choice(config, "pruning.method")];
-    if (!method->selects || !sv_model_unfit(model)) return SV_OK;
+    const char *method = sv_config_text(config, "pruning.method");
+    if (strcmp(method, "none") == 0 || !sv_model_unfit(model)) return SV_OK;
     return sv_fail(err, SV_USAGE, "%s: pruning.method = %s does not fit %s: %s; set pruning.method = none, or take a backbone such as deit_s",
-                   sv_config_where(config, "pruning.method"), method->name, model->backbone->name, sv_model_unfit(model));
+                   sv_config_where(config, "pruning.method"), method, model->backbone->name, sv_model_unfit(model));
 }
 
 void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
@@ -85,11 +80,34 @@ static double weight_or(const sv_config *config, const char *key, bool selects)
     return weight >= 0 ? weight : selects ? 0.5 : 0;
 }
 
+/* A choice whose last word is auto: then the method's own. */
+static size_t choice_or(const sv_config *config, const char *key, size_t automatic, size_t of_method)
+{
+    size_t choice = sv_config_choice(config, key);
+    return choice == automatic ? of_method : choice;
+}
+
+/* What methods decide for themselves unless told. */
+static sv_status read_method(sv_pruning_options *o, const sv_config *config, sv_method method, sv_error *err)
+{
+    const sv_pruning_method *m = sv_pruning_method_of(method);
+    o->plan.method = method;
+    o->plan.rule = (sv_decision_rule)choice_or(config, "pruning.rule", SV_RULE_GUMBEL + 1, m->rule);
+    o->plan.package = (sv_package_choice)choice_or(config, "pruning.package_form", SV_CHOICE_NONE + 1, m->package);
+    o->ratio_per_image = choice_or(config, "pruning.ratio_scope", 2, m->ratio_per_image) == 1;
+    o->ratio_form = (sv_ratio_form)choice_or(config, "pruning.ratio_loss", SV_RATIO_LAGRANGE + 1, m->ratio_form);
+    if (m->packs || o->plan.package == SV_CHOICE_NONE) return SV_OK;
+    return sv_fail(err, SV_USAGE, "%s: pruning.package_form = %s, but %s has no package tokens; set none or auto", sv_config_where(config, "pruning.package_form"),
+                   sv_config_text(config, "pruning.package_form"), m->name);
+}
+
 sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config, size_t depth, size_t patches, sv_error *err)
 {
     memset(o, 0, sizeof *o);
-    o->plan.rule = (sv_decision_rule)sv_config_choice(config, "pruning.rule");
-    o->plan.package = (sv_package_choice)sv_config_choice(config, "pruning.package_form");
+    size_t choice = sv_config_choice(config, "pruning.method"); /* none, then the methods in order */
+    bool selects = choice > 0;
+    sv_status status = read_method(o, config, selects ? (sv_method)(choice - 1) : SV_METHOD_SPVIT, err);
+    if (status) return status;
     o->plan.empty = (sv_package_empty)sv_config_choice(config, "pruning.package_empty");
     o->plan.min_keep = (size_t)sv_config_int(config, "pruning.min_keep");
     for (size_t t = 0; t < SV_MOST_STAGES; t++) o->plan.threshold[t] = 0.5;
@@ -98,11 +116,8 @@ sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config
     o->mask_clamp = sv_config_real(config, "pruning.mask_clamp");
     o->tau = sv_config_real(config, "pruning.tau");
     o->keep_bias = sv_config_bool(config, "pruning.selector_init_keep_bias");
-    o->ratio_per_image = sv_config_choice(config, "pruning.ratio_scope") == 1;
-    o->ratio_form = (sv_ratio_form)sv_config_choice(config, "pruning.ratio_loss");
     o->ratio_weight = sv_config_real(config, "pruning.ratio_weight");
     o->multiplier_rate = sv_config_real(config, "pruning.multiplier_rate");
-    bool selects = sv_methods[sv_config_choice(config, "pruning.method")].selects;
     o->kl_weight = weight_or(config, "pruning.distill_weight", selects);
     o->token_weight = weight_or(config, "pruning.token_weight", selects);
     if (o->plan.min_keep > patches)

@@ -1,20 +1,20 @@
 /* A pruning plan as text, lines "key value...", for the metadata of checkpoints and exports. Read strictly: every key once, a line a
  * selector, places that rise. */
-#include "pruning/pruning.h"
+#include "pruning/inside.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { WORDS_MOST = 4, WORD_ROOM = 64, COUNT_MOST = 1 << 20 };
 
-/* A choice's words stand in the order of its values. */
+/* A choice's words stand in the order of its values; those of the method are the table's. */
 typedef struct plan_key {
     const char *name;
     const char *words[5];
 } plan_key;
 typedef enum key_index { METHOD, STAGES, RULE, PACKAGE, EMPTY, MIN_KEEP, KEYS } key_index;
 static const plan_key keys[KEYS] = {
-    [METHOD] = { "method", { "none", "spvit" } },
+    [METHOD] = { "method", { "none" } },
     [STAGES] = { "stages", { NULL } },
     [RULE] = { "rule", { "threshold", "topk", "argmax", "gumbel" } },
     [PACKAGE] = { "package", { "wavg", "sum", "mean", "none" } },
@@ -22,9 +22,16 @@ static const plan_key keys[KEYS] = {
     [MIN_KEEP] = { "min_keep", { NULL } },
 };
 
+/* Word i of a choice, NULL behind the last. The first method's value is 1. */
+static const char *word_of(const plan_key *key, int64_t i)
+{
+    if (key != &keys[METHOD] || !i) return key->words[i];
+    return i <= SV_METHODS ? sv_method_name((sv_method)(i - 1)) : NULL;
+}
+
 void sv_plan_print(const sv_pruning_plan *plan, sv_text *text)
 {
-    sv_text_add(text, "method %s\nstages %zu\n", keys[METHOD].words[plan->stages > 0], plan->stages);
+    sv_text_add(text, "method %s\nstages %zu\n", word_of(&keys[METHOD], plan->stages ? 1 + (int64_t)plan->method : 0), plan->stages);
     sv_text_add(text, "rule %s\npackage %s\nempty %s\n", keys[RULE].words[plan->rule], keys[PACKAGE].words[plan->package],
                 keys[EMPTY].words[plan->empty]);
     sv_text_add(text, "min_keep %zu\n", plan->min_keep);
@@ -79,8 +86,8 @@ static bool parse_line(parsed *p, const char *line)
     if (!key || p->seen[key - keys]) return false;
     p->seen[key - keys] = true;
     if (!key->words[0]) return parse_count(words[1], &p->values[key - keys]);
-    for (int64_t i = 0; key->words[i]; i++)
-        if (strcmp(key->words[i], words[1]) == 0) {
+    for (int64_t i = 0; word_of(key, i); i++)
+        if (strcmp(word_of(key, i), words[1]) == 0) {
             p->values[key - keys] = i;
             return true;
         }
@@ -114,12 +121,16 @@ sv_status sv_plan_parse(sv_pruning_plan *plan, const char *text, const char *pat
     if (status) return status;
     if (v[STAGES] != (int64_t)p.lines || (v[METHOD] != 0) != (p.lines > 0))
         return sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan speaks of method %s with %lld selectors and lists %zu; the file is damaged", path,
-                       keys[METHOD].words[v[METHOD]], (long long)v[STAGES], p.lines);
+                       word_of(&keys[METHOD], v[METHOD]), (long long)v[STAGES], p.lines);
     p.plan.stages = p.lines;
     p.plan.rule = (sv_decision_rule)v[RULE];
     p.plan.package = (sv_package_choice)v[PACKAGE];
     p.plan.empty = (sv_package_empty)v[EMPTY];
     p.plan.min_keep = (size_t)v[MIN_KEEP];
+    p.plan.method = v[METHOD] ? (sv_method)(v[METHOD] - 1) : SV_METHOD_SPVIT;
+    if (!sv_pruning_method_of(p.plan.method)->packs && p.plan.package != SV_CHOICE_NONE)
+        return sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan speaks of method %s with package tokens, which it does not have; the file is damaged", path,
+                       sv_method_name(p.plan.method));
     *plan = p.plan;
     return SV_OK;
 }

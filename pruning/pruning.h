@@ -1,5 +1,6 @@
-/* Pruning: how tokens are scored, dropped and packed. A method adds its parameters to a model, records the masked form that is trained and
- * the form in which tokens really leave, and the losses. Nothing here knows training loops, files of pictures or clocks.
+/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT: a file and a row of methods.c each) adds its parameters to a model;
+ * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
+ * pictures or clocks.
  * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
 #ifndef SIEVE_PRUNING_PRUNING_H
 #define SIEVE_PRUNING_PRUNING_H
@@ -9,12 +10,19 @@
 
 enum { SV_MOST_STAGES = 6 };
 
+/* Whose selectors; what each is stands in its row (pruning/methods.c). */
+typedef enum sv_method { SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHODS } sv_method;
+const char *sv_method_name(sv_method method);               /* "spvit": the word of pruning.method, of plans, and of latency tables */
+const char *sv_method_title(sv_method method);              /* "SPViT" */
+bool sv_method_find(sv_method *out, const char *name);      /* false: no such name */
+
 typedef enum sv_decision_rule { SV_RULE_THRESHOLD, SV_RULE_TOPK, SV_RULE_ARGMAX, SV_RULE_GUMBEL } sv_decision_rule;
 typedef enum sv_package_choice { SV_CHOICE_WAVG, SV_CHOICE_SUM, SV_CHOICE_MEAN, SV_CHOICE_NONE } sv_package_choice;
 
 /* What a deployed model must know: stored with it ("sieve.plan"). */
 typedef struct sv_pruning_plan {
     size_t stages;                      /* 0: dense */
+    sv_method method;                   /* of nothing where there are no stages */
     size_t at[SV_MOST_STAGES];          /* selector t stands before block at[t] */
     double keep[SV_MOST_STAGES];        /* rho_t */
     double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
@@ -37,9 +45,6 @@ typedef struct sv_pruning_options {
 } sv_pruning_options;
 
 typedef struct sv_pruning sv_pruning;
-typedef struct sv_method { const char *name, *help; bool selects; } sv_method;
-extern const sv_method sv_methods[];
-extern const size_t sv_method_count;
 
 /* ---- config ------------------------------------------------------------------------------------------------------ */
 
@@ -53,8 +58,9 @@ void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
 
 /* ---- selectors of a model ---------------------------------------------------------------------------------------- */
 
-/* Declares selectors.T.* in the model (before it is allocated), and sets the form of its attention. plan.stages may be 0: then there are none.
- * SV_USAGE: places that do not rise or lie behind the last block, heads whose width is no multiple of 4. */
+/* Declares the method's selectors in the model (before it is allocated): selectors.T.* of SPViT, score_predictor.T.* of DynamicViT; and sets the form
+ * of its attention. plan.stages may be 0: then there are none. SV_USAGE: places that do not rise or lie behind the last block, sizes the method cannot
+ * divide, a package token of a method that has none. */
 sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err) SV_MUST_CHECK;
 void sv_pruning_destroy(sv_pruning *pruning);
 /* Selectors from scratch: normal .02, biases 0 (spec training 10), with keep_bias the output starts at logit(rho_t / rho_(t-1)). */
@@ -63,7 +69,7 @@ const sv_pruning_options *sv_pruning_options_of(const sv_pruning *pruning);
 sv_pruning_plan *sv_pruning_plan_of(sv_pruning *pruning);
 const sv_model *sv_pruning_model(const sv_pruning *pruning);
 
-/* Scores of selector `stage` for u [n,D] (all rows but the prefix) with their policy [n,1]: a [n,1] logit of keep, *score [n,1] (spec 2.2-2.4). */
+/* Scores of selector `stage` for u [n,D] (all rows but the prefix) with their policy [n,1]: a [n,1] logit of keep, *score [n,1] its probability. */
 sv_tensor *sv_selector_record(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_tensor *u, sv_tensor *policy, sv_tensor **score);
 
 /* ---- the training form ------------------------------------------------------------------------------------------- */
@@ -138,7 +144,7 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
-uint64_t sv_selector_macs(const sv_model *model, size_t rows);      /* rows scored: all tokens but the prefix */
+uint64_t sv_selector_macs(sv_method method, const sv_model *model, size_t rows);   /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 /* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */

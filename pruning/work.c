@@ -10,7 +10,7 @@ uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, cons
     size_t prefix = sv_model_prefix(model), tokens = prefix + sv_model_patches(model);
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
         if (t < plan->stages && plan->at[t] == i) {
-            sum += sv_selector_macs(model, tokens - prefix);
+            sum += sv_selector_macs(plan->method, model, tokens - prefix);
             tokens = prefix + kept[t] + packages(plan, t + 1);
             t++;
         }

@@ -2,6 +2,7 @@
  * norm is the same sum in the same order for any number of them. */
 #include "train/optimizer.h"
 #include "kernels/kernels.h"
+#include "layers/layers.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,7 +27,7 @@ static sv_group group_of(const sv_parameter *parameter, const sv_optimizer_optio
 {
     const char *name = parameter->name;
     if (parameter->fixed) return SV_GROUP_FROZEN;
-    if (strncmp(name, "selectors.", 10) == 0) return SV_GROUP_SELECTOR;
+    if (sv_name_selects(name)) return SV_GROUP_SELECTOR;
     if (options->all_new || is_new) return SV_GROUP_NEW;
     if (!options->train_embeddings && is_embedding(name)) return SV_GROUP_FROZEN;
     return SV_GROUP_BACKBONE;

@@ -7,7 +7,7 @@
 
 /* Which rate a parameter follows. The first that fits, by name: */
 typedef enum sv_group {
-    SV_GROUP_SELECTOR,  /* "selectors.": the rate of the schedule */
+    SV_GROUP_SELECTOR,  /* sv_name_selects: the rate of the schedule */
     SV_GROUP_NEW,       /* made from scratch though the rest was loaded (a new head): the rate of the schedule */
     SV_GROUP_FROZEN,    /* cls_token, dist_token, pos_embed, unless they are asked for: never updated */
     SV_GROUP_BACKBONE,  /* everything else: the backbone's rate */

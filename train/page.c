@@ -91,7 +91,7 @@ static size_t count_parameters(const sv_session *s, bool with_selectors)
 {
     size_t count = 0;
     for (size_t i = 0; i < s->model->parameters->count; i++)
-        if (with_selectors || strncmp(s->model->parameters->items[i]->name, "selectors.", 10) != 0) count += s->model->parameters->items[i]->count;
+        if (with_selectors || !sv_name_selects(s->model->parameters->items[i]->name)) count += s->model->parameters->items[i]->count;
     return count;
 }
 

@@ -53,6 +53,7 @@ static sv_status take_table(sv_session *s, sv_error *err)
     if (given[0]) {
         status = sv_latency_table_read(&s->table, given, err);
         if (!status) status = sv_latency_fits_model(&s->table, &here, given, err);
+        if (!status) status = sv_latency_fits_method(&s->table, sv_pruning_plan_of(s->pruning), given, err);
         if (!status && sv_latency_differs(differs, sizeof differs, &s->table, &here)[0]) {
             s->foreign_table = true;
             sv_log(SV_WARNING, "%s is of another machine or setting (%s): times are predicted for it and not measured here", given, differs);
@@ -63,6 +64,7 @@ static sv_status take_table(sv_session *s, sv_error *err)
     if (!status && sv_path_exists(path)) {
         status = sv_latency_table_read(&s->table, path, err);
         if (!status) status = sv_latency_fits_model(&s->table, &here, path, err);
+        if (!status) status = sv_latency_fits_method(&s->table, sv_pruning_plan_of(s->pruning), path, err);
     } else if (!status) {
         status = measure_here(s, path, err);
     }
@@ -125,7 +127,7 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
     if (status) return status;
     s->budget_ms = INFINITY;
     if (!plan->stages && s->budget.kind != SV_NO_BUDGET)
-        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method = spvit", sv_config_where(s->config, "latency.budget"));
+        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method = spvit or dynamicvit", sv_config_where(s->config, "latency.budget"));
     if (!plan->stages || (s->budget.kind == SV_NO_BUDGET && weight <= 0 && !sv_config_text(s->config, "latency.table")[0])) {
         s->budget_ms = 0;
         return SV_OK;

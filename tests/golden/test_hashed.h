@@ -36,8 +36,8 @@ static inline void fill_weights(sv_model *model, const char *salt)
     for (size_t i = 0; i < model->parameters->count; i++) {
         sv_parameter *p = model->parameters->items[i];
         size_t fan_in = p->shape[0] ? p->count / p->shape[0] : 1;
-        bool gain = strstr(p->name, "running_var") || (p->dims == 1 && strstr(p->name, "norm") && strstr(p->name, ".weight"));
-        double scale = p->dims == 1 ? 0.1 : p->dims == 3 ? 0.5 : sqrt(3 / (double)fan_in) * (strstr(p->name, "selectors") ? 2 : 1);
+        bool gain = strstr(p->name, "running_var") || (p->dims == 1 && strstr(p->name, ".weight") && (strstr(p->name, "norm") || sv_name_selects(p->name)));
+        double scale = p->dims == 1 ? 0.1 : p->dims == 3 ? 0.5 : sqrt(3 / (double)fan_in) * (sv_name_selects(p->name) ? 2 : 1);
         for (size_t k = 0; k < p->count; k++) {
             double v = both(salt, p->name, k);
             p->value[k] = (sv_real)(gain ? 1 + 0.2 * v : scale * v);

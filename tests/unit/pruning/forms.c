@@ -188,6 +188,64 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
     }
 }
 
+/* Gradients are summed in lanes, whoever works on them. */
+static void a_training_step_gives_the_same_bits_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        world one = world_of(seed), many = world_of(seed);
+        world_open(&one);
+        world_open(&many);
+        sv_threads_set(1);
+        forward(one.training.tape, one.images, seed);
+        sv_tape_backward(one.training.tape, 1);
+        for (size_t threads = 2; threads < 4; threads++) {
+            sv_threads_set(threads);
+            sv_parameters_zero_gradients(many.student->parameters);
+            forward(many.training.tape, many.images, seed);
+            sv_tape_backward(many.training.tape, 1);
+            assert_same_numbers(sv_tape_data(one.training.tape, one.training.loss, 0), sv_tape_data(many.training.tape, many.training.loss, 0), 1, "loss", seed);
+            assert_same_numbers(one.student->parameters->gradients, many.student->parameters->gradients, one.student->parameters->total, "gradients", seed);
+        }
+        world_close(&one);
+        world_close(&many);
+    }
+    sv_threads_set(0);
+}
+
+/* DynamicViT by the best k: the masked form, its noise forced to the choice of the deployed one, answers as that one does (spec 4.5, 4.6). */
+static void the_masked_form_forced_to_the_best_k_answers_as_removal(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 2; seed < 3 * 40; seed += 3) {
+        world w = world_of(seed);
+        sv_training_choice choice = { .images = w.images, .lanes = 3, .given_noise = true };
+        sv_training_tape masked;
+        sv_error err = { 0 };
+        w.options.plan.rule = SV_RULE_TOPK;
+        w.options.plan.min_keep = 1;
+        world_open(&w);
+        forward(w.removal.tape, w.images, seed);
+        assert_ok(sv_training_record(&masked, w.pruning, w.teacher, &choice, &err), err);
+        sv_training_set_goals(&masked, &w.options, w.options.plan.keep, NULL);
+        for (size_t b = 0; b < w.images; b++) {
+            fill_picture(masked.tape, masked.picture, b, b);
+            for (size_t t = 0; t < w.options.plan.stages; t++) {
+                const int32_t *left = (const int32_t *)(const void *)sv_tape_data(w.removal.tape, w.removal.after[t], b);
+                sv_real *noise = sv_tape_data(masked.tape, masked.noise[t], b);
+                for (size_t j = 0; j < sv_model_patches(w.student); j++) noise[j] = -1e4f;
+                for (size_t r = 0; r < sv_tape_rows(w.removal.tape, w.removal.after[t], b); r++)
+                    if (left[r] >= 0) noise[left[r]] = 1e4f;
+            }
+        }
+        forward(masked.tape, w.images, seed);
+        for (size_t b = 0; b < w.images; b++)
+            assert_same_numbers(sv_tape_data(masked.tape, masked.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "logits", seed);
+        sv_training_clear(&masked);
+        world_close(&w);
+    }
+}
+
 static void the_work_counted_by_formula_is_the_work_done(void **state)
 {
     (void)state;
@@ -251,6 +309,8 @@ int main(void)
         cmocka_unit_test(topk_keeps_the_counts_of_the_plan),
         cmocka_unit_test(computing_again_gives_the_gradients_of_keeping),
         cmocka_unit_test(a_picture_alone_gets_the_bits_it_gets_in_a_batch),
+        cmocka_unit_test(a_training_step_gives_the_same_bits_on_any_number_of_threads),
+        cmocka_unit_test(the_masked_form_forced_to_the_best_k_answers_as_removal),
         cmocka_unit_test(the_work_counted_by_formula_is_the_work_done),
         cmocka_unit_test(drop_path_of_the_student_is_not_the_teachers),
         cmocka_unit_test(the_threshold_parts_the_values_at_the_wanted_count),

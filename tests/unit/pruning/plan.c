@@ -17,12 +17,14 @@ static void printed_plans_come_back_exactly(void **state)
         for (size_t t = 0; t < plan->stages; t++) plan->threshold[t] = sv_random_uniform(&random);
         sv_plan_set_keep(plan, plan->keep, 196);
         sv_plan_print(plan, &one);
+        assert_true(!plan->stages || strncmp(one.data + strlen("method "), sv_method_name(plan->method), strlen(sv_method_name(plan->method))) == 0);
         assert_ok(sv_plan_parse(&again, one.data, "model.safetensors", &err), err);
         sv_plan_print(&again, &two);
         assert_string_equal(one.data, two.data);
         for (size_t t = 0; t < plan->stages; t++) assert_true(again.keep[t] == plan->keep[t] && again.threshold[t] == plan->threshold[t]);
         assert_int_equal(again.rule, plan->rule);
         assert_int_equal(again.package, plan->package);
+        assert_int_equal(again.method, plan->stages ? plan->method : SV_METHOD_SPVIT);
         sv_text_clear(&one);
         sv_text_clear(&two);
     }
@@ -51,6 +53,8 @@ static void broken_plans_are_refused_with_path_and_line(void **state)
         { "method none\nstages 1\n" REST "stage 3 0.7 137 0.5\n", "method none with 1" },
         { "method spvit\nstages 99999999999999999999\n" REST, "line 2" },
         { "method magic\n", "line 1" },
+        { "method dynamicvit\nstages 0\nrule topk\npackage none\nempty mask\nmin_keep 1\n", "method dynamicvit with 0" },
+        { "method dynamicvit\nstages 1\n" REST "stage 3 0.7 137 0.5\n", "dynamicvit with package tokens" },
     };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(broken); i++) {
@@ -100,6 +104,8 @@ static void plans_that_do_not_fit_the_model_are_refused(void **state)
     refuse(NULL, &(sv_pruning_plan){ .stages = 2, .at = { 2, 2 } }, "must rise");
     refuse(NULL, &(sv_pruning_plan){ .stages = SV_MOST_STAGES + 1 }, "too many");
     refuse(&(sv_model_options){ .width = 12, .heads = 2 }, &(sv_pruning_plan){ .stages = 1 }, "multiple of 4");
+    refuse(&(sv_model_options){ .width = 18, .heads = 2 }, &(sv_pruning_plan){ .stages = 1, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE }, "multiple of 4");
+    refuse(NULL, &(sv_pruning_plan){ .stages = 1, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_MEAN }, "no package tokens");
 }
 
 /* ---- numbers of the literature (spec latency 4.2-4.5) ------------------------------------------------------------- */
@@ -129,9 +135,61 @@ static void parameters_and_macs_are_those_of_the_literature(void **state)
         assert_int_equal(parameters, rows[i].parameters);
         assert_int_equal(sv_model_macs(model), rows[i].dense);
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].append);
-        assert_int_equal(sv_selector_macs(model, 196) + sv_selector_macs(model, 138) + sv_selector_macs(model, 98), rows[i].selectors);
+        assert_int_equal(sv_selector_macs(SV_METHOD_SPVIT, model, 196) + sv_selector_macs(SV_METHOD_SPVIT, model, 138) + sv_selector_macs(SV_METHOD_SPVIT, model, 98), rows[i].selectors);
         options.plan.package = SV_CHOICE_NONE;
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].bare);
+        sv_pruning_destroy(pruning);
+        sv_model_destroy(model);
+    }
+}
+
+/* Spec DynamicViT 1.3, 4.3: multiply-adds in units of the fourth digit behind a thousand million where the table has no more. */
+typedef struct rho_row { double rho; size_t count[3]; } rho_row;
+static const rho_row rhos[] = { { .9, { 176, 158, 142 } }, { .8, { 156, 125, 100 } }, { .7, { 137, 96, 67 } }, { .6, { 117, 70, 42 } }, { .5, { 98, 49, 24 } } };
+
+static uint64_t dynamicvit_macs(const sv_model *model, double rho, const size_t *expected)
+{
+    sv_pruning_plan plan = { .stages = 3, .at = { 3, 6, 9 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
+    const double keep[] = { rho, rho * rho, rho * rho * rho };
+    uint64_t c = model->options.width, tokens = 196, predictors = 0;
+    sv_plan_set_keep(&plan, keep, 196);
+    for (size_t t = 0; t < 3; t++) {
+        assert_int_equal(plan.count[t], expected[t]);
+        assert_int_equal(sv_selector_macs(SV_METHOD_DYNAMICVIT, model, tokens) * 8, tokens * (13 * c * c + 4 * c)); /* N (1.625 C^2 + C/2) */
+        predictors += sv_selector_macs(SV_METHOD_DYNAMICVIT, model, tokens);
+        tokens = plan.count[t];
+    }
+    assert_true(predictors > 0);
+    return sv_pruned_macs(model, &plan, plan.count);
+}
+
+static void dynamicvit_parameters_and_macs_are_those_of_the_spec(void **state)
+{
+    static const struct { const char *name; size_t width, heads; uint64_t parameters; double giga[5]; } models[] = {
+        { "deit_t", 0, 0, 5899582, { 1.0915, 0.9319, 0.8012, 0.6901, 0.6016 } },
+        { "deit_s", 256, 4, 10304942, { 1.8682, 1.5979, 1.3746, 1.1833, 1.0301 } },
+        { "deit_s", 0, 0, 22774414, { 4.0407, 3.4631, 2.9809, 2.5647, 2.2291 } },
+        { "deit_b", 0, 0, 89452846, { 0, 0, 11.4758, 0, 8.5613 } },
+    };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(models); i++) {
+        sv_pruning_options options = { .plan = { .stages = 3, .at = { 3, 6, 9 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE } };
+        sv_model_options sizes = { .width = models[i].width, .heads = models[i].heads };
+        sv_model *model = NULL;
+        sv_pruning *pruning = NULL;
+        sv_error err = { 0 };
+        uint64_t parameters = 0;
+        assert_ok(sv_model_create(&model, models[i].name, &sizes, &err), err);
+        assert_ok(sv_pruning_create(&pruning, model, &options, &err), err);
+        for (size_t k = 0; k < model->parameters->count; k++) parameters += model->parameters->items[k]->count;
+        assert_int_equal(parameters, models[i].parameters);
+        assert_non_null(sv_parameters_find(model->parameters, "score_predictor.2.out_conv.4.bias"));
+        for (size_t r = 0; r < SV_COUNT(rhos); r++) {
+            uint64_t macs = dynamicvit_macs(model, rhos[r].rho, rhos[r].count);
+            if (models[i].giga[r] > 0) assert_int_equal((macs + 50000) / 100000, (uint64_t)(models[i].giga[r] * 1e4 + 0.5));
+        }
+        if (i == 2) assert_int_equal(dynamicvit_macs(model, 0.7, rhos[2].count), 2980897728);
+        if (i == 3) assert_int_equal(dynamicvit_macs(model, 0.7, rhos[2].count), 11475801984);
         sv_pruning_destroy(pruning);
         sv_model_destroy(model);
     }
@@ -164,6 +222,7 @@ int main(void)
         cmocka_unit_test(any_cut_or_changed_byte_of_a_plan_is_refused_or_read_whole),
         cmocka_unit_test(plans_that_do_not_fit_the_model_are_refused),
         cmocka_unit_test(parameters_and_macs_are_those_of_the_literature),
+        cmocka_unit_test(dynamicvit_parameters_and_macs_are_those_of_the_spec),
         cmocka_unit_test(block_macs_on_the_keep_grid_are_those_of_the_literature),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

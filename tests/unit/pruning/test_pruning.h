@@ -1,4 +1,4 @@
-/* A small model with selectors, drawn from a seed, in its training form and its deployed form. */
+/* A small model with selectors of any method, drawn from a seed, in its training form and its deployed form. */
 #ifndef SIEVE_TESTS_PRUNING_TEST_PRUNING_H
 #define SIEVE_TESTS_PRUNING_TEST_PRUNING_H
 
@@ -22,7 +22,8 @@ typedef struct world {
     sv_removal_tape removal;    /* by the same draws as training */
 } world;
 
-/* Sizes and plan from the seed: 1 to 49 patches, with and without distillation token, 0 to 5 selectors anywhere, every package form. */
+/* Sizes and plan from the seed: 1 to 49 patches, with and without distillation token, 0 to 5 selectors anywhere, every method and package
+ * form. */
 static inline world world_of(uint64_t seed)
 {
     sv_random random = sv_random_at(seed, SV_FOR_TEST, 0, 0, 0);
@@ -37,6 +38,7 @@ static inline world world_of(uint64_t seed)
     plan->package = (sv_package_choice)sv_random_below(&random, 4);
     plan->empty = (sv_package_empty)sv_random_below(&random, 2);
     plan->rule = SV_RULE_GUMBEL;
+    if (seed % 3 == 2) plan->method = SV_METHOD_DYNAMICVIT, plan->package = SV_CHOICE_NONE, w.options.ratio_per_image = true;
     w.options.mask_clamp = 30, w.options.tau = 1;
     w.options.kl_weight = 0.5, w.options.token_weight = 0.5, w.options.ratio_weight = 2;
     w.options.keep_bias = true;
@@ -49,7 +51,7 @@ static inline void wake_selectors(sv_model *model, uint64_t seed)
     for (size_t i = 0; i < model->parameters->count; i++) {
         sv_parameter *p = model->parameters->items[i];
         sv_random random = sv_random_at(seed, SV_FOR_TEST, 1, i, 0);
-        if (strncmp(p->name, "selectors.", 10) == 0 && p->dims == 2)
+        if (sv_name_selects(p->name) && p->dims == 2)
             for (size_t k = 0; k < p->count; k++) p->value[k] = (sv_real)(0.5 * sv_random_normal(&random));
     }
     sv_parameters_changed(model->parameters);
@@ -60,7 +62,7 @@ static inline void lean_selectors(world *w, double by)
 {
     for (size_t t = 0; t < w->options.plan.stages; t++) {
         char name[64];
-        snprintf(name, sizeof name, "selectors.%zu.fc_out.bias", t);
+        snprintf(name, sizeof name, w->options.plan.method == SV_METHOD_SPVIT ? "selectors.%zu.fc_out.bias" : "score_predictor.%zu.out_conv.4.bias", t);
         sv_parameters_find(w->student->parameters, name)->value[0] = (sv_real)by;
     }
     sv_parameters_changed(w->student->parameters);

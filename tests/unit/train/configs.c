@@ -95,12 +95,42 @@ static void imagenet_recipes_are_those_of_the_papers(void **state)
     the_recipe_is("configs/deit_b_mobile.ini", 60);
 }
 
+static void the_dynamicvit_recipe_is_that_of_its_code(void **state)
+{
+    sv_config *config = read_config("configs/deit_s_dynamicvit.ini");
+    const sv_train_options o = options_of(config);
+    sv_pruning_options p;
+    sv_error err = { .text = "" };
+    (void)state;
+    if (sv_pruning_options_read(&p, config, DEPTH, PATCHES, &err)) fail_msg("%s", err.text);
+    assert_int_equal(o.batch * o.accumulate, 1024);
+    assert_int_equal(o.schedule.schedule, SV_COSINE_STEP);
+    assert_false(o.optimizer.skip_frozen || o.optimizer.train_embeddings || o.ema.warmup || o.optimizer.decay_all_selectors);
+    near(o.schedule.lr, 1e-3);
+    near(o.schedule.min_lr, 1e-6);
+    near(o.schedule.backbone_scale, 0.01);
+    near(o.schedule.epochs, 30);
+    near(o.schedule.warmup_epochs, 5);
+    near(o.schedule.frozen_epochs, 5);
+    near(o.ema.decay, 0.9999);
+    assert_int_equal(sv_config_int(config, "data.repeats"), 1);
+    assert_int_equal(p.plan.method, SV_METHOD_DYNAMICVIT);
+    assert_int_equal(p.plan.rule, SV_RULE_TOPK);
+    assert_true(p.ratio_per_image && p.ratio_form == SV_RATIO_PENALTY && !p.keep_bias);
+    assert_true(p.plan.count[0] == 137 && p.plan.count[1] == 96 && p.plan.count[2] == 67);
+    near(p.ratio_weight, 2);
+    near(p.kl_weight, 0.5);
+    near(p.token_weight, 0.5);
+    sv_config_destroy(config);
+}
+
 int main(void)
 {
     static const char *const folders[] = { "IMAGENET", "WEIGHTS", "DATA", "PICTURES", "QUICKSTART" };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_shipped_config_is_understood),
         cmocka_unit_test(imagenet_recipes_are_those_of_the_papers),
+        cmocka_unit_test(the_dynamicvit_recipe_is_that_of_its_code),
     };
     for (size_t i = 0; i < SV_COUNT(folders); i++) setenv(folders[i], "/nowhere", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);

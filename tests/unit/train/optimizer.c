@@ -107,6 +107,22 @@ static sv_parameter *named(sv_parameters *set, const char *name)
     return p;
 }
 
+static void selectors_of_every_method_are_selectors(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "selectors.1.norm.weight", "score_predictor.1.in_conv.0.weight" };
+    sv_parameters *set = NULL;
+    sv_parameter *p = NULL;
+    sv_optimizer *optimizer = NULL;
+    assert_int_equal(sv_parameters_create(&set, NULL), SV_OK);
+    for (size_t i = 0; i < SV_COUNT(names); i++) assert_int_equal(sv_parameters_add(set, &p, names[i], 1, (size_t[]){ 4 }, NULL), SV_OK);
+    assert_int_equal(sv_parameters_allocate(set, true, NULL), SV_OK);
+    assert_int_equal(sv_optimizer_create(&optimizer, set, &plain, NULL, NULL), SV_OK);
+    for (size_t i = 0; i < SV_COUNT(names); i++) assert_int_equal(optimizer->group[i], SV_GROUP_SELECTOR);
+    sv_optimizer_destroy(optimizer);
+    sv_parameters_destroy(set);
+}
+
 static void from_scratch_everything_but_selectors_follows_the_schedule(void **state)
 {
     (void)state;
@@ -499,6 +515,7 @@ int main(void)
         cmocka_unit_test(frozen_moments_are_kept_or_skipped),
         cmocka_unit_test(skipped_gradients_do_not_count_for_the_norm),
         cmocka_unit_test(epoch_cosine_gives_the_logged_rates),
+        cmocka_unit_test(selectors_of_every_method_are_selectors),
         cmocka_unit_test(from_scratch_everything_but_selectors_follows_the_schedule),
         cmocka_unit_test(embeddings_are_trained_where_asked_for_or_made_anew),
         cmocka_unit_test(decay_takes_what_the_options_say),
