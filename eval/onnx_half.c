@@ -8,7 +8,7 @@
 /* Biases and norms are half a percent of the bytes, selectors less, and what these say decides which patches stay: they stay floats. */
 bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p)
 {
-    return options->weights != SV_ONNX_FLOAT && p->dims > 1 && strncmp(p->name, "selectors.", strlen("selectors.")) != 0;
+    return options->weights != SV_ONNX_FLOAT && p->dims > 1 && !sv_name_selects(p->name);
 }
 
 static uint16_t to_float16(float value)

@@ -41,6 +41,13 @@ static sv_onnx_value layer(sv_onnx_mapping *m, size_t stage, const char *name, s
     return sv_onnx_linear(m, x, prefix);
 }
 
+static sv_onnx_value predictor(sv_onnx_mapping *m, size_t stage, const char *name, sv_onnx_value x)
+{
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "score_predictor.%zu.%s", stage, name);
+    return sv_onnx_linear(m, x, prefix);
+}
+
 /* [B,R,H,d] -> [B,R,H,2]: (keep, drop) of each head. */
 static sv_onnx_value decide_heads(sv_onnx_mapping *m, size_t stage, sv_onnx_value slices)
 {
@@ -53,7 +60,7 @@ static sv_onnx_value decide_heads(sv_onnx_mapping *m, size_t stage, sv_onnx_valu
     return layer(m, stage, "fc_out", sv_onnx_gelu(m, layer(m, stage, "fc2", z)));
 }
 
-static scores score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
+static scores score_spvit(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
 {
     const sv_model_options *o = &m->d->model->options;
     sv_onnx_value slices = sv_onnx_reshape(m, u, 4, (int64_t[]){ 0, 0, (int64_t)o->heads, (int64_t)(o->width / o->heads) });
@@ -66,6 +73,27 @@ static scores score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
     sv_onnx_value keep = sv_onnx_unary(m, "Sigmoid", delta);
     sv_onnx_value score = sv_onnx_sum(m, sv_onnx_binary(m, "Mul", importance, keep), -1, false);
     return (scores){ sv_onnx_binary(m, "Div", a, total), sv_onnx_binary(m, "Div", score, total) };
+}
+
+/* Spec DynamicViT 2: whole tokens, one pair of logits. */
+static scores score_dynamicvit(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
+{
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "score_predictor.%zu.in_conv.0", stage);
+    sv_onnx_value v = sv_onnx_gelu(m, predictor(m, stage, "in_conv.1", sv_onnx_norm(m, u, prefix, norm_epsilon)));
+    sv_onnx_value local = sv_onnx_split(m, v, 2), global = sv_onnx_mean(m, local + 1, 1, true);
+    sv_onnx_value both[] = { local, sv_onnx_binary(m, "Expand", global, shape_of(m, local)) };
+    sv_onnx_value z = sv_onnx_gelu(m, predictor(m, stage, "out_conv.0", sv_onnx_concat(m, 2, 2, both)));
+    sv_onnx_value sides = sv_onnx_split(m, predictor(m, stage, "out_conv.4", sv_onnx_gelu(m, predictor(m, stage, "out_conv.2", z))), 2);
+    sv_onnx_value delta = sv_onnx_squeeze(m, sv_onnx_binary(m, "Sub", sides, sides + 1), -1);
+    return (scores){ delta, sv_onnx_unary(m, "Sigmoid", delta) };
+}
+
+static scores score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
+{
+    static scores (*const of_method[SV_METHODS])(sv_onnx_mapping *, size_t, sv_onnx_value) = { [SV_METHOD_SPVIT] = score_spvit,
+                                                                                              [SV_METHOD_DYNAMICVIT] = score_dynamicvit };
+    return of_method[m->plan->method](m, stage, u);
 }
 
 /* ---- the package token ------------------------------------------------------------------------------------------- */
