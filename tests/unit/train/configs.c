@@ -32,7 +32,7 @@ static sv_config *read_config(const char *path)
 /* What each part of a run makes of the config; its pictures and weights are not looked for. */
 static sv_train_options options_of(const sv_config *config)
 {
-    sv_train_options options;
+    sv_train_options options = { .folder = NULL };
     sv_data_options data;
     sv_pruning_options pruning;
     sv_error err = { .text = "" };
