@@ -19,7 +19,7 @@ try() { # NAME CODE TEXT COMMAND...
     verdict "$name" "$code" "$text" "$rc" "$out"
 }
 
-for program in train eval classify export latency shapes bench; do
+for program in train eval classify export latency shapes shards sheet bench; do
     try "${program}_help" 0 "$program" bin/$program --help
     try "${program}_version" 0 "0." bin/$program --version
 done
@@ -163,6 +163,25 @@ try table_of_another_method 4 "is the table of selectors of dynamicvit" bin/late
 try train_by_a_table_of_another_method 4 "is the table of selectors of dynamicvit" bin/train $pruned --run.dir="$room/foreign" --latency.budget=70% --latency.table="$room/dynamicvit.csv"
 try dynamicvit_has_no_packages 2 "pruning.package_form" bin/train $predictor --pruning.package_form=wavg
 try selectors_of_another_method 4 "looks at heads (SPViT)" bin/train $predictor --run.dir="$room/dynamicvit_other" --model.weights="$room/pruned/model.safetensors"
+
+# tables: of this machine, of an outside command; plans for several budgets; how near a table comes
+nano="--config configs/quickstart.ini --latency.runs=3 --latency.warm_up=1"
+printf '#!/bin/sh\nread model\nwhile IFS=, read op batch tokens; do echo "$op,$batch,$tokens,$(awk -v t="$tokens" "BEGIN { print 0.1 + t / 100 }")"; done\n' > "$room/runner"
+chmod +x "$room/runner"
+try runner_is_asked 0 "rows of a board" bin/latency measure $nano --runner "$room/runner" --device "a board" --out "$room/board.csv"
+try runner_that_fails 4 "ended with code 3" bin/latency measure $nano --runner "exit 3" --out "$room/none.csv"
+try runner_that_says_something_else 4 "op,batch,tokens,ms" bin/latency measure $nano --runner "echo hello" --out "$room/none.csv"
+try runner_that_leaves_a_row_out 4 "left out" bin/latency measure $nano --runner true --out "$room/none.csv"
+try plans_for_tables_and_budgets 0 "cannot be met" bin/latency solve "$room/board.csv" "$room/board.csv" $nano --budgets 80%,60%,1ms
+printf 'selector,keep,cost\n1,1,0\n1,0.5,0.1\n1,0.2,0.5\n2,1,0\n2,0.5,0.01\n2,0.2,0.02\n' > "$room/costs.csv"
+try free_ratios_by_costs 0 "selector 2 before block" bin/latency solve $nano --latency.table="$room/board.csv" --latency.budget=75% --costs "$room/costs.csv"
+printf 'selector,keep,cost\n1,1,0\n1,0.5\n' > "$room/costs.csv"
+try costs_that_are_none 4 "costs.csv:3" bin/latency solve $nano --latency.table="$room/board.csv" --latency.budget=75% --costs "$room/costs.csv"
+try tables_beside_one_another 0 "selector" bin/latency show "$room/board.csv" --chart "$room/times.svg"
+if grep -q '<path\|<polyline' "$room/times.svg"; then echo "ok chart_of_tables_has_a_curve"; else echo "not ok chart_of_tables_has_a_curve"; fi
+try table_held_against_models 0 "median off" bin/latency try $nano --latency.table="$room/board.csv"
+try sheet_is_drawn 0 "2 pictures" bin/sheet --config configs/quickstart_dense.ini --data.augment=rand-m9-mstd0.5-inc1 --data.erase=0.25 --pictures 2 --epochs 2 --out "$room/sheet.png"
+try augmentation_that_is_none 2 "data.augment" bin/sheet --config configs/quickstart_dense.ini --data.augment=augmix-m3 --out "$room/sheet.png"
 
 # a teacher of another backbone, dense or a pruned checkpoint; killed and resumed, on one thread or two
 dense="$room/dense/model.safetensors"
