@@ -4,6 +4,7 @@
 #include "data/data.h"
 #include "eval/eval.h"
 #include "eval/overlays.h"
+#include "eval/sensitivity.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
@@ -34,6 +35,8 @@ static const char usage[] =
     "  --overlays N        draw N pictures (1 to 64), evenly spread over data.val, and what survives each selector: a PNG each, and\n"
     "                      sheet.png of all, a row a picture, a column a stage\n"
     "  --overlay-dir DIR   where to (default: overlays)\n"
+    "  --sensitivity FILE  what keeping less costs at each selector alone, on train.calibrate pictures drawn from data.val: lines\n"
+    "                      `selector,keep,cost` for `latency solve --costs`\n"
     "  --precision P       of products: fp32, bf16 or bf16x3; default: as the checkpoint was trained, or as the config says\n"
     "  --inspect FILE      what a weight file holds (.pth, .safetensors, .npz, .npy); exit 4 where it is refused\n"
     "  --json              one JSON object (with --inspect: one a tensor) on standard output\n"
@@ -41,10 +44,10 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 3 data, 4 model file, 75 interrupted\n";
 
-static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder = "overlays";
+static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder = "overlays", *sensitivity_path;
 static bool measure;
 static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path },
-                                 { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder } };
+                                 { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder }, { "--sensitivity", NULL, &sensitivity_path } };
 
 /* ---- inspect ----------------------------------------------------------------------------------------------------- */
 
@@ -318,6 +321,25 @@ static sv_status open_models(const sv_config *config, const sv_data_options *dat
     return status;
 }
 
+/* In drawn order: the first pictures of a folder are of one class. */
+static sv_status write_sensitivity(const subject *pruned, const sv_data_options *data, const sv_source *source, size_t batch, const sv_config *config, sv_error *err)
+{
+    double cost[SV_MOST_STAGES * SV_SENSITIVITY_STEPS];
+    sv_loader_options options = sv_data_loader_options(data, SV_LOAD_EVALUATION, batch, (uint64_t)sv_config_int(config, "run.seed"));
+    sv_loader *loader = NULL;
+    sv_text text = { 0 };
+    options.scattered = true;
+    sv_status status = sv_loader_create(&loader, source, &options, err);
+    if (!status) status = sv_sensitivity(cost, &pruned->model, loader, source, batch, (size_t)sv_config_int(config, "train.calibrate"), err);
+    sv_progress_end();
+    if (!status) sv_sensitivity_print(&text, cost, pruned->model.plan.stages);
+    if (!status) status = sv_text_check(&text, err);
+    if (!status) status = sv_file_write_atomic(sensitivity_path, text.data, text.length, err);
+    sv_text_clear(&text);
+    sv_loader_destroy(loader);
+    return status;
+}
+
 static sv_status run_eval(const sv_program_call *call, sv_error *err)
 {
     subject dense = { 0 }, pruned = { 0 };
@@ -342,6 +364,8 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     if (!status && dense.has) status = evaluate(&dense, NULL, loader, source, batch, "dense", logits_path && !pruned.has ? &logits : NULL, &d, err);
     if (!status && pruned.has) status = evaluate(&pruned, &pruned.model.plan, loader, source, batch, "pruned", logits_path ? &logits : NULL, &p, err);
     if (!status && overlays) status = write_overlays(&pruned, &data, source, overlays, err);
+    if (!status && sensitivity_path && !pruned.has) status = sv_fail(err, SV_USAGE, "--sensitivity is of selectors, but there are none; give --checkpoint of a pruned model");
+    if (!status && sensitivity_path) status = write_sensitivity(&pruned, &data, source, batch, call->config, err);
     if (!status && logits_path) status = write_logits(&logits, logits_path, err);
     if (!status && measure) status = measure_models(&dense, &pruned, loader, call->config, &d, &p, err);
     if (!status && call->json) {

@@ -112,6 +112,9 @@ try verify_resume_of_sgd 0 "" bin/train $pruned --run.dir="$room/sgd" --train.op
 try checkpoint_of_the_other_optimizer 4 "set train.optimizer = adamw" bin/train $pruned --train.optimizer=sgd
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
+try eval_sensitivity 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --sensitivity "$room/sensitivity.csv" --train.calibrate=40 --json --quiet
+if [ "$(grep -c . "$room/sensitivity.csv")" = 23 ] && grep -q '^2,0.1,' "$room/sensitivity.csv"; then echo "ok sensitivity_has_all_lines"; else echo "not ok sensitivity_has_all_lines"; fi
+try sensitivity_of_a_dense_model 2 "--checkpoint" bin/eval --config configs/quickstart.ini --model.weights="$room/dense/model.safetensors" --sensitivity "$room/none.csv" --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
 try export_and_read_back 0 "tensors" bin/export "$room/pruned/model.safetensors" --format safetensors --out "$room/out.safetensors" --json
 for mode in static dynamic; do for weights in f32 f16 bf16; do
