@@ -12,6 +12,7 @@ typedef struct turned_bench {
     size_t setting;
     const sv_latency_setting *settings;
     double take_ms[256];            /* by tokens, for parts of settings */
+    double stumble_ms;              /* what one part of a run, each in its turn, takes longer */
     size_t disturbed_runs;          /* the first so many runs take twice as long */
     double drift;                   /* every preparation makes all times longer by this share */
     size_t settings_done[512];
@@ -127,6 +128,7 @@ static sv_status run_setting(void *context, double *part_ms, sv_error *err)
     for (size_t i = 0; i < setting->count; i++) {
         const double ms = bench->take_ms[setting->parts[i].tokens];
         part_ms[i] = (bench->runs <= bench->disturbed_runs ? 2 : 1) * (1 + bench->drift * (double)bench->prepared) * ms;
+        if (bench->runs % setting->count == i) part_ms[i] += bench->stumble_ms;
         bench->seconds += part_ms[i] / 1e3;
     }
     return SV_OK;
@@ -247,6 +249,29 @@ static void parts_alike_are_one_op(void **state)
     sv_latency_table_clear(&table);
 }
 
+/* A delay that hits another part each time is in every whole run and in no part's median. */
+static void rows_add_up_to_whole_runs(void **state)
+{
+    (void)state;
+    turned_bench bench = { .stumble_ms = 0.5 };
+    const sv_latency_part parts[] = { { SV_LATENCY_EMBED, 41 }, { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_SELECTOR, 39 }, { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_HEAD, 21 } };
+    const sv_latency_setting settings[] = { { parts, 5 } };
+    bench.take_ms[41] = 1, bench.take_ms[40] = 4, bench.take_ms[39] = 1, bench.take_ms[20] = 2, bench.take_ms[21] = 2;
+    sv_latency_table table = empty_table();
+    sv_latency_bench calls = bench_of(&bench, settings);
+    sv_measure_options options = turning(&bench, 0, 25, 10);
+    sv_error err;
+    double sum = 0, ms = 0;
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 1, &options, 0.03, &calls, NULL, &err), err);
+    for (size_t i = 0; i < 5; i++) {
+        assert_ok(sv_latency_at(&table, parts[i].op, 1, (double)parts[i].tokens, SV_LATENCY_LINEAR, &ms, &err), err);
+        sum += ms;
+    }
+    assert_true(fabs(sum - 10.5) < 1e-9);
+    assert_true(fabs(ms - 2 * 1.05) < 1e-9); /* each in its share */
+    sv_latency_table_clear(&table);
+}
+
 /* ---- the machine ---- */
 
 static bool first_two(void *context, size_t cpu)
@@ -307,6 +332,7 @@ int main(void)
         cmocka_unit_test(what_stays_unsteady_is_counted),
         cmocka_unit_test(a_failure_in_the_middle_leaves_the_table_as_it_was),
         cmocka_unit_test(parts_alike_are_one_op),
+        cmocka_unit_test(rows_add_up_to_whole_runs),
         cmocka_unit_test(only_our_cpus_are_counted),
         cmocka_unit_test(a_busy_machine_is_said_and_an_idle_one_is_not),
         cmocka_unit_test(here_is_described_in_words_a_table_can_hold),
