@@ -14,7 +14,7 @@ typedef struct trial_room {
 } trial_room;
 
 /* The first selector keeps 40 to 95 % of all patches, each later one 50 to 95 % of what came to it. */
-static void draw_plan(sv_pruning_plan *plan, size_t patches, uint64_t seed, size_t trial)
+static void draw_plan(sv_pruning_plan *plan, uint64_t seed, size_t trial)
 {
     sv_random random = sv_random_at(seed, SV_FOR_TEST, 0, trial, 1);
     double keep[SV_MOST_STAGES], share = 1;
@@ -23,7 +23,7 @@ static void draw_plan(sv_pruning_plan *plan, size_t patches, uint64_t seed, size
         share *= least + (0.95 - least) * sv_random_uniform(&random);
         keep[t] = share;
     }
-    sv_plan_set_keep(plan, keep, patches);
+    sv_plan_set_keep(plan, keep);
 }
 
 static sv_status predict(sv_latency_trial *trial, size_t index, const sv_latency_table *table, const sv_model *model, const sv_pruning_plan *plan, size_t batch, sv_latency_rule rule,
@@ -63,7 +63,7 @@ sv_status sv_latency_try(sv_latency_trial *trials, size_t count, const sv_latenc
     plan.rule = SV_RULE_TOPK;
     sv_status status = make_pictures(&room, model, err);
     for (size_t i = 0; !status && i < count; i++) {
-        if (i) draw_plan(&plan, sv_model_patches(model), seed, i);
+        if (i) draw_plan(&plan, seed, i);
         memcpy(trials[i].kept, plan.count, sizeof plan.count);
         status = predict(&trials[i], i, table, model, &plan, measure->batch, rule, err);
         if (!status) status = sv_removal_record(&room.tapes[i], pruning, i ? &plan : NULL, measure->batch, err);
