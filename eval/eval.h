@@ -39,7 +39,7 @@ sv_status sv_evaluate(const sv_removal_tape *removal, sv_loader *loader, const s
 
 /* Sets plan->threshold[t], first stage to last, so that the mean share kept over the first `pictures` pictures of the loader is plan->keep[t] (spec
  * SPViT 7.3); leaves the tape with that plan. Nothing to do for rules other than threshold. */
-sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, size_t patches, sv_loader *loader, size_t pictures, sv_error *err) SV_MUST_CHECK;
+sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, sv_loader *loader, size_t pictures, sv_error *err) SV_MUST_CHECK;
 
 /* ---- models from files ------------------------------------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ static sv_status prepare(sieve_session *s, const sieve_session_options *options,
     s->batch = options->batch ? options->batch : 1;
     s->classes = deployed->model->options.classes;
     s->numbers = 3 * deployed->model->options.image * deployed->model->options.image;
-    s->patches = sv_model_patches(deployed->model);
+    s->patches = deployed->plan.stages ? sv_plan_patches_most(&deployed->plan) : sv_model_patches(deployed->model);
     sv_status status = sv_removal_record(&s->removal, deployed->pruning, &deployed->plan, s->batch, err);
     if (!status) status = sv_transform_create(&s->transform, &s->model->transform, err);
     if (!status) status = take_memory(s, err);

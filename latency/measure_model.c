@@ -73,14 +73,14 @@ static void add_counts(bench *b, const size_t *counts)
 /* r falls until the last selector keeps a tenth. */
 static void choose_settings(bench *b)
 {
-    const size_t patches = sv_model_patches(sv_pruning_model(b->pruning)), stages = b->plan.stages;
+    const size_t stages = b->plan.stages;
     b->setting_count = 1;
     if (!stages) return;
     add_counts(b, b->plan.count);
     for (int twentieths = 19; twentieths > 0 && pow(0.05 * (twentieths + 1), (double)stages) >= 0.1; twentieths--) {
         double keep[SV_MOST_STAGES];
         for (size_t t = 0; t < stages; t++) keep[t] = pow(0.05 * twentieths, (double)(t + 1));
-        sv_plan_set_keep(&b->plan, keep, patches);
+        sv_plan_set_keep(&b->plan, keep);
         add_counts(b, b->plan.count);
     }
 }

@@ -17,7 +17,7 @@ typedef struct trial_room {
 } trial_room;
 
 /* The first selector keeps 40 to 95 % of all patches, each later one 50 to 95 % of what came to it. */
-static void draw_plan(sv_pruning_plan *plan, size_t patches, uint64_t seed, size_t trial)
+static void draw_plan(sv_pruning_plan *plan, uint64_t seed, size_t trial)
 {
     sv_random random = sv_random_at(seed, SV_FOR_TEST, 0, trial, 1);
     double keep[SV_MOST_STAGES], share = 1;
@@ -26,7 +26,7 @@ static void draw_plan(sv_pruning_plan *plan, size_t patches, uint64_t seed, size
         share *= least + (0.95 - least) * sv_random_uniform(&random);
         keep[t] = share;
     }
-    sv_plan_set_keep(plan, keep, patches);
+    sv_plan_set_keep(plan, keep);
 }
 
 static sv_status shape_of(sv_latency_shape *shape, const sv_model *model, const sv_pruning_plan *plan, sv_error *err)
@@ -90,7 +90,7 @@ static sv_status run_once(const trial_room *room, const sv_removal_tape *tape, s
 }
 
 /* Sets the plan's thresholds so that the pictures of a batch keep its ratios on average, selector by selector; the last run is with all of them. */
-static sv_status set_thresholds(trial_room *room, sv_removal_tape *tape, sv_pruning_plan *plan, size_t patches, size_t batch, sv_error *err)
+static sv_status set_thresholds(trial_room *room, sv_removal_tape *tape, sv_pruning_plan *plan, size_t batch, sv_error *err)
 {
     sv_status status = SV_OK;
     for (size_t t = 0; t < plan->stages; t++) plan->threshold[t] = 0;
@@ -104,7 +104,7 @@ static sv_status set_thresholds(trial_room *room, sv_removal_tape *tape, sv_prun
             for (size_t r = 0, rows = sv_tape_rows(tape->tape, tape->a[t], b); r < rows; r++)
                 if (origin[r] >= 0) room->scores[count++] = (double)sv_sigmoid(a[r]);
         }
-        if (!status && t < plan->stages) plan->threshold[t] = sv_threshold_for(room->scores, count, plan->keep[t] * (double)patches * (double)batch);
+        if (!status && t < plan->stages) plan->threshold[t] = sv_threshold_for(room->scores, count, plan->keep[t] * (double)plan->patches[t] * (double)batch);
     }
     return status;
 }
@@ -118,7 +118,7 @@ static sv_status prepare(trial_room *room, size_t index, sv_latency_trial *trial
     *trial = (sv_latency_trial){ .predicted_ms = 0 };
     sv_status status = shape_of(&shape, model, plan, err);
     if (!status) status = sv_removal_record(tape, pruning, index ? plan : NULL, batch, err);
-    if (!status && index && plan->rule == SV_RULE_THRESHOLD) status = set_thresholds(room, tape, plan, sv_model_patches(model), batch, err);
+    if (!status && index && plan->rule == SV_RULE_THRESHOLD) status = set_thresholds(room, tape, plan, batch, err);
     if (!status) status = predict(trial, table, tape, &shape, plan, batch, rule, err);
     if (status) return status;
     memcpy(trial->least, plan->count, sizeof trial->least);
@@ -149,7 +149,7 @@ sv_status sv_latency_try(sv_latency_trial *trials, size_t count, const sv_latenc
     if (!status && sv_mul_size3(&scores, measure->batch, sv_model_patches(model), sizeof *room.scores)) status = sv_fail(err, SV_FAULT, "scores of %zu pictures do not fit", measure->batch);
     if (!status) status = sv_alloc(&room.scores, scores, "scores", err);
     for (size_t i = 0; !status && i < count; i++) {
-        if (i) draw_plan(&plan, sv_model_patches(model), seed, i);
+        if (i) draw_plan(&plan, seed, i);
         status = prepare(&room, i, &trials[i], table, pruning, &plan, measure->batch, rule, err);
         room.list[i] = &room.tapes[i];
     }

@@ -154,6 +154,12 @@ static sv_tensor *next_stage(sv_tape *tape, const sv_model *model, size_t stage,
     return sv_tape_conv2d(tape, x, sv_tape_parameter(tape, step->conv), sv_tape_parameter(tape, step->conv_bias), side, side, 2, 0, 1);
 }
 
+static sv_tensor *next_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? next_stage(tape, model, stage, x) : x;
+}
+
 /* There is no policy to heed: see unfit. */
 static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
@@ -162,7 +168,6 @@ static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t
     const double share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0;
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
     (void)policy;
-    if (stage && !inside) x = next_stage(tape, model, stage, x);
     const size_t side = side_of(model, stage);
     sv_tensor *h =
         sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
@@ -192,6 +197,13 @@ static sv_tensor *next_head(sv_tape *tape, const sv_model *model, sv_tensor *fin
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
+static sv_place next_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = 1 };
+}
+
 static uint64_t next_macs(const sv_model *model)
 {
     const sv_stages *stages = sv_stages_of(model);
@@ -214,6 +226,8 @@ const sv_family sv_family_convnext = {
     .declare = next_declare,
     .initialise = next_initialise,
     .embed = next_embed,
+    .enter = next_enter,
+    .place = next_place,
     .block = next_record_block,
     .finish = next_finish,
     .head = next_head,

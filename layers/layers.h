@@ -34,13 +34,16 @@ typedef struct sv_model {
     void *slots;                /* the family's: pointers to its parameters */
 } sv_model;
 
+/* The grid of patches that a block works on: how many, how many a side, their width and heads; stage: 0, 1 ... of blocks that share it. */
+typedef struct sv_place { size_t stage, patches, side, width, heads; } sv_place;
+
 /* What a family must do. Every function but create may assume the model is allocated. */
 typedef struct sv_family {
     const char *name;           /* "vit" */
     sv_status (*declare)(sv_model *model, sv_error *err);       /* parameters and slots */
     void (*initialise)(sv_model *model, uint64_t seed);         /* from scratch (spec backbones 3.11) */
     sv_tensor *(*embed)(sv_tape *tape, const sv_model *model, sv_tensor *picture);
-    sv_tensor *(*block)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+    sv_tensor *(*block)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy); /* without the step to its stage */
     sv_tensor *(*finish)(sv_tape *tape, const sv_model *model, sv_tensor *x);
     sv_tensor *(*head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
     uint64_t (*block_macs)(const sv_model *model, size_t tokens);
@@ -52,6 +55,9 @@ typedef struct sv_family {
     /* What a plain ViT does not need; NULL, false: as there. */
     sv_status (*check)(const sv_model *model, sv_error *err);   /* sizes that do not go together, SV_USAGE; NULL: pictures are multiples of the patch */
     size_t (*patches)(const sv_model *model);                   /* rows that embed makes, without prefix; NULL: (image / patch)^2 */
+    sv_tensor *(*enter)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);  /* the step to the stage that block `index` opens, x where it
+                                                                 * opens none; NULL: no block does */
+    sv_place (*place)(const sv_model *model, size_t index);     /* of block `index`; NULL: all work on the patches that embed makes */
     uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
     bool without_prefix;                                        /* no class token */
     bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
@@ -79,6 +85,8 @@ void sv_model_destroy(sv_model *model);
 size_t sv_model_patches(const sv_model *model);     /* N0 */
 size_t sv_model_prefix(const sv_model *model);      /* E: rows in front of the patches, never dropped: 1, with distillation 2; 0 without a class token */
 size_t sv_model_depth(const sv_model *model);
+/* The grid that block `index` works on (behind the step to its stage). */
+sv_place sv_model_place(const sv_model *model, size_t index);
 /* Why tokens cannot be taken out between the blocks of this backbone, as the end of a sentence; NULL: they can, and all its blocks are alike:
  * pruning methods and latency tables fit it. */
 const char *sv_model_unfit(const sv_model *model);
@@ -93,8 +101,12 @@ uint64_t sv_model_macs(const sv_model *model);
 
 /* picture: one row of 3*image*image numbers -> tokens [E+N0, D]. Ends a segment. */
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
-/* Block `index` over tokens x; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
+/* Block `index` over tokens x, with the step to its stage in front where it opens one; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* Its two parts, for forms of pruning: the step to the stage that block `index` opens (pooled, merged, downsampled rows; x where it opens none; ends no
+ * segment), and the block over rows of its own stage. */
+sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);
+sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
 /* The rows of x that the head reads: the prefix, of some backbones all. */
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */

@@ -181,6 +181,14 @@ size_t sv_model_patches(const sv_model *model)
 }
 
 size_t sv_model_prefix(const sv_model *model) { return model->backbone->family->without_prefix ? 0 : model->options.distilled ? 2 : 1; }
+
+sv_place sv_model_place(const sv_model *model, size_t index)
+{
+    const sv_model_options *o = &model->options;
+    if (model->backbone->family->place) return model->backbone->family->place(model, index);
+    return (sv_place){ .patches = sv_model_patches(model), .side = o->image / o->patch, .width = o->width, .heads = o->heads };
+}
+
 size_t sv_model_depth(const sv_model *model) { return model->options.depth; }
 
 const char *sv_model_unfit(const sv_model *model) { return model->backbone->family->unfit; }
@@ -218,11 +226,22 @@ sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *pictu
     return x;
 }
 
-sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    const sv_family *family = model->backbone->family;
+    return family->enter ? family->enter(tape, model, index, x) : x;
+}
+
+sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
     x = model->backbone->family->block(tape, model, index, x, policy);
     sv_tape_cut(tape);
     return x;
+}
+
+sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    return sv_model_block_inside(tape, model, index, sv_model_enter(tape, model, index, x), policy);
 }
 
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x)

@@ -150,11 +150,16 @@ static sv_tensor *pit_pooled(sv_tape *tape, const sv_model *model, size_t stage,
     return sv_tape_concat_rows(tape, tokens, grid);
 }
 
+static sv_tensor *pit_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? pit_pooled(tape, model, stage, x) : x;
+}
+
 static sv_tensor *pit_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
     const sv_block_form form = form_of(model, index);
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
-    if (stage && !inside) x = pit_pooled(tape, model, stage, x);
     x = sv_block_record(tape, model, &((const pit_slots *)model->slots)->blocks[index], &form, x, policy);
     sv_tape_label(tape, x, "transformers.%zu.blocks.%zu", stage, inside);
     return x;
@@ -185,6 +190,13 @@ static sv_tensor *pit_head(sv_tape *tape, const sv_model *model, sv_tensor *fini
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
+static sv_place pit_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
+}
+
 static uint64_t pit_macs(const sv_model *model)
 {
     const sv_stages *stages = sv_stages_of(model);
@@ -209,6 +221,8 @@ const sv_family sv_family_pit = {
     .initialise = pit_initialise,
     .patches = pit_patches,
     .embed = pit_embed,
+    .enter = pit_enter,
+    .place = pit_place,
     .block = pit_block,
     .finish = pit_finish,
     .head = pit_head,

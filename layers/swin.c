@@ -157,6 +157,12 @@ static sv_tensor *swin_merged(sv_tape *tape, const sv_model *model, size_t stage
     return sv_linear_of(tape, x, merging->reduction, NULL);
 }
 
+static sv_tensor *swin_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? swin_merged(tape, model, stage, x) : x;
+}
+
 /* qkv is a row's own work, so rows are put into windows before it and back after the attention. There is no policy to heed: see unfit. */
 static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
@@ -165,7 +171,6 @@ static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
     const size_t side = side_of(model, stage), window = window_of(model, stage), shift = shift_of(model, stage, inside);
     (void)policy;
-    if (stage && !inside) x = swin_merged(tape, model, stage, x);
     sv_tensor *h = sv_norm_of(tape, x, b->plain.norm1_gain, b->plain.norm1_bias, form.eps);
     h = sv_linear_of(tape, sv_tape_window_partition(tape, h, side, side, window, shift), b->plain.qkv, b->plain.qkv_bias);
     h = sv_tape_window_attention(tape, h, sv_tape_parameter(tape, b->table), side, side, window, shift, form.heads);
@@ -192,6 +197,13 @@ static sv_tensor *swin_head(sv_tape *tape, const sv_model *model, sv_tensor *fin
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
+static sv_place swin_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
+}
+
 static uint64_t swin_macs(const sv_model *model)
 {
     const sv_stages *stages = sv_stages_of(model);
@@ -215,6 +227,8 @@ const sv_family sv_family_swin = {
     .declare = swin_declare,
     .initialise = swin_initialise,
     .embed = swin_embed,
+    .enter = swin_enter,
+    .place = swin_place,
     .block = swin_record_block,
     .finish = swin_finish,
     .head = swin_head,

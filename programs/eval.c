@@ -186,15 +186,15 @@ static void print_row(const char *name, const figures *f)
     printf("\n");
 }
 
-static void print_all(const figures *dense, const figures *pruned, size_t stages, size_t patches, bool has_dense)
+static void print_all(const figures *dense, const figures *pruned, const sv_pruning_plan *plan, bool has_dense)
 {
     const figures *any = pruned ? pruned : dense;
     printf("%-8s %6s %8s %6s %8s %9s %9s %9s %10s%s\n", "", "top-1", "", "top-5", "", "of these", "loss", "GMAC", "pictures/s", any->measured ? "        ms       p95" : "");
     if (has_dense) print_row("dense", dense);
     if (pruned) print_row("pruned", pruned);
     printf("%zu pictures, %zu unreadable; \"of these\": right where only the classes that have pictures may be answered\n", any->e.images, any->e.bad_pictures);
-    for (size_t t = 0; pruned && t < stages; t++)
-        printf("selector %zu keeps %.1f of %zu patches (%.1f %%), least %zu, most %zu\n", t + 1, pruned->e.kept[t], patches, 100 * pruned->e.kept[t] / (double)patches, pruned->e.kept_least[t],
+    for (size_t t = 0; pruned && t < plan->stages; t++)
+        printf("selector %zu keeps %.1f of %zu patches (%.1f %%), least %zu, most %zu\n", t + 1, pruned->e.kept[t], plan->patches[t], 100 * pruned->e.kept[t] / (double)plan->patches[t], pruned->e.kept_least[t],
                pruned->e.kept_most[t]);
     if (pruned && has_dense && pruned->measured) printf("one picture at a time, the pruned model is %.2f times as fast\n", dense->ms.median_ms / pruned->ms.median_ms);
 }
@@ -382,7 +382,7 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
         puts(text.data ? text.data : "");
         sv_text_clear(&text);
     } else if (!status) {
-        print_all(&d, pruned.has ? &p : NULL, pruned.has ? pruned.model.plan.stages : 0, sv_model_patches(dense.model.model), dense.has);
+        print_all(&d, pruned.has ? &p : NULL, &pruned.model.plan, dense.has);
     }
     sv_loader_destroy(loader);
     sv_source_close(source);

@@ -56,7 +56,7 @@ static sv_status open_subject(subject *s, const sv_config *config, sv_error *err
     sv_threads_set((size_t)sv_config_int(config, "run.threads"));
     if (!status) status = sv_model_from_config(&s->model, config, data.transform.size, (size_t)sv_config_int(config, "model.classes"), err);
     if (!status) status = sv_pruning_check_model(config, s->model, err);
-    if (!status) status = sv_pruning_options_read(&s->options, config, sv_model_depth(s->model), sv_model_patches(s->model), err);
+    if (!status) status = sv_pruning_options_read(&s->options, config, s->model, err);
     if (!status) status = sv_pruning_create(&s->pruning, s->model, &s->options, err);
     if (!status) status = sv_model_allocate(s->model, false, err);
     if (status) return status;

@@ -4,7 +4,9 @@
 
 #include "pruning/pruning.h"
 
-enum { SV_SELECTOR_LAYERS_MOST = 8 };
+enum { SV_SELECTOR_LAYERS_MOST = 8, SV_FORMS_MOST = 4 };
+
+typedef struct sv_pruning_form sv_pruning_form; /* pruning/form.h */
 
 /* A layer of a selector: PREFIX.STAGE.NAME.weight [rows, columns] and .bias [rows]; rows 0: a norm, both [columns]. */
 typedef struct sv_selector_layer { const char *name; size_t rows, columns; } sv_selector_layer;
@@ -20,20 +22,24 @@ typedef struct sv_pruning_method {
     sv_ratio_form ratio_form;
     bool ratio_per_image;
     bool packs;                     /* dropped tokens may become package tokens; false: SV_CHOICE_NONE alone */
-    /* Selectors. */
+    const sv_pruning_form *forms[SV_FORMS_MOST];    /* how its tokens can leave, the preferred one first */
+    /* Selectors. place: the grid they stand on. */
     const char *prefix;             /* of their parameters' names; sv_name_selects must know it */
     size_t output;                  /* the layer whose first output is the logit of keep */
-    sv_status (*check)(const sv_model *model, sv_error *err);                           /* whether they fit the model's sizes */
-    size_t (*layers)(const sv_model *model, sv_selector_layer *layers);                 /* fills them, returns how many */
+    sv_status (*check)(const sv_place *place, sv_error *err);                           /* whether they fit its sizes */
+    size_t (*layers)(const sv_place *place, sv_selector_layer *layers);                 /* fills them, returns how many */
     /* u [n,D] with its policy [n,1] -> a [n,1] logit of keep, *score [n,1] its probability. slots in the order of layers. */
-    sv_tensor *(*record)(sv_tape *tape, const sv_model *model, const sv_layer_slots *slots, sv_tensor *u, sv_tensor *policy, sv_tensor **score);
-    uint64_t (*macs)(const sv_model *model, size_t rows);
+    sv_tensor *(*record)(sv_tape *tape, const sv_place *place, const sv_layer_slots *slots, sv_tensor *u, sv_tensor *policy, sv_tensor **score);
+    uint64_t (*macs)(const sv_place *place, size_t rows);
 } sv_pruning_method;
 const sv_pruning_method *sv_pruning_method_of(sv_method method);
 
 struct sv_pruning {
     sv_model *model;            /* borrowed */
     sv_pruning_options options;
+    const sv_pruning_form *form;
+    void *extra;                /* owned: what the form keeps of its own parameters */
+    sv_place places[SV_MOST_STAGES];    /* the grid of each selector */
     sv_layer_slots slots[SV_MOST_STAGES][SV_SELECTOR_LAYERS_MOST];
 };
 

@@ -1,7 +1,8 @@
 /* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT: a file and a row of methods.c each) adds its parameters to a model;
  * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
  * pictures or clocks.
- * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
+ * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t; where a backbone
+ * changes its grid from stage to stage, of the patches of the selector's own grid. */
 #ifndef SIEVE_PRUNING_PRUNING_H
 #define SIEVE_PRUNING_PRUNING_H
 
@@ -26,7 +27,9 @@ typedef struct sv_pruning_plan {
     size_t at[SV_MOST_STAGES];          /* selector t stands before block at[t] */
     double keep[SV_MOST_STAGES];        /* rho_t */
     double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
-    size_t count[SV_MOST_STAGES];       /* floor(N0 rho_t + 1e-9) */
+    size_t patches[SV_MOST_STAGES];     /* of the grid that selector t stands on, whose shares and counts these are: a flat model's N0. Not stored: see
+                                         * sv_plan_fit */
+    size_t count[SV_MOST_STAGES];       /* floor(patches rho_t + 1e-9) */
     sv_decision_rule rule;
     sv_package_choice package;
     sv_package_empty empty;
@@ -49,16 +52,20 @@ typedef struct sv_pruning sv_pruning;
 /* ---- config ------------------------------------------------------------------------------------------------------ */
 
 extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
-/* For a model of that depth and N0 patches. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
-sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, size_t depth, size_t patches, sv_error *err) SV_MUST_CHECK;
-/* SV_USAGE where the config names a method and tokens cannot leave between the model's blocks (sv_model_unfit). */
+/* For that model. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
+sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
+/* SV_USAGE where the config names a method that has no form for the model (pruning/form.h). */
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
-/* Puts new keep ratios into a plan, with their counts. */
-void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches);
+/* Fills plan->patches: from the grids that the model has at the selectors' places; or one grid of so many for all. */
+void sv_plan_fit(sv_pruning_plan *plan, const sv_model *model);
+void sv_plan_fit_grid(sv_pruning_plan *plan, size_t patches);
+size_t sv_plan_patches_most(const sv_pruning_plan *plan);
+/* Puts new keep ratios into a plan, with their counts of plan->patches. */
+void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep);
 
 /* ---- selectors of a model ---------------------------------------------------------------------------------------- */
 
-/* Declares the method's selectors in the model (before it is allocated): selectors.T.* of SPViT, score_predictor.T.* of DynamicViT; and sets the form
+/* Fits the plan to the model (sv_plan_fit), chooses the form, and declares the method's selectors in the model (before it is allocated): selectors.T.* of SPViT, score_predictor.T.* of DynamicViT; and sets the form
  * of its attention. plan.stages may be 0: then there are none. SV_USAGE: places that do not rise or lie behind the last block, sizes the method cannot
  * divide, a package token of a method that has none. */
 sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err) SV_MUST_CHECK;
@@ -79,7 +86,7 @@ typedef struct sv_training_tape {
     size_t stages;
     /* inputs */
     sv_tensor *picture, *target;            /* [1,3*image*image], [1,K] soft targets */
-    sv_tensor *noise[SV_MOST_STAGES];       /* [N0,1] logistic, by patch; NULL unless noise is given */
+    sv_tensor *noise[SV_MOST_STAGES];       /* [patches,1] logistic, by patch; NULL unless noise is given */
     sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss */
     sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
     /* results, kept */
@@ -144,7 +151,7 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
-uint64_t sv_selector_macs(sv_method method, const sv_model *model, size_t rows);   /* rows scored: all tokens but the prefix */
+uint64_t sv_selector_macs(sv_method method, const sv_place *place, size_t rows);   /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 /* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */

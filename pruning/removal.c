@@ -1,6 +1,6 @@
 /* The deployed form: decisions without noise, tokens really leave, each image with its own count (spec SPViT 7.2). Rows of an image stay together and
  * in order; no row is ever padded, so an image's result does not depend on what else is in the batch. */
-#include "pruning/inside.h"
+#include "pruning/form.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,21 +11,21 @@ static sv_rule rule_of(sv_decision_rule rule)
     return rules[rule];
 }
 
-static sv_stream record_stage(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t t, sv_stream stream)
+void sv_removal_decide(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t t, sv_cut *cut)
+{
+    out->a[t] = sv_selector_record(out->tape, pruning, t, cut->u, cut->before, &cut->score);
+    cut->keep = sv_tape_choose(out->tape, out->a[t], cut->before, cut->origin, out->value, rule_of(plan->rule), t, plan->min_keep);
+}
+
+void sv_removal_keep_stage(sv_removal_tape *out, const sv_cut *cut, size_t t, sv_tensor *after)
 {
     sv_tape *tape = out->tape;
-    sv_cut cut = { 0 };
-    sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
-    out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
-    cut.keep = sv_tape_choose(tape, out->a[t], cut.before, cut.origin, out->value, rule_of(plan->rule), t, plan->min_keep);
-    stream = sv_stream_cut(tape, pruning, stream, &cut, plan->package, plan->empty, SV_CUT_REMOVED);
-    out->keep[t] = cut.keep, out->before[t] = cut.origin, out->after[t] = stream.origin;
+    out->keep[t] = cut->keep, out->before[t] = cut->origin, out->after[t] = after;
     sv_tape_keep(tape, out->a[t]);
-    sv_tape_keep(tape, cut.keep);
-    sv_tape_keep(tape, cut.origin);
-    sv_tape_keep(tape, stream.origin);
+    sv_tape_keep(tape, cut->keep);
+    sv_tape_keep(tape, cut->origin);
+    sv_tape_keep(tape, after);
     sv_tape_cut(tape);
-    return stream;
 }
 
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err)
@@ -38,13 +38,8 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
     out->stages = plan ? plan->stages : 0;
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     if (out->stages) out->value = sv_tape_batch_input(out->tape, "thresholds", out->stages);
-    sv_stream stream = { .x = sv_model_embed(out->tape, model, out->picture) };
-    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        if (t < out->stages && plan->at[t] == i) stream = record_stage(out, pruning, plan, t++, stream);
-        stream.x = sv_model_block(out->tape, model, i, stream.x, NULL);
-    }
-    stream.x = sv_model_head_rows(out->tape, model, stream.x);
-    out->logits = sv_model_head(out->tape, model, sv_model_finish(out->tape, model, stream.x));
+    const sv_pruning_form *form = out->stages ? pruning->form : &sv_form_flat;
+    out->logits = sv_model_head(out->tape, model, sv_model_finish(out->tape, model, form->deployed(out, pruning, plan)));
     sv_tape_keep(out->tape, out->logits);
     status = sv_tape_finish(out->tape, NULL, err);
     if (status) sv_removal_clear(out);

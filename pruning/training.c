@@ -1,12 +1,21 @@
-/* The training form: the masked student, the frozen dense teacher, their loss terms and the latency term on one tape (SPViT; spec 2.5-5). Dropped
- * rows go on behind the live ones and have a gradient of exactly zero, so that backward runs over live rows alone (spec exact savings). */
-#include "pruning/inside.h"
+/* The training form: the masked student (recorded by the form of pruning), the frozen dense teacher, their loss terms and the latency term on one tape
+ * (SPViT; spec 2.5-5). */
+#include "pruning/form.h"
 
 #include <math.h>
 #include <string.h>
 
-/* What the run, its report and the checks read of stage t. */
-static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice)
+void sv_training_decide(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_cut *cut)
+{
+    const sv_pruning_options *o = &pruning->options;
+    sv_tape *tape = out->tape;
+    if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, o->plan.patches[t], 1, false);
+    out->a[t] = sv_selector_record(tape, pruning, t, cut->u, cut->before, &cut->score);
+    cut->keep = sv_tape_decide(tape, out->a[t], cut->before, cut->origin, out->noise[t], o->tau, t, false);
+    out->share[t] = sv_tape_kept_share(tape, cut->keep, cut->origin, o->plan.patches[t]);
+}
+
+void sv_training_keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice)
 {
     sv_tape *tape = out->tape;
     out->score[t] = cut->score, out->keep[t] = cut->keep, out->origin[t] = cut->origin;
@@ -17,47 +26,12 @@ static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const
     sv_tape_keep(tape, cut->keep);
     sv_tape_keep(tape, cut->origin);
     sv_tape_keep(tape, out->share[t]);
-    if (!choice->details) return;
-    sv_tape_keep(tape, cut->score);
-    sv_tape_keep(tape, cut->package);
-    sv_tape_keep(tape, cut->package_policy);
-}
-
-static sv_stream record_stage(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_stream stream)
-{
-    const sv_pruning_options *o = &pruning->options;
-    sv_cut_form how = pruning->model->attention.plain ? SV_CUT_IN_PLACE : SV_CUT_MASKED;
-    size_t patches = sv_model_patches(pruning->model);
-    sv_tape *tape = out->tape;
-    sv_cut cut = { 0 };
-    sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
-    if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, patches, 1, false);
-    out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
-    cut.keep = sv_tape_decide(tape, out->a[t], cut.before, cut.origin, out->noise[t], o->tau, t, false);
-    out->share[t] = sv_tape_kept_share(tape, cut.keep, cut.origin, patches);
-    stream = sv_stream_cut(tape, pruning, stream, &cut, o->plan.package, o->plan.empty, how);
-    keep_stage(out, &cut, t, choice);
+    if (choice->details) {
+        sv_tape_keep(tape, cut->score);
+        sv_tape_keep(tape, cut->package);
+        sv_tape_keep(tape, cut->package_policy);
+    }
     sv_tape_cut(tape);
-    return stream;
-}
-
-/* Selectors at their places, blocks between them; returns the tokens in front of the last norm, live rows first. */
-static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
-{
-    const sv_pruning_plan *plan = &pruning->options.plan;
-    const sv_model *model = pruning->model;
-    sv_tape *tape = out->tape;
-    sv_stream stream = { .x = sv_model_embed(tape, model, out->picture) };
-    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        if (t < plan->stages && plan->at[t] == i) stream = record_stage(out, pruning, choice, t++, stream);
-        stream.x = sv_model_block(tape, model, i, stream.x, stream.policy);
-    }
-    if (plan->stages && model->attention.plain) { /* rows stayed where they were */
-        sv_tensor *order = sv_tape_live_order(tape, stream.policy);
-        stream.x = sv_tape_gather_rows(tape, stream.x, order, SV_TAKE_ALL);
-        stream.origin = sv_tape_gather_rows(tape, stream.origin, order, SV_TAKE_ALL);
-    }
-    return stream;
 }
 
 /* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. *features: all its tokens behind the
@@ -103,27 +77,20 @@ static void term(sv_tape *tape, term_list *list, sv_tensor *value, double weight
 
 static sv_tensor *add_all(sv_tape *tape, const term_list *list) { return sv_tape_weighted_sum(tape, list->items, list->count, list->weights); }
 
-static void record_losses(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, sv_stream stream, const sv_model *teacher,
+static void record_losses(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, sv_student student, const sv_model *teacher,
                           sv_tensor *teacher_features)
 {
     const sv_pruning_options *o = &pruning->options;
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
-    size_t prefix = sv_model_prefix(model);
-    bool tokens = teacher_features != NULL;
-    sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_model_head_rows(tape, model, stream.x));
     bool distill = choice->distillation != SV_DISTILL_NONE;
-    out->logits = distill ? sv_model_heads(tape, model, finished, &out->distilled) : sv_model_head(tape, model, finished);
+    out->logits = distill ? sv_model_heads(tape, model, student.finished, &out->distilled) : sv_model_head(tape, model, student.finished);
     sv_tape_keep(tape, out->logits);
     if (distill) sv_tape_keep(tape, out->distilled);
     sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
     if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
-    if (tokens) {
-        sv_tensor *origin = stream.origin;
-        if (!origin) origin = sv_tape_count_up(tape, finished, -(int64_t)prefix);
-        square = sv_tape_masked_square(tape, finished, teacher_features, origin, sv_model_prefix(teacher));
-    }
+    if (teacher_features) square = sv_tape_masked_square(tape, student.tokens, teacher_features, student.origin, sv_model_prefix(teacher));
     term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), distill ? 1 - choice->distill_alpha : 1, "loss cls");
     if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
@@ -178,8 +145,8 @@ sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, c
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
     if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, &features);
-    sv_stream stream = record_student(out, pruning, choice);
-    record_losses(out, pruning, choice, stream, teacher, features);
+    sv_student student = pruning->form->student(out, pruning, choice, features != NULL);
+    record_losses(out, pruning, choice, student, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);
     if (status) sv_training_clear(out);
     return status;

@@ -46,6 +46,7 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
         const char *text = sv_weights_metadata(file, "sieve.plan");
         if (!text) status = sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan is missing; the file is damaged", path);
         else status = sv_plan_parse(sv_pruning_plan_of(s->pruning), text, path, err);
+        sv_plan_fit(sv_pruning_plan_of(s->pruning), s->model);
     }
     if (!status) status = check_teacher(s, sv_weights_metadata(file, "sieve.teacher"), path, err);
     sv_weights_close(file);
@@ -70,7 +71,7 @@ static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const c
 
 static sv_status calibrate_alone(sv_session *s, sv_error *err)
 {
-    return sv_calibrate(&s->pruned, sv_pruning_plan_of(s->pruning), sv_model_patches(s->model), s->calibrate, s->options.calibrate, err);
+    return sv_calibrate(&s->pruned, sv_pruning_plan_of(s->pruning), s->calibrate, s->options.calibrate, err);
 }
 
 static sv_status calibrate(sv_session *s, sv_error *err)
@@ -129,7 +130,8 @@ static void put(row *r, double value, const char *format, size_t t)
 
 static void fill_row(const sv_session *s, row *r, bool evaluated)
 {
-    double steps = s->state.sum_count ? (double)s->state.sum_count : NAN, rates[SV_GROUP_COUNT], patches = (double)sv_model_patches(s->model);
+    double steps = s->state.sum_count ? (double)s->state.sum_count : NAN, rates[SV_GROUP_COUNT];
+    const size_t *patches = sv_pruning_plan_of(s->pruning)->patches;
     const sv_evaluation *e = &s->evaluation, *a = &s->ema_evaluation;
     size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
     sv_schedule_rates(&s->options.schedule, epoch, 0, rates);
@@ -153,7 +155,7 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     for (size_t t = 0; t < s->training.stages; t++) {
         put(r, s->state.keep[t], "target_%zu", t);
         put(r, s->state.sums[SV_SUM_SHARE + t] / steps, "sampled_%zu", t);
-        put(r, evaluated ? e->kept[t] / patches : NAN, "kept_%zu", t);
+        put(r, evaluated ? e->kept[t] / (double)patches[t] : NAN, "kept_%zu", t);
         put(r, t < 3 ? s->state.sums[SV_SUM_MEAN + t] / steps : NAN, "logit_mean_%zu", t);
         put(r, t < 3 ? s->state.sums[SV_SUM_DEVIATION + t] / steps : NAN, "logit_deviation_%zu", t);
         put(r, s->state.multiplier[t], "multiplier_%zu", t);
@@ -214,14 +216,15 @@ static void say_epoch(const sv_session *s, bool evaluated)
 {
     const sv_evaluation *e = &s->evaluation;
     sv_text text = { 0 };
-    double steps = s->state.sum_count ? (double)s->state.sum_count : 1, patches = (double)sv_model_patches(s->model);
+    double steps = s->state.sum_count ? (double)s->state.sum_count : 1;
+    const size_t *patches = sv_pruning_plan_of(s->pruning)->patches;
     sv_text_add(&text, "epoch %llu of %zu: loss %.4f", (unsigned long long)s->state.epoch + 1, s->epochs, s->state.sums[SV_SUM_LOSS] / steps);
     if (evaluated) sv_text_add(&text, ", top-1 %zu of %zu (%.2f %%), among present classes %zu", e->top1, e->images, 100.0 * (double)e->top1 / (double)(e->images ? e->images : 1), e->top1_among);
     if (evaluated && s->ema) sv_text_add(&text, ", averaged %zu", s->ema_evaluation.top1);
     for (size_t t = 0; t < s->training.stages; t++) {
         sv_text_add(&text, "%s%.3f", t ? " / " : ", sampled keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
     }
-    for (size_t t = 0; evaluated && t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", kept ", e->kept[t] / patches);
+    for (size_t t = 0; evaluated && t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", kept ", e->kept[t] / (double)patches[t]);
     for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", target ", s->state.keep[t]);
     if (text.data) sv_log(SV_INFO, "%s", text.data);
     sv_text_clear(&text);

@@ -140,7 +140,7 @@ void sv_session_result(const sv_session *s, sv_train_result *r)
                             .images_per_s = s->worked > 0 ? (double)s->pictures / s->worked : NAN, .peak_mib = (double)sv_memory_now().bytes_peak / 1048576 };
     for (size_t t = 0; t < plan->stages; t++) {
         r->keep[t] = plan->keep[t];
-        r->kept_share[t] = e->images ? e->kept[t] / (double)sv_model_patches(s->model) : NAN;
+        r->kept_share[t] = e->images ? e->kept[t] / (double)plan->patches[t] : NAN;
     }
     snprintf(r->checkpoint, sizeof r->checkpoint, "%s/model.safetensors", s->folder);
 }

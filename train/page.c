@@ -98,7 +98,6 @@ static size_t count_parameters(const sv_session *s, bool with_selectors)
 static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_verdict verdict)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    double patches = (double)sv_model_patches(s->model);
     r->title = s->folder;
     r->verdict = s->budget.kind == SV_NO_BUDGET ? SV_VERDICT_NONE : verdict;
     r->budget_ms = s->budget_ms > 0 ? s->budget_ms : NAN;
@@ -111,7 +110,7 @@ static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_
     }
     if (s->ema && s->ema_evaluation.images) r->top1_ema = (double)s->ema_evaluation.top1 / (double)s->ema_evaluation.images;
     for (size_t t = 0; t < plan->stages; t++)
-        stages[t] = (sv_report_stage){ .before_block = plan->at[t], .target = plan->keep[t], .reached = s->evaluation.images ? s->evaluation.kept[t] / patches : NAN,
+        stages[t] = (sv_report_stage){ .before_block = plan->at[t], .target = plan->keep[t], .reached = s->evaluation.images ? s->evaluation.kept[t] / (double)plan->patches[t] : NAN,
                                        .tokens = s->evaluation.images ? s->evaluation.kept[t] : NAN };
     r->stages = stages;
     r->stage_count = plan->stages;

@@ -86,7 +86,7 @@ sv_status sv_session_apply_keep(sv_session *s, const double *keep, sv_error *err
     sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     sv_latency_prediction predicted;
     size_t batch = (size_t)sv_config_int(s->config, "latency.batch");
-    sv_plan_set_keep(plan, keep, sv_model_patches(s->model));
+    sv_plan_set_keep(plan, keep);
     for (size_t t = 0; t < plan->stages; t++) s->state.keep[t] = keep[t];
     if (!s->has_table || !plan->stages) return SV_OK;
     sv_status status = sv_latency_predict(&s->table, batch, &s->shape, plan->count, (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), &predicted, err);
@@ -172,7 +172,7 @@ void sv_session_dry_run(sv_session *s)
     if (s->teacher) sv_log(SV_INFO, "teacher     %s, %.3f GMAC a picture", s->teacher->backbone->name, 1e-9 * (double)sv_model_macs(s->teacher));
     if (plan->stages) sv_log(SV_INFO, "            %.3f GMAC pruned, %.3f GMAC a picture of a training step", 1e-9 * (double)sv_pruned_macs(s->model, plan, plan->count),
                              1e-9 * (double)sv_training_macs(s->model, plan, plan->count, s->teacher));
-    for (size_t t = 0; t < plan->stages; t++) sv_log(SV_INFO, "selector %zu  before block %zu, keeps %.3f: %zu of %zu patches", t + 1, plan->at[t], plan->keep[t], plan->count[t], sv_model_patches(s->model));
+    for (size_t t = 0; t < plan->stages; t++) sv_log(SV_INFO, "selector %zu  before block %zu, keeps %.3f: %zu of %zu patches", t + 1, plan->at[t], plan->keep[t], plan->count[t], plan->patches[t]);
     if (s->has_table) sv_log(SV_INFO, "latency     dense %.2f ms, budget %.2f ms, predicted %.2f ms", s->dense_ms, s->budget_ms, s->predicted_ms);
     sv_log(SV_INFO, "data        %zu pictures to train on, %zu to validate, %zu classes", sv_source_count(s->train_source), sv_source_count(s->val_source), sv_source_classes(s->train_source)->count);
     sv_log(SV_INFO, "steps       %zu epochs of %llu steps of %zu pictures", s->options.epochs, (unsigned long long)s->steps_per_epoch, s->options.batch * s->options.accumulate);

@@ -96,7 +96,7 @@ static sv_status make_models(sv_session *s, sv_error *err)
     sv_status status = class_count(s, &classes, err);
     if (!status) status = sv_model_from_config(&s->model, s->config, s->data.transform.size, classes, err);
     if (!status) status = sv_pruning_check_model(s->config, s->model, err);
-    if (!status) status = sv_pruning_options_read(&pruning, s->config, sv_model_depth(s->model), sv_model_patches(s->model), err);
+    if (!status) status = sv_pruning_options_read(&pruning, s->config, s->model, err);
     if (status) return status;
     pruning.latency_weight = sv_config_real(s->config, "latency.weight");
     status = sv_train_options_read(&s->options, s->config, pruning.plan.stages > 0, err);

@@ -64,7 +64,8 @@ static world world_open(sv_package_choice form, const char *golden_name, bool gi
     sv_load_options load = { .optional_selectors = true };
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = given_noise, .details = true };
     data_path(room, "weights/deit_tiny_patch16_224.pth");
-    sv_plan_set_keep(&options.plan, options.plan.keep, PATCHES);
+    sv_plan_fit_grid(&options.plan, PATCHES);
+    sv_plan_set_keep(&options.plan, options.plan.keep);
     if (sv_model_create(&w.student, "deit_t", NULL, &err) || sv_pruning_create(&w.pruning, w.student, &options, &err) || sv_model_allocate(w.student, true, &err) ||
         sv_model_load(w.student, room, &load, 0, NULL, &err) || sv_model_create(&w.teacher, "deit_t", NULL, &err) || sv_model_allocate(w.teacher, false, &err) ||
         sv_model_load(w.teacher, room, &load, 0, NULL, &err)) fail_msg("%s", err.text);

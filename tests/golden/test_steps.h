@@ -76,7 +76,8 @@ static inline small_world small_open(const small_case *c)
     sv_model_options sizes = { .width = WIDTH, .heads = 3, .depth = 5, .classes = CLASSES, .distilled = c->distilled };
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = true, .details = true };
     sv_error err = { 0 };
-    sv_plan_set_keep(&w.options.plan, c->options.plan.keep, PATCHES);
+    sv_plan_fit_grid(&w.options.plan, PATCHES);
+    sv_plan_set_keep(&w.options.plan, c->options.plan.keep);
     if (sv_model_create(&w.student, "vit_test", &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
         || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, "vit_test", &sizes, &err)
         || sv_model_allocate(w.teacher, false, &err))

@@ -16,7 +16,8 @@ static sv_deployed deploy(world *w)
     sv_pruning_plan *plan = &w->options.plan;
     plan->rule = SV_RULE_THRESHOLD;
     plan->min_keep = 1 + sv_random_below(&random, 2);
-    sv_plan_set_keep(plan, plan->keep, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_fit_grid(plan, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_set_keep(plan, plan->keep);
     for (size_t t = 0; t < plan->stages; t++) plan->threshold[t] = sv_random_uniform(&random);
     assert_ok(sv_model_create(&d.model, "vit_test", &w->sizes, &err), err);
     assert_ok(sv_pruning_create(&d.pruning, d.model, &w->options, &err), err);

@@ -79,7 +79,8 @@ static inline void world_open(world *w)
 {
     sv_training_choice choice = { .images = w->images, .lanes = 3, .details = true };
     sv_error err = { 0 };
-    sv_plan_set_keep(&w->options.plan, w->options.plan.keep, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_fit_grid(&w->options.plan, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_set_keep(&w->options.plan, w->options.plan.keep);
     assert_ok(sv_model_create(&w->student, "vit_test", &w->sizes, &err), err);
     assert_ok(sv_pruning_create(&w->pruning, w->student, &w->options, &err), err);
     assert_ok(sv_model_allocate(w->student, true, &err), err);
