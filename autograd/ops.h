@@ -76,6 +76,10 @@ typedef enum sv_take { SV_TAKE_ALL, SV_TAKE_LIVE, SV_TAKE_ALL_LIVE } sv_take;
 sv_tensor *sv_tape_gather_rows(sv_tape *tape, sv_tensor *x, sv_tensor *order, sv_take take);
 /* y has `rows` rows, zero but y[index[r]] = x[r]; an index below 0 or twice is left out / counts last. */
 sv_tensor *sv_tape_scatter_rows(sv_tape *tape, sv_tensor *x, sv_tensor *index, size_t rows);
+/* Two ways for a row: y = share a + (1 - share) b, a, b [R,D], share [R,1]. */
+sv_tensor *sv_tape_blend_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b, sv_tensor *share);
+/* base [R,D] with x [S,D] added to its rows index [S,1]; a row whose index is none of base's is left out. */
+sv_tensor *sv_tape_add_rows_at(sv_tape *tape, sv_tensor *base, sv_tensor *x, sv_tensor *index);
 sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
 /* ---- constants of an image's size (op_fill.c) ---- */
 /* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
