@@ -110,7 +110,8 @@ static void next_initialise(sv_model *model, uint64_t seed)
 static bool next_official_name(const char *own, char *out, size_t room)
 {
     static const char *const words[][2] = {
-        { "conv_dw.", "dwconv." }, { "mlp.fc1.", "pwconv1." }, { "mlp.fc2.", "pwconv2." }, { "norm.", "norm." }, { "gamma", "gamma" }
+        { "conv_dw.", "dwconv." }, { "mlp.fc1.", "pwconv1." }, { "mlp.fc2.", "pwconv2." }, { "norm.", "norm." },
+        { "gamma", "gamma" },        { "fast_path", "fast_path" },
     };
     unsigned stage = 0, block = 0;
     int used = 0;
@@ -160,25 +161,78 @@ static sv_tensor *next_enter(sv_tape *tape, const sv_model *model, size_t index,
     return stage && !inside ? next_stage(tape, model, stage, x) : x;
 }
 
+static sv_place next_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = 1, .norm_eps = model->options.norm_eps };
+}
+
+/* ---- a block, and its two ways (Rao et al. 2023) ---- */
+
+static sv_tensor *next_mix(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    const size_t side = next_place(model, index).side;
+    *base = x;
+    return sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
+}
+
+static sv_tensor *next_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    sv_tensor *h = sv_norm_of(tape, y, b->norm, b->norm_bias, model->options.norm_eps);
+    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
+    return sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
+}
+
+static sv_tensor *next_join(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h)
+{
+    const sv_model_options *o = &model->options;
+    const double share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0;
+    if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
+    if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
+    return sv_tape_add(tape, base, h);
+}
+
+static uint64_t next_branch_macs(const sv_model *model, size_t index)
+{
+    const sv_place place = next_place(model, index);
+    return 2 * (uint64_t)place.width * hidden_of(model, place.stage);
+}
+
+static void next_name(const sv_model *model, size_t index, char *out, size_t room)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    snprintf(out, room, "stages.%zu.blocks.%zu", stage, inside);
+}
+
+static const sv_block_ways next_ways = {
+    .mix = next_mix,
+    .branch = next_branch,
+    .join = next_join,
+    .branch_macs = next_branch_macs,
+    .name = next_name,
+    .fast = "fast_path",
+    .fast_gain = "fast_path_gamma",
+};
+
 /* There is no policy to heed: see unfit. */
 static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
-    const sv_model_options *o = &model->options;
-    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
-    const double share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0;
-    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    sv_tensor *base = NULL, *y = next_mix(tape, model, index, x, &base);
+    char name[64];
     (void)policy;
-    const size_t side = side_of(model, stage);
-    sv_tensor *h =
-        sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
-    h = sv_norm_of(tape, h, b->norm, b->norm_bias, o->norm_eps);
-    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    h = sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
-    if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
-    if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
-    x = sv_tape_add(tape, x, h);
-    sv_tape_label(tape, x, "stages.%zu.blocks.%zu", stage, inside);
+    x = next_join(tape, model, index, base, next_branch(tape, model, index, y));
+    next_name(model, index, name, sizeof name);
+    sv_tape_label(tape, x, "%s", name);
     return x;
+}
+
+static sv_tensor *next_features(sv_tape *tape, const sv_model *model, sv_tensor *x)
+{
+    const next_slots *s = model->slots;
+    return sv_norm_of(tape, x, s->norm_gain, s->norm_bias, model->options.norm_eps);
 }
 
 static sv_tensor *next_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
@@ -196,13 +250,6 @@ static sv_tensor *next_head(sv_tape *tape, const sv_model *model, sv_tensor *fin
 }
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
-
-static sv_place next_place(const sv_model *model, size_t index)
-{
-    const sv_stages *stages = sv_stages_of(model);
-    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
-    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = 1 };
-}
 
 static uint64_t next_macs(const sv_model *model)
 {
@@ -228,6 +275,8 @@ const sv_family sv_family_convnext = {
     .embed = next_embed,
     .enter = next_enter,
     .place = next_place,
+    .ways = &next_ways,
+    .features = next_features,
     .block = next_record_block,
     .finish = next_finish,
     .head = next_head,

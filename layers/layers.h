@@ -35,7 +35,21 @@ typedef struct sv_model {
 } sv_model;
 
 /* The grid of patches that a block works on: how many, how many a side, their width and heads; stage: 0, 1 ... of blocks that share it. */
-typedef struct sv_place { size_t stage, patches, side, width, heads; } sv_place;
+typedef struct sv_place {
+    size_t stage, patches, side, width, heads;
+    double norm_eps;    /* of norms that predictors add here; 0: their own */
+} sv_place;
+
+/* Blocks in two parts, for forms of pruning that give each row one of two ways through them (spec DynamicViT 7.3): mix lets places see one another,
+ * then base + branch(y). */
+typedef struct sv_block_ways {
+    sv_tensor *(*mix)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base);  /* -> y */
+    sv_tensor *(*branch)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y);                 /* of any rows of y */
+    sv_tensor *(*join)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h);  /* base + h, with dropout and drop path */
+    uint64_t (*branch_macs)(const sv_model *model, size_t index);                                           /* of one row */
+    void (*name)(const sv_model *model, size_t index, char *out, size_t room);                              /* "stages.2.blocks.4" */
+    const char *fast, *fast_gain;   /* what its authors call the other way: FAST.0 a norm, FAST.1 a linear layer; a factor a channel, NULL: none */
+} sv_block_ways;
 
 /* What a family must do. Every function but create may assume the model is allocated. */
 typedef struct sv_family {
@@ -59,6 +73,8 @@ typedef struct sv_family {
                                                                  * opens none; NULL: no block does */
     sv_place (*place)(const sv_model *model, size_t index);     /* of block `index`; NULL: all work on the patches that embed makes */
     uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
+    const sv_block_ways *ways;                                  /* NULL: its blocks have one way alone */
+    sv_tensor *(*features)(sv_tape *tape, const sv_model *model, sv_tensor *x); /* the last norm row by row; NULL: finish does that */
     bool without_prefix;                                        /* no class token */
     bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
     const char *unfit;                                          /* why selectors cannot stand between its blocks, "its pooling ..."; NULL: they can */
@@ -111,6 +127,8 @@ sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t in
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
+/* The last norm of each row of x, for comparing tokens; what sv_model_finish gives, unless that takes a mean. */
+sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
 /* The heads apart: class logits [1,K]; *distillation: those of the distillation head, where there is none the class logits again. */
@@ -130,7 +148,8 @@ typedef struct sv_load_options {
     const char *arch_key;       /* the config key that hints name; NULL: model.arch */
 } sv_load_options;
 
-/* Whether a parameter of that name is a selector's: "selectors." (SPViT), "score_predictor." (DynamicViT, its own names). */
+/* Whether a parameter of that name is a selector's or came with selectors: "selectors." (SPViT), "score_predictor." (DynamicViT, its own names), and its
+ * fast paths (".fast_path", ".fastmlp."). */
 bool sv_name_selects(const char *name);
 
 /* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a

@@ -213,10 +213,13 @@ static sv_status check_copies(loader *l, const piece *p, sv_error *err)
 
 /* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
+/* A 1 x 1 convolution is a linear layer: predictors of DynamicViT's ConvNeXt are stored so. */
 static bool same_shape(const piece *p)
 {
-    if (p->entry->rank != p->parameter->dims) return false;
-    for (size_t d = 0; d < p->entry->rank; d++)
+    size_t rank = p->entry->rank;
+    if (rank == 4 && p->parameter->dims == 2 && p->entry->shape[2] == 1 && p->entry->shape[3] == 1) rank = 2;
+    if (rank != p->parameter->dims) return false;
+    for (size_t d = 0; d < rank; d++)
         if (p->entry->shape[d] != (d ? p->parameter->shape[d] : p->parameter->shape[0] / p->parts)) return false;
     return true;
 }

@@ -250,6 +250,13 @@ sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x
 }
 
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
+
+sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x)
+{
+    const sv_family *family = model->backbone->family;
+    return family->features ? family->features(tape, model, x) : family->finish(tape, model, x);
+}
+
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
 
 sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)

@@ -133,6 +133,10 @@ static bool swin_official_name(const char *own, char *out, size_t room)
         snprintf(out, room, "head.%s", own + 8);
         return true;
     }
+    if (strncmp(own, "score_predictor.", 16) == 0) { /* of the third stage's blocks, and counted to it */
+        snprintf(out, room, "layers.2.%s", own);
+        return true;
+    }
     if (sscanf(own, "layers.%u.downsample.%n", &stage, &used) != 1 || !used) return false;
     snprintf(out, room, "layers.%u.downsample.%s", stage - 1, own + used);
     return true;
@@ -163,21 +167,66 @@ static sv_tensor *swin_enter(sv_tape *tape, const sv_model *model, size_t index,
     return stage && !inside ? swin_merged(tape, model, stage, x) : x;
 }
 
-/* qkv is a row's own work, so rows are put into windows before it and back after the attention. There is no policy to heed: see unfit. */
-static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+/* ---- a block, and its two ways (Rao et al. 2023): the MLP is a row's own work ---- */
+
+/* qkv is a row's own work, so rows are put into windows before it and back after the attention. */
+static sv_tensor *swin_mix(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base)
 {
     const struct swin_block *b = &((const swin_slots *)model->slots)->blocks[index];
     const sv_block_form form = form_of(model, index);
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
     const size_t side = side_of(model, stage), window = window_of(model, stage), shift = shift_of(model, stage, inside);
-    (void)policy;
     sv_tensor *h = sv_norm_of(tape, x, b->plain.norm1_gain, b->plain.norm1_bias, form.eps);
     h = sv_linear_of(tape, sv_tape_window_partition(tape, h, side, side, window, shift), b->plain.qkv, b->plain.qkv_bias);
     h = sv_tape_window_attention(tape, h, sv_tape_parameter(tape, b->table), side, side, window, shift, form.heads);
     h = sv_tape_window_reverse(tape, h, side, side, window, shift);
-    x = sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x);
-    x = sv_block_mlp(tape, &b->plain, &form, x);
-    sv_tape_label(tape, x, "layers.%zu.blocks.%zu", stage, inside);
+    return *base = sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x);
+}
+
+static sv_tensor *swin_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const sv_block_form form = form_of(model, index);
+    return sv_block_branch(tape, &((const swin_slots *)model->slots)->blocks[index].plain, &form, y);
+}
+
+static sv_tensor *swin_join(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h)
+{
+    const sv_block_form form = form_of(model, index);
+    return sv_block_join(tape, &form, 1, h, base);
+}
+
+static uint64_t swin_branch_macs(const sv_model *model, size_t index)
+{
+    const sv_block_form form = form_of(model, index);
+    return 2 * (uint64_t)form.width * form.hidden;
+}
+
+static void swin_name(const sv_model *model, size_t index, char *out, size_t room)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    snprintf(out, room, "layers.%zu.blocks.%zu", stage, inside);
+}
+
+static const sv_block_ways swin_ways = {
+    .mix = swin_mix,
+    .branch = swin_branch,
+    .join = swin_join,
+    .branch_macs = swin_branch_macs,
+    .name = swin_name,
+    .fast = "fastmlp.fc1",
+};
+
+/* There is no policy to heed: see unfit. */
+static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    const sv_block_form form = form_of(model, index);
+    sv_tensor *base = NULL;
+    char name[64];
+    (void)policy;
+    swin_mix(tape, model, index, x, &base);
+    x = sv_block_mlp(tape, &((const swin_slots *)model->slots)->blocks[index].plain, &form, base);
+    swin_name(model, index, name, sizeof name);
+    sv_tape_label(tape, x, "%s", name);
     return x;
 }
 
@@ -229,6 +278,7 @@ const sv_family sv_family_swin = {
     .embed = swin_embed,
     .enter = swin_enter,
     .place = swin_place,
+    .ways = &swin_ways,
     .block = swin_record_block,
     .finish = swin_finish,
     .head = swin_head,

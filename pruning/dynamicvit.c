@@ -28,7 +28,7 @@ static sv_tensor *dynamicvit_record(sv_tape *tape, const sv_place *place, const 
                                     sv_tensor **score)
 {
     size_t c = place->width;
-    sv_tensor *u = sv_slot_linear_gelu(tape, sv_slot_norm(tape, x, &s[IN_NORM]), &s[IN_LINEAR]);
+    sv_tensor *u = sv_slot_linear_gelu(tape, sv_slot_norm(tape, x, &s[IN_NORM], place), &s[IN_LINEAR]);
     sv_tensor *global = sv_tape_floored_mean(tape, sv_tape_slice_columns(tape, u, c / 2, c - c / 2), policy, 1, 1);
     sv_tensor *z = sv_slot_linear_gelu(tape, sv_tape_local_global(tape, u, global), &s[OUT0]);
     z = sv_slot_linear(tape, sv_slot_linear_gelu(tape, z, &s[OUT2]), &s[OUT4]);
@@ -50,7 +50,7 @@ const sv_pruning_method sv_method_dynamicvit = {
     .ratio_form = SV_RATIO_PENALTY,
     .ratio_per_image = true,
     .packs = false,
-    .forms = { &sv_form_flat },
+    .forms = { &sv_form_flat, &sv_form_paths },
     .prefix = "score_predictor",
     .output = OUT4,
     .check = dynamicvit_check,

@@ -1,4 +1,5 @@
-/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good. A form is a file
+/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good; paths: rows stay, and some take a
+ * cheaper way through a stage. A form is a file
  * that ends in one of these rows; a method's row (methods.c) lists those it can take, the first that fits a model is used. A model without selectors
  * is recorded by the flat form, whatever its backbone. */
 #ifndef SIEVE_PRUNING_FORM_H
@@ -16,6 +17,7 @@ struct sv_pruning_form {
     sv_status (*check)(const sv_model *model, const sv_pruning_options *options, sv_error *err);    /* settings it cannot have, SV_USAGE; NULL: none */
     sv_status (*declare)(sv_pruning *pruning, sv_error *err);       /* parameters beside the selectors', into pruning->extra; NULL: there are none */
     void (*initialise)(sv_pruning *pruning, uint64_t seed);         /* of those; NULL: there are none */
+    bool independent;                               /* each selector decides anew for all patches of its grid: keep ratios are not cumulative */
     sv_student (*student)(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, bool tokens);
     /* -> what sv_model_finish is to have of the last block's rows */
     sv_tensor *(*deployed)(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan);
@@ -23,7 +25,7 @@ struct sv_pruning_form {
     uint64_t (*macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
     uint64_t (*training_macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 };
-extern const sv_pruning_form sv_form_flat;
+extern const sv_pruning_form sv_form_flat, sv_form_paths;
 
 /* The first form of the method that fits the model; NULL where none does. */
 const sv_pruning_form *sv_form_find(sv_method method, const sv_model *model);

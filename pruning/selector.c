@@ -92,7 +92,6 @@ void sv_pruning_destroy(sv_pruning *pruning)
     sv_free(pruning);
 }
 
-
 const sv_pruning_options *sv_pruning_options_of(const sv_pruning *pruning) { return &pruning->options; }
 sv_pruning_plan *sv_pruning_plan_of(sv_pruning *pruning) { return &pruning->options.plan; }
 const sv_model *sv_pruning_model(const sv_pruning *pruning) { return pruning->model; }
@@ -110,7 +109,7 @@ void sv_pruning_initialise(sv_pruning *pruning, uint64_t seed)
     }
     for (size_t t = 0; t < plan->stages; t++) {
         const sv_layer_slots *slots = pruning->slots[t];
-        const bool fresh = !t || pruning->places[t].stage != pruning->places[t - 1].stage; /* decisions begin anew on another grid */
+        const bool fresh = !t || pruning->form->independent || pruning->places[t].stage != pruning->places[t - 1].stage; /* decisions begin anew on another grid */
         double share = plan->keep[t] / (fresh ? 1 : plan->keep[t - 1]);
         size_t count = method->layers(&pruning->places[t], layers);
         for (size_t i = 0; i < count; i++)
@@ -132,9 +131,9 @@ sv_tensor *sv_slot_linear_gelu(sv_tape *tape, sv_tensor *x, const sv_layer_slots
     return sv_tape_linear_gelu(tape, x, sv_tape_parameter(tape, slot->weight), sv_tape_parameter(tape, slot->bias));
 }
 
-sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot)
+sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot, const sv_place *place)
 {
-    return sv_tape_layer_norm(tape, x, sv_tape_parameter(tape, slot->weight), sv_tape_parameter(tape, slot->bias), selector_norm_eps);
+    return sv_tape_layer_norm(tape, x, sv_tape_parameter(tape, slot->weight), sv_tape_parameter(tape, slot->bias), place->norm_eps > 0 ? place->norm_eps : selector_norm_eps);
 }
 
 sv_tensor *sv_selector_record(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_tensor *u, sv_tensor *policy, sv_tensor **score)

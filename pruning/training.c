@@ -43,9 +43,10 @@ static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, b
     teacher.options.drop_path = teacher.options.dropout = 0;
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
-    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_model_head_rows(tape, &teacher, x));
+    const bool apart = teacher.backbone->family->features != NULL; /* the head does not read what is compared */
+    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens && !apart ? x : sv_model_head_rows(tape, &teacher, x));
     sv_tensor *logits = sv_model_head(tape, &teacher, finished);
-    *features = tokens ? finished : NULL;
+    *features = !tokens ? NULL : apart ? sv_model_features(tape, &teacher, x) : finished;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
@@ -113,7 +114,8 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
 
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
-    return !sv_model_unfit(student) && !sv_model_unfit(teacher) && student->options.width == teacher->options.width && sv_model_patches(student) == sv_model_patches(teacher);
+    const sv_place own = sv_model_place(student, sv_model_depth(student) - 1), other = sv_model_place(teacher, sv_model_depth(teacher) - 1);
+    return own.width == other.width && own.patches == other.patches;
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
