@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "eval/measures.h"
+#include "eval/object.h"
 
 /* All borrowed. */
 typedef struct sv_figures {
@@ -13,6 +14,7 @@ typedef struct sv_figures {
     const sv_pruning_plan *plan;        /* stages 0 or NULL: dense */
     size_t patches;
     double ms_median, ms_p95;           /* one picture at a time; NAN: not measured */
+    const sv_object_share *object;      /* NULL: not looked at */
 } sv_figures;
 
 /* A line a model under one heading, aligned; then how many pictures there were. */

@@ -70,6 +70,21 @@ static sv_status token_lines(lines *to, const sv_figures *f, sv_error *err)
     return status;
 }
 
+static void object_lines(lines *to, const sv_object_share *object)
+{
+    char key[24];
+    if (!object) return;
+    to->table = "object";
+    line(to, "", "images", (double)object->pictures);
+    line(to, "", "area", object->area);
+    for (size_t t = 0; t < object->stages; t++) {
+        snprintf(key, sizeof key, "%zu", t + 1);
+        line(to, key, "kept", object->kept[t]);
+        line(to, key, "on_object", object->on_object[t]);
+        line(to, key, "object_kept", object->object_kept[t]);
+    }
+}
+
 static void paired_lines(sv_text *text, const char *first, const char *second, const sv_paired *paired)
 {
     const lines to = { text, second, "paired" };
@@ -101,6 +116,7 @@ sv_status sv_figures_csv(sv_text *text, const sv_figures *figures, size_t count,
         line(&to, "", "ms_batch1_median", figures[i].ms_median);
         line(&to, "", "ms_batch1_p95", figures[i].ms_p95);
         calibration_lines(&to, figures[i].records);
+        object_lines(&to, figures[i].object);
         status = token_lines(&to, &figures[i], err);
     }
     if (paired && count > 1) paired_lines(text, figures[0].name, figures[1].name, paired);
@@ -197,6 +213,14 @@ sv_status sv_figures_json(sv_json *json, const sv_figures *f, sv_error *err)
     sv_json_real(json, "ms_batch1_p95", f->ms_p95);
     sv_json_reals(json, "tokens_kept", e->kept, stages);
     json_calibration(json, f->records);
+    if (f->object) {
+        sv_json_open(json, "object");
+        sv_json_int(json, "images", (int64_t)f->object->pictures);
+        sv_json_real(json, "area", f->object->area);
+        sv_json_reals(json, "on_object", f->object->on_object, f->object->stages);
+        sv_json_reals(json, "object_kept", f->object->object_kept, f->object->stages);
+        sv_json_close(json);
+    }
     return json_tokens(json, f, stages, err);
 }
 

@@ -10,6 +10,7 @@
 #include "formats/weights.h"
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
+#include "report/canvas.h"
 #include "train/train.h"
 
 #include <math.h>
@@ -42,8 +43,13 @@ static const char usage[] =
     "  --latency           also measure one picture at a time, dense and pruned in alternation\n"
     "  --logits FILE       write the logits of every picture as .npy [pictures, classes], float32\n"
     "  --overlays N        draw N pictures (1 to 64), evenly spread over data.val, and what survives each selector: a PNG each, and\n"
-    "                      sheet.png of all, a row a picture, a column a stage\n"
+    "                      sheet.png of all\n"
     "  --overlay-dir DIR   where to (default: overlays)\n"
+    "  --figure FILE       the N pictures (default: 8) in one figure for a page: .png, .jpg or .svg\n"
+    "  --heat              in overlays and figures also the scores of each selector, as colours\n"
+    "  --across N          pictures side by side in a figure (default: 1, of more than six pictures 2)\n"
+    "  --object-share W    how much of what is kept lies on the object, stage by stage. W is `masks` for the built-in pictures, or a CSV\n"
+    "                      file of boxes, `file,left,top,right,bottom`; a figure then shows those pictures, their objects outlined\n"
     "  --sensitivity FILE  what keeping less costs at each selector alone, on train.calibrate pictures drawn from data.val: lines\n"
     "                      `selector,keep,cost` for `latency solve --costs`\n"
     "  --precision P       of products: fp32, bf16 or bf16x3; default: as the checkpoint was trained, or as the config says\n"
@@ -53,10 +59,11 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 3 data, 4 model file, 75 interrupted\n";
 
-static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder = "overlays", *sensitivity_path, *beside, *csv_path, *classes_path;
-static bool measure, details;
+static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder, *figure_path, *across_text, *objects_asked, *sensitivity_path, *beside, *csv_path, *classes_path;
+static bool measure, details, heat;
 static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path },
                                  { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder }, { "--sensitivity", NULL, &sensitivity_path },
+                                 { "--heat", &heat, NULL }, { "--figure", NULL, &figure_path }, { "--across", NULL, &across_text }, { "--object-share", NULL, &objects_asked },
                                  { "--beside", NULL, &beside }, { "--csv", NULL, &csv_path }, { "--per-class", NULL, &classes_path }, { "--details", &details, NULL } };
 
 /* ---- inspect ----------------------------------------------------------------------------------------------------- */
@@ -132,6 +139,7 @@ typedef struct subject {
     sv_evaluation e;
     sv_records records;
     sv_measured ms;
+    sv_object_share object; bool looked;
 } subject;
 
 static sv_status evaluate(subject *s, sv_loader *loader, const sv_source *source, size_t batch, sv_logits_file *logits, sv_error *err)
@@ -145,7 +153,8 @@ static sv_status evaluate(subject *s, sv_loader *loader, const sv_source *source
 static sv_figures figures_of(const subject *s)
 {
     return (sv_figures){ .name = s->name, .e = &s->e, .records = &s->records, .plan = &s->model.plan, .patches = sv_model_patches(s->model.model),
-                         .ms_median = s->measured ? s->ms.median_ms : NAN, .ms_p95 = s->measured ? s->ms.p95_ms : NAN };
+                         .ms_median = s->measured ? s->ms.median_ms : NAN, .ms_p95 = s->measured ? s->ms.p95_ms : NAN,
+                         .object = s->looked ? &s->object : NULL };
 }
 
 /* What is told at the end: one model, or two on the same pictures and how they differ. The classes are those of the last. */
@@ -158,6 +167,7 @@ static sv_status tell_text(const telling *t, sv_text *text, sv_error *err)
     sv_figures_print(text, t->figures, t->count);
     if (t->count > 1) sv_paired_print(text, &t->paired, t->figures[0].name, last->name);
     sv_status status = sv_tokens_print(text, last, err);
+    if (last->object) sv_object_share_print(text, last->object, last->plan->at);
     if (!details) sv_text_add(text, "\n");
     for (size_t i = 0; !status && i < t->count; i++) sv_calibration_print(text, &t->figures[i], details);
     sv_classes_print(text, &t->classes, t->names, details ? t->classes.count : WORST);
@@ -258,15 +268,27 @@ static sv_status measure_models(subject *subjects, sv_loader *loader, const sv_c
 
 /* ---- overlays ---------------------------------------------------------------------------------------------------- */
 
-static sv_status overlay_count(size_t *out, sv_error *err)
+static sv_status count_read(const char *flag, const char *text, size_t most, size_t *out, sv_error *err)
 {
     int64_t value;
-    *out = 0;
-    if (!overlays_text) return SV_OK;
-    if (!sv_parse_int(overlays_text, &value) || value < 1 || value > SV_OVERLAYS_MOST)
-        return sv_fail(err, SV_USAGE, "--overlays %s: a whole number from 1 to %d was expected", overlays_text, SV_OVERLAYS_MOST);
+    if (!text) return SV_OK;
+    if (!sv_parse_int(text, &value) || value < 1 || value > (int64_t)most) return sv_fail(err, SV_USAGE, "%s %s: a whole number from 1 to %zu was expected", flag, text, most);
     *out = (size_t)value;
     return SV_OK;
+}
+
+/* How many pictures are to be drawn (0: none), and how many stand side by side. */
+static sv_status overlay_counts(size_t *wanted, size_t *across, sv_error *err)
+{
+    enum { IN_A_FIGURE = 8, ACROSS_MOST = 16 };
+    sv_canvas_form form;
+    *wanted = figure_path ? IN_A_FIGURE : 0;
+    *across = 0;
+    sv_status status = count_read("--overlays", overlays_text, SV_OVERLAYS_MOST, wanted, err);
+    if (!status) status = count_read("--across", across_text, ACROSS_MOST, across, err);
+    if (!status && figure_path) status = sv_canvas_form_of(&form, figure_path, err);
+    if (!status && !*wanted && (heat || across_text)) status = sv_fail(err, SV_USAGE, "%s says how pictures are drawn, but none are; give --overlays N or --figure FILE", heat ? "--heat" : "--across");
+    return status;
 }
 
 /* "01-name-of-the-picture.png": the number keeps names apart; a picture's name may hold anything. */
@@ -283,36 +305,64 @@ static void overlay_name(char room[80], size_t at, const char *file)
     memcpy(room + length, ".png", 5);
 }
 
-static sv_status write_overlay(const sv_picture *picture, const char *name, sv_error *err)
+static sv_status write_in_folder(const sv_overlays *overlays, size_t at, const sv_classes *classes, const sv_overlay_figure *figure, const char *name, sv_error *err)
 {
     char *path = NULL;
     sv_status status = sv_path_join(&path, overlay_folder, name, err);
-    if (!status) status = sv_png_write(path, picture, err);
+    if (!status) status = sv_overlays_write(overlays, at, classes, figure, path, err);
     sv_free(path);
     return status;
 }
 
-static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, size_t wanted, sv_error *err)
+/* A file for each picture and one of all. */
+static sv_status write_folder(const sv_overlays *overlays, const sv_classes *classes, const sv_overlay_figure *figure, sv_error *err)
 {
-    const sv_model_options *model = &pruned->model.model->options;
-    sv_overlays overlays = { 0 };
-    sv_picture sheet = { 0 };
-    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, model->image / model->patch, wanted, err);
-    if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for --overlays can be read", sv_source_name(source));
-    if (!status) status = sv_folder_create(overlay_folder, err);
-    for (size_t i = 0; !status && i < overlays.count; i++) {
+    if (!overlay_folder) overlay_folder = "overlays";
+    sv_status status = sv_folder_create(overlay_folder, err);
+    for (size_t i = 0; !status && i < overlays->count; i++) {
         sv_text caption = { 0 };
         char name[80], safe[512];
-        overlay_name(name, i, overlays.items[i].file);
-        sv_overlay_caption(&overlays, i, sv_source_classes(source), &caption);
+        overlay_name(name, i, overlays->items[i].file);
+        sv_overlay_caption(overlays, i, classes, &caption);
         status = sv_text_check(&caption, err);
-        if (!status) status = write_overlay(&overlays.items[i].drawn, name, err);
+        if (!status) status = write_in_folder(overlays, i, classes, figure, name, err);
         if (!status) sv_log(SV_INFO, "%s/%s: %s", overlay_folder, name, sv_text_safe(safe, sizeof safe, caption.data));
         sv_text_clear(&caption);
     }
-    if (!status) status = sv_overlays_sheet(&overlays, &sheet, err);
-    if (!status) status = write_overlay(&sheet, "sheet.png", err);
-    sv_picture_clear(&sheet);
+    return status ? status : write_in_folder(overlays, SIZE_MAX, classes, figure, "sheet.png", err);
+}
+
+static size_t side_of(const sv_deployed *model) { return model->model->options.image / model->model->options.patch; }
+
+/* The line around the object of each picture. */
+static sv_status outline(sv_overlays *overlays, const sv_objects *objects, const sv_transform_options *transform, sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (size_t i = 0; objects && !status && i < overlays->count; i++) {
+        sv_overlaid *item = &overlays->items[i];
+        status = sv_alloc(&item->object, transform->size * transform->size, "overlay", err);
+        if (!status) status = sv_objects_view(objects, item->sample, transform, item->object, err);
+    }
+    return status;
+}
+
+typedef struct drawing { size_t wanted, across; sv_objects *objects; } drawing;
+
+static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, const drawing *how, sv_error *err)
+{
+    const sv_overlay_figure figure = { .heat = heat, .across = how->across };
+    sv_overlay_choice choice = { .wanted = how->wanted, .before_block = pruned->model.plan.at };
+    sv_overlays overlays = { 0 };
+    if (how->objects && strcmp(objects_asked, SV_OBJECT_MASKS)) { /* the pictures that have boxes */
+        size_t count;
+        choice.samples = sv_objects_samples(how->objects, &count);
+        if (!overlays_text || count < choice.wanted) choice.wanted = count;
+    }
+    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, side_of(&pruned->model), &choice, err);
+    if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for %s can be read", sv_source_name(source), overlays_text ? "--overlays" : "--figure");
+    if (!status) status = outline(&overlays, how->objects, &data->transform, err);
+    if (!status && overlays_text && (!figure_path || overlay_folder)) status = write_folder(&overlays, sv_source_classes(source), &figure, err);
+    if (!status && figure_path) status = sv_overlays_write(&overlays, SIZE_MAX, sv_source_classes(source), &figure, figure_path, err);
     sv_overlays_clear(&overlays);
     return status;
 }
@@ -379,7 +429,7 @@ static sv_status write_sensitivity(const subject *pruned, const sv_data_options 
 /* What only selectors have must not be asked of a dense model. */
 static sv_status check_asked(const subject *model, sv_error *err)
 {
-    const char *asked = overlays_text ? "--overlays shows what selectors keep" : sensitivity_path ? "--sensitivity is of selectors" : NULL;
+    const char *asked = overlays_text ? "--overlays shows what selectors keep" : figure_path ? "--figure shows what selectors keep" : objects_asked ? "--object-share is of what selectors keep" : sensitivity_path ? "--sensitivity is of selectors" : NULL;
     if (!asked || model->model.plan.stages) return SV_OK;
     return sv_fail(err, SV_USAGE, "%s, but there are none; give --checkpoint of a pruned model", asked);
 }
@@ -405,18 +455,21 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     subject subjects[2] = { 0 }, *model = &subjects[1];
     sv_data_options data;
     sv_source *source = NULL;
-    size_t overlays = 0;
+    drawing how = { 0 };
     sv_threads_set((size_t)sv_config_int(call->config, "run.threads"));
-    sv_status status = overlay_count(&overlays, err);
+    sv_status status = overlay_counts(&how.wanted, &how.across, err);
     if (!status) status = sv_data_options_read(call->config, &data, err);
     if (!status) status = sv_data_open_val(&data, &source, err);
     if (!status) status = open_models(call->config, &data, source, &subjects[0], model, err);
     if (!status) status = check_asked(model, err);
+    if (!status && objects_asked) status = sv_objects_open(&how.objects, objects_asked, source, err); /* before the long work */
     for (size_t i = 0; !status && i < 2; i++) status = sv_deployed_set_precision(&subjects[i].model, precision, err);
     if (!status) status = evaluate_all(call, &data, source, subjects, err);
-    if (!status && overlays) status = write_overlays(model, &data, source, overlays, err);
+    if (!status && how.objects) status = sv_object_share_of(&model->object, &model->batch, source, how.objects, &data.transform, side_of(&model->model), err), model->looked = true;
+    if (!status && how.wanted) status = write_overlays(model, &data, source, &how, err);
     if (!status && sensitivity_path) status = write_sensitivity(model, &data, source, (size_t)sv_config_int(call->config, "train.batch"), call->config, err);
     if (!status) status = tell(subjects, source, call->json, err);
+    sv_objects_close(how.objects);
     sv_source_close(source);
     for (size_t i = 0; i < 2; i++) {
         sv_removal_clear(&subjects[i].batch);

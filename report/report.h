@@ -84,6 +84,9 @@ typedef struct sv_overlay {
 sv_status sv_overlay_size(const sv_overlay *overlay, size_t *width, size_t *height, sv_error *err) SV_MUST_CHECK;
 /* rgb[width * height * 3] of sv_overlay_size. */
 void sv_overlay_draw(const sv_overlay *overlay, uint8_t *rgb);
+/* How many pixels a pixel of the picture becomes, a side; and one panel into rows of `stride` bytes, `rgb` its left upper corner. kept NULL: all. */
+size_t sv_overlay_scale(const sv_overlay *overlay);
+void sv_overlay_panel(const sv_overlay *overlay, const uint8_t *kept, uint8_t *rgb, size_t stride);
 
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
