@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { SIDE_MOST = 1 << 14, JPEG_QUALITY = 85 };
+enum { SIDE_MOST = 1 << 14, JPEG_QUALITY = 75 };
 
 /* ---- pixels ------------------------------------------------------------------------------------------------------ */
 

@@ -25,7 +25,7 @@ void sv_canvas_picture(sv_canvas *canvas, size_t x, size_t y, const sv_picture *
 void sv_canvas_text(sv_canvas *canvas, double x, double y, double size, double most, sv_anchor anchor, const uint8_t color[3], const char *text);
 /* The end: SV_OK where all could be drawn. */
 sv_status sv_canvas_check(sv_canvas *canvas) SV_MUST_CHECK;
-/* By the end of the name: .png, .jpg or .jpeg (quality 85), .svg; SV_USAGE for another, or one of the other form. */
+/* By the end of the name: .png, .jpg or .jpeg (quality 75), .svg; SV_USAGE for another, or one of the other form. */
 sv_status sv_canvas_write(sv_canvas *canvas, const char *path, sv_error *err) SV_MUST_CHECK;
 /* The form a name asks for. SV_USAGE. */
 sv_status sv_canvas_form_of(sv_canvas_form *out, const char *path, sv_error *err) SV_MUST_CHECK;
