@@ -103,7 +103,7 @@ static void caption_kept(const layout *l, const sv_figure_stage *stage, double x
     sv_canvas_text(l->canvas, x, y + 27, TEXT, wide * 0.7, SV_ANCHOR_START, ink, text);
     sv_canvas_text(l->canvas, x + wide, y + 27, TEXT, wide * 0.3, SV_ANCHOR_END, soft, share_text(share, (double)kept / (double)patches));
     if (!isfinite(stage->packaged)) return;
-    const double left = sv_letters_width("package ", SMALL) + 4, right = sv_letters_width(" 00.0 %", SMALL) + 2, length = wide - left - right;
+    const double left = sv_letters_width("package ", SMALL) + 9, right = sv_letters_width(" 00.0 %", SMALL) + 2, length = wide - left - right;
     sv_canvas_text(l->canvas, x, y + 53, SMALL, wide, SV_ANCHOR_START, soft, "package");
     sv_canvas_fill(l->canvas, x + left, y + 43, length, 9, track);
     sv_canvas_fill(l->canvas, x + left, y + 43, length * fmin(fmax(stage->packaged, 0), 1), 9, bar);
