@@ -129,6 +129,9 @@ typedef struct sieve_answer {
 SIEVE_API size_t sieve_top(const sieve_session *session, size_t picture, sieve_answer *answers, size_t room);
 /* How many patches go on behind stage `stage`; *patches (NULL: not wanted) becomes their numbers in the picture, in the order of the tokens. */
 SIEVE_API size_t sieve_kept(const sieve_session *session, size_t picture, size_t stage, const uint32_t **patches);
+/* [patches] probabilities to be kept behind stage `stage`; not a number where the patch had left before. *packaged (NULL: not wanted): the share of the
+ * score of the patches seen there that went into the package token; not a number where the model packs none. */
+SIEVE_API const float *sieve_scores(const sieve_session *session, size_t picture, size_t stage, double *packaged);
 
 /* ---- picture files ---- */
 

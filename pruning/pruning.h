@@ -135,6 +135,7 @@ typedef struct sv_removal_tape {
     sv_tensor *value;                       /* per-batch input [stages]: thresholds or counts; set by sv_removal_set_plan */
     sv_tensor *logits;                      /* [1,K], kept */
     sv_tensor *a[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *before[SV_MOST_STAGES]; /* [n,1] decision logits, decisions, origins of the rows scored; kept */
+    bool packs;                             /* dropped tokens become package tokens */
     sv_tensor *after[SV_MOST_STAGES];       /* SV_INDEX [n',1] origins of the rows that go on, prefix rows (-1) and packages (-2..) included; kept */
 } sv_removal_tape;
 

@@ -1,7 +1,8 @@
 /* The report page: one HTML file without anything from outside (no script, no font, no picture by address), so that it can be
  * mailed and kept. From top to bottom: name and verdict, the figures that matter as tiles, dense beside pruned, keep ratios against
- * targets, charts, token overlays, confusion, machine, config. A part without figures is left out. */
+ * targets, tokens a picture, charts, token overlays, confusion, worst classes, calibration, machine, config. A part without figures is left out. */
 #include "report/markup.h"
+#include "report/page_measures.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -339,7 +340,7 @@ sv_status sv_report_print(const sv_report *report, sv_text *text, sv_error *err)
 {
     sv_text_add(text, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>");
     sv_markup_text(text, report->title);
-    sv_text_add(text, "</title><style>%s%s</style></head>\n<body><main><h1>", page_style, sv_chart_style);
+    sv_text_add(text, "</title><style>%s%s%s</style></head>\n<body><main><h1>", page_style, sv_page_measures_style, sv_chart_style);
     sv_markup_text(text, report->title);
     sv_text_add(text, "</h1><p class=\"sub\">");
     sv_markup_text(text, report->subtitle);
@@ -348,9 +349,12 @@ sv_status sv_report_print(const sv_report *report, sv_text *text, sv_error *err)
     print_tiles(report, text);
     print_figures(report, text);
     print_stages(report, text);
+    sv_page_tokens(report, text);
     print_charts(report, text);
     print_pictures(report, text);
     print_confusion(report, text);
+    sv_page_classes(report, text);
+    sv_page_calibration(report, text);
     print_config(report, text);
     print_footer(report, text);
     sv_text_add(text, "</main></body></html>\n");

@@ -84,6 +84,9 @@ typedef struct sv_overlay {
 sv_status sv_overlay_size(const sv_overlay *overlay, size_t *width, size_t *height, sv_error *err) SV_MUST_CHECK;
 /* rgb[width * height * 3] of sv_overlay_size. */
 void sv_overlay_draw(const sv_overlay *overlay, uint8_t *rgb);
+/* How many pixels a pixel of the picture becomes, a side; and one panel into rows of `stride` bytes, `rgb` its left upper corner. kept NULL: all. */
+size_t sv_overlay_scale(const sv_overlay *overlay);
+void sv_overlay_panel(const sv_overlay *overlay, const uint8_t *kept, uint8_t *rgb, size_t stride);
 
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
@@ -98,6 +101,12 @@ typedef struct sv_report_picture { const unsigned char *png; size_t bytes; const
 /* counts[truth * classes + prediction]. */
 typedef struct sv_report_confusion { size_t classes; const char *const *names; const uint64_t *counts; } sv_report_confusion;
 
+/* Pictures that keep b * step .. b * step + step - 1 of `patches` behind one selector. */
+typedef struct sv_report_tokens { const uint64_t *pictures; size_t bars, step, patches; } sv_report_tokens;
+typedef struct sv_report_class { const char *name; uint64_t pictures, top1, top5; const char *mistake; uint64_t mistaken; } sv_report_class;
+/* Bin b: answers of a probability in (b / bins, (b + 1) / bins]; said: their mean. */
+typedef struct sv_report_calibration { size_t bins; const uint64_t *pictures, *right; const double *said; double error, loss; } sv_report_calibration;
+
 typedef struct sv_report {
     const char *title, *subtitle;       /* the run's name; a line about what was trained on what */
     sv_verdict verdict;
@@ -109,6 +118,9 @@ typedef struct sv_report {
     const sv_chart *charts; size_t chart_count;
     const sv_report_picture *pictures; size_t picture_count;
     const sv_report_confusion *confusion;                   /* NULL: none */
+    const sv_report_tokens *tokens; size_t token_count;     /* one a selector */
+    const sv_report_class *classes; size_t class_count;     /* worst first */
+    const sv_report_calibration *calibration;               /* NULL: none */
     const char *machine, *config, *tool, *date;             /* machine line; resolved config as text; what wrote the page and when */
 } sv_report;
 /* All figures unknown, no lists. */

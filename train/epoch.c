@@ -66,6 +66,10 @@ static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const c
         memset(s->confusion, 0, classes * classes * sizeof *s->confusion);
         options.confusion = s->confusion;
     }
+    if (out == &s->evaluation) {
+        s->records.count = 0;
+        options.records = &s->records;
+    }
     return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
 }
 

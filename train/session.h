@@ -55,6 +55,7 @@ typedef struct sv_session {
 
     char *folder, *last, *best, *model_text, *classes_text, *config_text, *recipe_text; /* recipe: the config without run.dir and run.threads */
     sv_metrics *metrics;
+    sv_records records;                 /* a row a picture, of the last evaluation */
     uint64_t *confusion;                /* [classes * classes] truth, answer, of the last evaluation; NULL: too many classes */
     sv_events *events;                  /* NULL: run.tensorboard is no */
     sv_run_log *log;

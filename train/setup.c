@@ -271,6 +271,7 @@ void sv_session_close(sv_session *s)
     sv_metrics_close(s->metrics);
     sv_events_close(s->events);
     sv_free(s->confusion);
+    sv_records_clear(&s->records);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);

@@ -111,6 +111,18 @@ try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resum
 try verify_resume_of_sgd 0 "" bin/train $pruned --run.dir="$room/sgd" --train.optimizer=sgd --train.layer_decay=0.75 --train.ema=0.99 --train.ema_warmup=yes --verify-resume 3
 try checkpoint_of_the_other_optimizer 4 "set train.optimizer = adamw" bin/train $pruned --train.optimizer=sgd
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
+try eval_in_a_table 0 "McNemar" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --details --csv "$room/figures.csv" --per-class "$room/classes.csv"
+try eval_csv_has_a_number_a_line 0 "" awk -F, 'NF != 5 { exit 1 }' "$room/figures.csv"
+try eval_classes_are_ten 0 "" test "$(wc -l < "$room/classes.csv" 2> /dev/null)" = 11
+try eval_beside_the_teacher 0 '"paired": {"both"' bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside teacher --quiet --json
+try eval_beside_a_file 0 '"beside": {' bin/eval --config configs/quickstart.ini --checkpoint "$room/dense/model.safetensors" --beside "$room/pruned/model.safetensors" --quiet --json
+try eval_beside_nothing 4 "none.safetensors" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside "$room/none.safetensors" --quiet
+try eval_figure 0 "times the area" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --object-share masks --figure "$room/figure.svg" --heat
+try eval_figure_has_rows 0 "before block" cat "$room/figure.svg"
+try eval_overlays 0 "" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --json --overlays 3 --overlay-dir "$room/overlays"
+try eval_overlays_are_three_and_a_sheet 0 "" test "$(ls "$room/overlays" | wc -l)" = 4
+try eval_figure_of_another_kind 2 ".png, .jpg or .svg" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --figure "$room/figure.pdf"
+try eval_heat_of_nothing 2 "--figure FILE" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --heat
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
 try eval_sensitivity 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --sensitivity "$room/sensitivity.csv" --train.calibrate=40 --json --quiet
 if [ "$(grep -c . "$room/sensitivity.csv")" = 23 ] && grep -q '^2,0.1,' "$room/sensitivity.csv"; then echo "ok sensitivity_has_all_lines"; else echo "not ok sensitivity_has_all_lines"; fi
@@ -136,7 +148,7 @@ done
 if [ "$half" = 0 ]; then echo "ok killed_export_leaves_no_half_file"; else echo "not ok killed_export_leaves_no_half_file"; fi
 try export_after_kills 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/killed.onnx" --json
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
-try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png"
+try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png" --heat
 try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
 
 # DynamicViT: trained, killed and resumed, on one thread or two, evaluated, exported, timed by a table of its own

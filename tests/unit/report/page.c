@@ -104,6 +104,33 @@ static void a_part_without_figures_is_left_out(void **state)
     }
 }
 
+/* Tokens a picture, worst classes, probabilities: each where it has figures, with them in words. */
+static void measures_of_the_last_evaluation_are_shown(void **state)
+{
+    (void)state;
+    static const uint64_t bars[] = { 0, 3, 12 }, pictures[] = { 4, 0, 10 }, right[] = { 1, 0, 9 };
+    static const double said[] = { 0.25, 0, 0.9 };
+    const sv_report_tokens tokens[] = { { bars, 3, 10, 25 } };
+    const sv_report_class classes[] = { { hostile, 50, 40, 45, hostile, 7 }, { "fine", 50, 50, 50, NULL, 0 } };
+    const sv_report_calibration calibration = { 3, pictures, right, said, 0.0123, 0.5 };
+    sv_report report = sv_report_empty();
+    report.tokens = tokens, report.token_count = 1;
+    report.classes = classes, report.class_count = 2;
+    report.calibration = &calibration;
+    sv_text text = print(&report);
+    assert_int_equal(times_in(text.data, "<h2>"), 3);
+    assert_part(text.data, "<i style=\"height:0.0%\" title=\"0 to 9 patches: 0 pictures\"></i><i style=\"height:25.0%\" title=\"10 to 19 patches: 3 pictures\"></i>"
+                           "<i style=\"height:100.0%\" title=\"20 to 25 patches: 12 pictures\"></i>");
+    assert_int_equal(times_in(text.data, tamed), 2);
+    assert_part(text.data, "<td>50</td><td>80.00 %</td><td>90.00 %</td>");
+    assert_part(text.data, " (7)</td>");
+    assert_part(text.data, "<td>fine</td><td>50</td><td>100.00 %</td><td>100.00 %</td><td></td>");
+    assert_part(text.data, "Expected calibration error 1.23 %, negative log likelihood 0.5000");
+    assert_part(text.data, "<td>0.67 to 1.00</td><td>10</td><td>90.0 %</td><td>90.0 %</td>");
+    assert_int_equal(times_in(text.data, "<td>0.33 to 0.67"), 0); /* an empty bin */
+    sv_text_clear(&text);
+}
+
 static void no_text_of_a_run_becomes_markup(void **state)
 {
     (void)state;
@@ -305,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_section_is_there_in_its_order),
         cmocka_unit_test(a_part_without_figures_is_left_out),
+        cmocka_unit_test(measures_of_the_last_evaluation_are_shown),
         cmocka_unit_test(no_text_of_a_run_becomes_markup),
         cmocka_unit_test(nothing_on_the_page_is_fetched_from_anywhere),
         cmocka_unit_test(the_verdict_tells_what_was_measured_and_what_was_allowed),
