@@ -11,7 +11,7 @@ static const sv_record rows[] = {
 static const sv_records records = { .rows = (sv_record *)(uintptr_t)rows, .count = SV_COUNT(rows), .stages = 2, .classes = 7 };
 static const sv_evaluation evaluation = { .images = 4, .top1 = 2, .top5 = 3, .top1_among = 2, .loss = 0.575, .kept = { 6.5, 2 }, .kept_least = { 3, 2 }, .kept_most = { 16, 2 },
                                           .macs = 2e6, .seconds = 2 };
-static const sv_pruning_plan plan = { .stages = 2, .at = { 1, 2 } };
+static const sv_pruning_plan plan = { .stages = 2, .at = { 1, 2 }, .patches = { 16, 16 } };
 static const char *names[] = { "a \"b\",\n", "second" };
 static const sv_classes classes = { .count = 2, .names = names };
 
