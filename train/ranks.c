@@ -3,6 +3,7 @@
  * writes and talks. */
 #include "train/ranks.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -141,9 +142,14 @@ static sv_status peers_gather(void *context, void *base, size_t stride, size_t b
     return sv_comm_gather(context, base, stride, bytes, first, to_all, err);
 }
 
-static sv_status peers_broadcast(void *context, void *block, size_t bytes, sv_error *err)
+static sv_status peers_trade(void *context, const sv_peer_items *out, const sv_peer_items *in, sv_error *err)
 {
-    return sv_comm_broadcast(context, block, bytes, err);
+    sv_comm_items gives[SV_RANKS_MOST], gets[SV_RANKS_MOST];
+    for (size_t r = 0; r < sv_comm_ranks(context); r++) {
+        gives[r] = (sv_comm_items){ out[r].base, out[r].stride, out[r].bytes, out[r].count };
+        gets[r] = (sv_comm_items){ in[r].base, in[r].stride, in[r].bytes, in[r].count };
+    }
+    return sv_comm_trade(context, gives, gets, err);
 }
 
 static void say_ranks(const sv_session *s)
@@ -158,7 +164,7 @@ static void say_ranks(const sv_session *s)
 sv_status sv_ranks_open(sv_session *s, sv_error *err)
 {
     const size_t batch = s->options.batch;
-    const sv_tape_peers peers = { sv_comm_rank(s->comm), sv_comm_ranks(s->comm), s->comm, peers_gather, peers_broadcast };
+    const sv_tape_peers peers = { sv_comm_rank(s->comm), sv_comm_ranks(s->comm), s->comm, peers_gather, peers_trade };
     sv_status status = SV_OK;
     if (!s->comm) return SV_OK;
     status = sv_alloc_zero(&s->labels, batch * sizeof *s->labels, "batches", err);
@@ -166,14 +172,25 @@ sv_status sv_ranks_open(sv_session *s, sv_error *err)
     if (!status && (s->data.mix.mixup > 0 || s->data.mix.cutmix > 0))
         status = sv_alloc_zero(&s->pictures_of_all,
                                batch * 3 * s->data.transform.size * s->data.transform.size * sizeof *s->pictures_of_all, "batches", err);
+    if (!status) status = sv_comm_mesh(s->comm, err);
     if (!status) status = sv_tape_set_peers(s->training.tape, &peers, err);
     if (!status) status = agree(s, err);
     if (!status) say_ranks(s);
     return status;
 }
 
+static void say_exchange(const sv_session *s)
+{
+    if (!s->comm || sv_comm_rank(s->comm) || !s->training.tape) return;
+    const sv_peers_seconds spent = sv_tape_peers_seconds(s->training.tape);
+    if (spent.exchange <= 0) return;
+    sv_log(SV_INFO, "gradients were on their way for %.2f s of %.2f s of steps; backward waited %.2f s for them, %.0f %% was hidden behind it", spent.exchange,
+           s->worked, spent.waited, 100 * fmax(0, 1 - spent.waited / spent.exchange));
+}
+
 void sv_ranks_close(sv_session *s)
 {
+    say_exchange(s);
     sv_free(s->labels);
     sv_free(s->draws);
     sv_free(s->pictures_of_all);
