@@ -145,8 +145,8 @@ typedef struct sv_tape_peers {
     /* Sends out[r] to each other rank r and receives in[r] from it. Called by a thread of the tape, never at once with gather. */
     sv_status (*trade)(void *context, const sv_peer_items *out, const sv_peer_items *in, sv_error *err);
 } sv_tape_peers;
-/* Of all backward runs: how long gradients were on their way, and how much of that backward had to wait. */
-typedef struct sv_peers_seconds { double exchange, waited; } sv_peers_seconds;
+/* Of all backward runs: how long gradients were on their way, what of a core that took, and how long backward had to wait for them. */
+typedef struct sv_peers_seconds { double exchange, core, waited; } sv_peers_seconds;
 sv_peers_seconds sv_tape_peers_seconds(const sv_tape *tape);
 /* After sv_tape_finish. SV_USAGE where a rank would have no lane or no image of a full batch. */
 sv_status sv_tape_set_peers(sv_tape *tape, const sv_tape_peers *peers, sv_error *err) SV_MUST_CHECK;

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 enum { ROOMS = 2, PIECE = 1024 };
 
@@ -30,7 +31,7 @@ struct sv_exchange {
     size_t word;          /* bytes of a number as sent */
     size_t slice_most;
     sv_peer_items *out, *in; /* [ranks] */
-    double busy, waited;  /* seconds: of the thread at work, of backward waiting for it */
+    double busy, core, waited; /* seconds: of the thread at work, of a core for it, of backward waiting for it */
 };
 
 /* ---- bf16 --------------------------------------------------------------------------------------------------------- */
@@ -197,6 +198,13 @@ static sv_status do_job(sv_exchange *x, const sv_segment *segment, const sv_real
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
 
+static double core_seconds(void)
+{
+    struct timespec now = { 0 };
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 static void *exchange(void *context)
 {
     sv_exchange *x = context;
@@ -209,10 +217,11 @@ static void *exchange(void *context)
         const bool well = !x->tape->peers_error.code;
         pthread_mutex_unlock(&x->lock);
         sv_error err = { 0 };
-        const double begin = sv_now_seconds();
+        const double begin = sv_now_seconds(), core = core_seconds();
         sv_status status = well ? do_job(x, segment, room_of(x, number), &err) : SV_OK;
         pthread_mutex_lock(&x->lock);
         x->busy += sv_now_seconds() - begin;
+        x->core += core_seconds() - core;
         if (status) x->tape->peers_error = err;
         x->done++;
         pthread_cond_broadcast(&x->moved);
@@ -257,7 +266,7 @@ void sv_exchange_wait(sv_tape *tape)
 sv_peers_seconds sv_tape_peers_seconds(const sv_tape *tape)
 {
     const sv_exchange *x = tape->exchange;
-    return x ? (sv_peers_seconds){ x->busy, x->waited } : (sv_peers_seconds){ 0, 0 };
+    return x ? (sv_peers_seconds){ x->busy, x->core, x->waited } : (sv_peers_seconds){ 0, 0, 0 };
 }
 
 /* ---- begin and end ------------------------------------------------------------------------------------------------ */

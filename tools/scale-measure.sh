@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What several ranks cost on a network that is not there: each rank in a network namespace of its own, wired to a bridge, its line shaped by tc. For each
-# line: ms of a step, of the exchange of gradients, of what backward waited for it. Needs root; run it on a quiet machine, whose cores the ranks share.
+# line: ms of a step, of the exchange of gradients, of a core for it, of what backward waited for it. Needs root; run it on a quiet machine, whose cores the ranks share.
 #   tools/scale-measure.sh [--model deit_t] [--batch 8] [--steps 10] [--ranks "2 4"] [--rates "0 10gbit 1gbit"] [--delays "0 1ms"] [--wire f32]
 # rate 0: as fast as the machine copies. A delay needs netem in the kernel and is skipped without.
 set -u
@@ -43,10 +43,10 @@ bin/shapes "$room/pictures" --train $((batch * (steps + 1))) --val 20 --size 224
 recipe="--config configs/quickstart_dense.ini --quiet --model.arch=$model --data.image_size=224 --train.batch=$batch --train.epochs=1 --train.warmup_epochs=0 --train.max_steps=$steps
         --train.wire=$wire --run.tensorboard=no --run.threads=1 --latency.budget="
 figures() { # WHAT LOG
-    sed -n 's/.*on their way for \([0-9.]*\) s of \([0-9.]*\) s of steps; backward waited \([0-9.]*\) s.*/\1 \2 \3/p' "$2" | tail -n 1 |
-        awk -v what="$1" -v steps="$steps" '{ printf "%s %7.0f %9.0f %7.0f %6.0f %%\n", what, 1000 * $2 / steps, 1000 * $1 / steps, 1000 * $3 / steps, 100 * (1 - $3 / $1) }'
+    sed -n 's/.*on their way for \([0-9.]*\) s of \([0-9.]*\) s of steps (\([0-9.]*\) s of a core); backward waited \([0-9.]*\) s.*/\1 \2 \4 \3/p' "$2" | tail -n 1 |
+        awk -v what="$1" -v steps="$steps" '{ printf "%s %7.0f %9.0f %5.0f %7.0f %6.0f %%\n", what, 1000 * $2 / steps, 1000 * $1 / steps, 1000 * $4 / steps, 1000 * $3 / steps, 100 * (1 - $3 / $1) }'
 }
-printf '%-8s %5s %5s %5s %7s %6s %7s %9s %7s %8s\n' model ranks lanes batch rate delay step_ms exchange waited hidden
+printf '%-8s %5s %5s %5s %7s %6s %7s %9s %5s %7s %8s\n' model ranks lanes batch rate delay step_ms exchange core waited hidden
 for count in $ranks; do
     for rate in $rates; do
         for delay in $delays; do

@@ -110,15 +110,15 @@ static sv_status compare_creeds(const creed *lead, const creed *other, size_t ra
         { "its weights at the start (model.weights)", offsetof(creed, weights), sizeof lead->weights, false },
         { "its latency table or keep ratios", offsetof(creed, plan), sizeof lead->plan, false },
     };
-    for (size_t i = 0; i < SV_COUNT(rows); i++) {
+    char all[400] = "";
+    for (size_t i = 0, used = 0; i < SV_COUNT(rows) && used < sizeof all; i++) {
         const char *one = (const char *)lead + rows[i].at, *two = (const char *)other + rows[i].at;
         if (memcmp(one, two, rows[i].bytes) == 0) continue;
-        if (!rows[i].text)
-            return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s; all ranks must be given the same", rank, rows[i].what);
-        return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s: %.*s, rank 0 %.*s; all ranks must have the same", rank,
-                       rows[i].what, (int)rows[i].bytes - 1, two, (int)rows[i].bytes - 1, one);
+        used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", used ? ", " : "", rows[i].what);
+        if (rows[i].text && used < sizeof all)
+            used += (size_t)snprintf(all + used, sizeof all - used, ": %.*s, rank 0 %.*s", (int)rows[i].bytes - 1, two, (int)rows[i].bytes - 1, one);
     }
-    return SV_OK;
+    return all[0] ? sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s; all ranks must have the same", rank, all) : SV_OK;
 }
 
 static void one_each(size_t *first, size_t ranks)
@@ -184,8 +184,8 @@ static void say_exchange(const sv_session *s)
     if (!s->comm || sv_comm_rank(s->comm) || !s->training.tape) return;
     const sv_peers_seconds spent = sv_tape_peers_seconds(s->training.tape);
     if (spent.exchange <= 0) return;
-    sv_log(SV_INFO, "gradients were on their way for %.2f s of %.2f s of steps; backward waited %.2f s for them, %.0f %% was hidden behind it", spent.exchange,
-           s->worked, spent.waited, 100 * fmax(0, 1 - spent.waited / spent.exchange));
+    sv_log(SV_INFO, "gradients were on their way for %.2f s of %.2f s of steps (%.2f s of a core); backward waited %.2f s for them, %.0f %% was hidden behind it",
+           spent.exchange, s->worked, spent.core, spent.waited, 100 * fmax(0, 1 - spent.waited / spent.exchange));
 }
 
 void sv_ranks_close(sv_session *s)
@@ -201,6 +201,26 @@ void sv_ranks_close(sv_session *s)
 static sv_status gather_places(sv_session *s, void *base, size_t bytes, sv_error *err)
 {
     return sv_comm_gather(s->comm, base, bytes, bytes, s->places, true, err);
+}
+
+/* Of `own` those places whose partners are among `theirs`. */
+static sv_comm_items partners(sv_session *s, const size_t own[2], const size_t theirs[2])
+{
+    const size_t count = s->options.batch, numbers = 3 * s->data.transform.size * s->data.transform.size, bytes = numbers * sizeof(sv_real);
+    const size_t low = count - theirs[1], high = count - theirs[0], first = own[0] > low ? own[0] : low, end = own[1] < high ? own[1] : high;
+    return (sv_comm_items){ s->pictures_of_all + (first < end ? first : 0) * numbers, bytes, bytes, first < end ? end - first : 0 };
+}
+
+/* Place i is mixed with place count-1-i: each rank gets the partners of its own pictures from who made them. */
+static sv_status trade_partners(sv_session *s, sv_error *err)
+{
+    sv_comm_items out[SV_RANKS_MOST], in[SV_RANKS_MOST];
+    const size_t *own = s->places + sv_comm_rank(s->comm);
+    for (size_t r = 0; r < sv_comm_ranks(s->comm); r++) {
+        out[r] = partners(s, own, s->places + r);
+        in[r] = partners(s, s->places + r, own);
+    }
+    return sv_comm_trade(s->comm, out, in, err);
 }
 
 sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_whole_batch *out, sv_error *err)
@@ -220,7 +240,7 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
     memcpy(s->pictures_of_all + out->first * numbers, batch->pictures, batch->count * numbers * sizeof *batch->pictures);
     out->pictures = s->pictures_of_all;
     out->from = 0;
-    return gather_places(s, s->pictures_of_all, numbers * sizeof *s->pictures_of_all, err);
+    return trade_partners(s, err);
 }
 
 typedef struct beat {

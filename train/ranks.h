@@ -22,7 +22,7 @@ typedef struct sv_whole_batch {
     uint32_t *labels;
     uint64_t *draws;
 } sv_whole_batch;
-/* paired: a picture also needs that of place count-1-i, so that all pictures are exchanged. */
+/* paired: a picture also needs that of place count-1-i, which is got from the rank that made it. */
 sv_status sv_ranks_batch(sv_session *session, const sv_batch *batch, bool paired, sv_whole_batch *out, sv_error *err) SV_MUST_CHECK;
 
 /* Before each step: *stop on any rank is *stop on all; SV_DATA where all ranks together found more unreadable pictures than may be. */
