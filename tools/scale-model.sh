@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # Hours and price of a run on several machines, from measured times:
 #
-#   step(R) = compute B/R + fixed + max(exchange - hidden compute B/R, last)      exchange = 2 (1 - 1/R) G / rate + messages delay
+#   step(R) = compute B/R + fixed + core + max(exchange - hidden compute B/R, last) + star
+#   exchange = 2 (1 - 1/R) G / rate + messages delay
 #
-# B pictures a step, G bytes of gradient; rate is the slower of the line and of what a machine copies, checks and adds; `hidden` is the share of a
-# step that is backward, behind which gradients travel; `last` is the part of the exchange that nothing is left to hide (what backward makes last).
+# B pictures a step in R lanes, G bytes of gradient; rate is the slower of the line and of what one core copies, checks and adds; `hidden` is the share
+# of a step that is backward (2/3), behind which gradients travel; `last` is the part that nothing is left to hide (what backward makes last, 1/14);
+# `core` is what the exchange takes from computing; `star` the small messages through rank 0 (labels, losses); the partners of
+# mixed pictures cross too, before the step. Not in it: reading and decoding pictures, ranks of unequal speed, accumulated steps (each exchanges).
 # Options (defaults are docs/performance.md's two-core machine): --machines "1 4 16 64" --gbit "1 10" --delay-ms 0.1 --price 0.10 --batch 1024
-#   --epochs 30 --images 1281167 --val 50000 --copy-gbyte 0.25 --models FILE (rows: name parameters precision dense_ms spvit_ms infer_ms, a picture)
+#   --epochs 30 --images 1281167 --val 50000 --copy-gbyte 0.75 --cores 2 --mixed 1 --models FILE (rows: name parameters precision dense_ms spvit_ms infer_ms, a picture)
 set -eu
-machines="1 4 16 64" gbit="1 10" delay=0.1 price=0.10 batch=1024 epochs=30 images=1281167 val=50000 copy=0.25 models=""
+machines="1 4 16 64" gbit="1 10" delay=0.1 cores=2 mixed=1 price=0.10 batch=1024 epochs=30 images=1281167 val=50000 copy=0.75 models=""
 while [ $# -gt 1 ]; do
     case $1 in
     --machines) machines=$2 ;; --gbit) gbit=$2 ;; --delay-ms) delay=$2 ;; --price) price=$2 ;; --batch) batch=$2 ;; --epochs) epochs=$2 ;;
-    --images) images=$2 ;; --val) val=$2 ;; --copy-gbyte) copy=$2 ;; --models) models=$2 ;;
+    --images) images=$2 ;; --cores) cores=$2 ;; --mixed) mixed=$2 ;; --val) val=$2 ;; --copy-gbyte) copy=$2 ;; --models) models=$2 ;;
     *) echo "scale-model: '$1' is not known; see the head of this file" >&2; exit 2 ;;
     esac
     shift 2
@@ -25,16 +28,19 @@ DeiT-S 22050664 bf16 29.7 27.9 5.88
 DeiT-B 86567656 fp32 344 358 98.3
 DeiT-B 86567656 bf16 108 102 21.4'
 { if [ -n "$models" ]; then cat "$models"; else echo "$built_in"; fi; } |
-    awk -v machines="$machines" -v gbit="$gbit" -v delay="$delay" -v price="$price" -v batch="$batch" -v epochs="$epochs" -v images="$images" -v val="$val" -v copy="$copy" '
-    # ms of a step; parts: what the wire carries of a number, in bytes
-    function step(each, parameters, bytes, ranks, line,   rate, exchange, open, last, hidden, segments) {
+    awk -v machines="$machines" -v gbit="$gbit" -v delay="$delay" -v price="$price" -v batch="$batch" -v epochs="$epochs" -v images="$images" -v val="$val" -v copy="$copy" -v cores="$cores" -v mixed="$mixed" '
+    # ms of a step; each: ms of a picture; bytes: of a number on the wire
+    function step(each, parameters, bytes, ranks, line,   rate, exchange, open, last, hidden, segments, sent, pictures, star) {
         segments = 14; hidden = each * batch / ranks * 2 / 3
         if (ranks == 1) return each * batch + fixed(parameters)
         rate = line * 1e9 / 8; if (rate > copy * 1e9) rate = copy * 1e9
-        exchange = 1000 * 2 * (1 - 1 / ranks) * parameters * bytes / rate + segments * 2 * (ranks - 1) * delay
+        sent = 2 * (1 - 1 / ranks) * parameters * bytes
+        exchange = 1000 * sent / rate + segments * 2 * (ranks - 1) * delay
+        pictures = mixed * 1000 * batch / ranks * 602112 / rate
+        star = 12 * 2 * delay + 12 * ranks * 0.02
         last = exchange / segments
         open = exchange - hidden; if (open < last) open = last
-        return each * batch / ranks + fixed(parameters) + open
+        return each * batch / ranks + fixed(parameters) + open + 1000 * sent / (copy * 1e9) / cores + pictures + star
     }
     function fixed(parameters) { return parameters * 28 / 8e9 * 1000 } # AdamW reads and writes 28 bytes a weight, at 8 GB/s
     function row(name, precision, wire, method, each, infer, parameters,   m, g, list, lines, count, lines_count, ms, hours, line) {
@@ -50,7 +56,7 @@ DeiT-B 86567656 bf16 108 102 21.4'
         }
     }
     BEGIN {
-        printf "%g epochs of %d pictures, %d a step; machines at $ %g an hour; delay %g ms; a machine moves %g GB of gradient a second. Hours, price of all machines, share of a step that is compute.\n\n", epochs, images, batch, price, delay, copy
+        printf "%g epochs of %d pictures, %d a step; machines at $ %g an hour; delay %g ms; a core moves %g GB of gradient a second%s. Hours, price of all machines, share of a step that is compute.\n\n", epochs, images, batch, price, delay, copy, mixed ? "; mixup" : ""
         count = split(machines, list, " ")
         printf "| model | training | precision | wire | Gbit/s |"; for (m = 1; m <= count; m++) printf " %d |", list[m]
         printf "\n| --- | --- | --- | --- | --- |"; for (m = 1; m <= count; m++) printf " --- |"; printf "\n"
