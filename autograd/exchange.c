@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ROOMS = 2, PIECE = 1024 };
+enum { ROOMS = 2 };
 
 struct sv_exchange {
     sv_tape *tape;
@@ -33,47 +33,6 @@ struct sv_exchange {
     sv_peer_items *out, *in; /* [ranks] */
     double busy, core, waited; /* seconds: of the thread at work, of a core for it, of backward waiting for it */
 };
-
-/* ---- bf16 --------------------------------------------------------------------------------------------------------- */
-
-static void to_half(uint16_t *out, const sv_real *in, size_t count)
-{
-    float piece[PIECE];
-    for (size_t at = 0; at < count; at += PIECE) {
-        const size_t some = count - at < PIECE ? count - at : PIECE;
-        for (size_t i = 0; i < some; i++) piece[i] = (float)in[at + i];
-        sv_to_bf16(out + at, piece, some);
-    }
-}
-
-static void add_half(sv_real *sum, const uint16_t *in, size_t count, bool accumulate)
-{
-    float piece[PIECE];
-    for (size_t at = 0; at < count; at += PIECE) {
-        const size_t some = count - at < PIECE ? count - at : PIECE;
-        sv_from_bf16(piece, in + at, some);
-        for (size_t i = 0; i < some; i++) sum[at + i] = (accumulate ? sum[at + i] : 0) + (sv_real)piece[i];
-    }
-}
-
-void sv_lanes_add_rounded(sv_real *gradient, const sv_real *lanes, size_t stride, size_t lane_count, const bool *empty, size_t count)
-{
-    sv_real sum[PIECE];
-    uint16_t half[PIECE];
-    for (size_t at = 0; at < count; at += PIECE) {
-        const size_t some = count - at < PIECE ? count - at : PIECE;
-        bool first = true;
-        for (size_t lane = 0; lane < lane_count; lane++) {
-            if (empty[lane]) continue;
-            to_half(half, lanes + lane * stride + at, some);
-            add_half(sum, half, some, !first);
-            first = false;
-        }
-        if (first) continue;
-        to_half(half, sum, some);
-        add_half(gradient + at, half, some, true);
-    }
-}
 
 /* ---- a segment ---------------------------------------------------------------------------------------------------- */
 
@@ -97,7 +56,7 @@ static void move_gradients(const sv_exchange *x, const sv_segment *segment, size
         if (towards == FROM_GRADIENTS)
             memcpy(x->total + begin, gradient, (end - begin) * sizeof *gradient);
         else if (x->total_half) /* the sum alone was sent */
-            add_half(gradient, x->total_half + begin, end - begin, true);
+            sv_lanes_add_half(gradient, x->total_half + begin, end - begin, true);
         else
             memcpy(gradient, x->total + begin, (end - begin) * sizeof *gradient);
     }
@@ -118,7 +77,7 @@ static void add_lane(const job *j, size_t lane, bool accumulate)
     const bool own = lane >= from && lane < from + own_count(x);
     const unsigned char *other = x->others + lane * x->slice_most * x->word;
     if (x->own_half)
-        add_half(x->total + j->first, own ? x->own_half + (lane - from) * stride + j->first : (const uint16_t *)(const void *)other, count, accumulate);
+        sv_lanes_add_half(x->total + j->first, own ? x->own_half + (lane - from) * stride + j->first : (const uint16_t *)(const void *)other, count, accumulate);
     else
         sv_scale(x->total + j->first, own ? j->lanes + lane * stride + j->first : (const sv_real *)(const void *)other, 1, count, true);
 }
@@ -136,7 +95,7 @@ static void add_slice(void *context, size_t item, size_t thread)
         add_lane(j, lane, !first);
         first = false;
     }
-    if (j->x->own_half) to_half(j->x->total_half + j->first, j->x->total + j->first, j->end - j->first);
+    if (j->x->own_half) sv_lanes_to_half(j->x->total_half + j->first, j->x->total + j->first, j->end - j->first);
 }
 
 static void round_own(void *context, size_t item, size_t thread)
@@ -144,7 +103,7 @@ static void round_own(void *context, size_t item, size_t thread)
     const job *j = context;
     const size_t stride = j->x->tape->lane_stride;
     (void)thread;
-    to_half(j->x->own_half + item * stride, j->lanes + (own_first(j->x) + item) * stride, j->segment->lane_numbers);
+    sv_lanes_to_half(j->x->own_half + item * stride, j->lanes + (own_first(j->x) + item) * stride, j->segment->lane_numbers);
 }
 
 static void take_back(void *context, size_t item, size_t thread)

@@ -83,7 +83,9 @@ void sv_exchange_destroy(sv_tape *tape);
 sv_real *sv_exchange_lanes(sv_tape *tape);                          /* room for the lanes of the next segment; alone: the tape's */
 void sv_exchange_post(sv_tape *tape, const sv_segment *segment);    /* own lanes stand in that room */
 void sv_exchange_wait(sv_tape *tape);                               /* all gradients are there, or peers_error says why not */
-/* gradient += bf16(bf16(lane 0) + bf16(lane 1) + ...) for `count` numbers of a lane. */
+/* rounded.c: to bf16; sum (+)= of it; gradient += bf16(bf16(lane 0) + bf16(lane 1) + ...) for `count` numbers of a lane. */
+void sv_lanes_to_half(uint16_t *out, const sv_real *in, size_t count);
+void sv_lanes_add_half(sv_real *sum, const uint16_t *in, size_t count, bool accumulate);
 void sv_lanes_add_rounded(sv_real *gradient, const sv_real *lanes, size_t stride, size_t lane_count, const bool *empty, size_t count);
 size_t sv_lane_begin(const sv_tape *tape, size_t lane);             /* execute.c: its first image of the running step */
 

@@ -70,8 +70,9 @@ typedef struct sv_address {
 typedef enum sv_meeting { SV_FOR_DATA, SV_FOR_WATCH } sv_meeting;
 sv_status sv_meet_find(sv_address *out, const char *master, sv_error *err) SV_MUST_CHECK;
 sv_status sv_meet_listen(int *listener, sv_address *at, const char *name, sv_error *err) SV_MUST_CHECK; /* at: then with its port */
-sv_status sv_meet_accept(sv_comm *comm, int listener, const char *name, sv_error *err) SV_MUST_CHECK;   /* until all higher ranks are here */
-sv_status sv_meet_call(sv_comm *comm, const sv_address *at, const char *name, sv_meeting purpose, sv_link *link, sv_error *err) SV_MUST_CHECK;
+sv_status sv_meet_accept(sv_comm *comm, int listener, const char *name, sv_error *err) SV_MUST_CHECK; /* until all higher ranks are here */
+sv_status sv_meet_call(sv_comm *comm, const sv_address *at, const char *name, sv_meeting purpose, sv_link *link,
+                       sv_error *err) SV_MUST_CHECK;
 sv_status sv_meet_begin(sv_comm *comm, sv_error *err) SV_MUST_CHECK; /* all links stand: a first barrier, then the watch */
 /* mpi.c */
 sv_status sv_mpi_wire(sv_comm *comm, sv_link *link, sv_error *err) SV_MUST_CHECK;

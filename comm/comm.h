@@ -36,17 +36,18 @@ void sv_comm_give_up(sv_comm *comm, const sv_error *why);
 /* Leaves in order; the parent waits for its children and ends those that do not. Accepts NULL. */
 void sv_comm_close(sv_comm *comm);
 
-size_t sv_comm_rank(const sv_comm *comm);       /* NULL: 0 */
-size_t sv_comm_ranks(const sv_comm *comm);      /* NULL: 1 */
-bool sv_comm_forked(const sv_comm *comm);       /* all on this machine, made by sv_comm_fork */
-bool sv_comm_lost(const sv_comm *comm);         /* a rank is lost or has given up */
+size_t sv_comm_rank(const sv_comm *comm);               /* NULL: 0 */
+size_t sv_comm_ranks(const sv_comm *comm);              /* NULL: 1 */
+bool sv_comm_forked(const sv_comm *comm);               /* all on this machine, made by sv_comm_fork */
+bool sv_comm_lost(const sv_comm *comm);                 /* a rank is lost or has given up */
 long sv_comm_process(const sv_comm *comm, size_t rank); /* its number on its machine; on rank 0 alone */
 
 /* Rank 0's bytes, on every rank. */
 sv_status sv_comm_broadcast(sv_comm *comm, void *block, size_t bytes, sv_error *err) SV_MUST_CHECK;
 /* Items of `bytes` bytes, `stride` bytes apart, from `base` on: rank r brings items first[r] .. first[r+1]-1 (first: [ranks + 1], rising). Then
  * rank 0, or to_all every rank, has them all. */
-sv_status sv_comm_gather(sv_comm *comm, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all, sv_error *err) SV_MUST_CHECK;
+sv_status sv_comm_gather(sv_comm *comm, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all,
+                         sv_error *err) SV_MUST_CHECK;
 sv_status sv_comm_barrier(sv_comm *comm, sv_error *err) SV_MUST_CHECK;
 /* Sums in rank order, which is the order of a single process that has the parts one after another: block = ((block of 0 + block of 1) + ...). */
 sv_status sv_comm_sum(sv_comm *comm, sv_real *block, size_t count, sv_error *err) SV_MUST_CHECK;

@@ -71,10 +71,12 @@ sv_status sv_comm_trade(sv_comm *comm, const sv_comm_items *out, const sv_comm_i
 {
     sv_status status = SV_OK;
     for (size_t k = 1; comm && !status && k < comm->ranks; k++) {
-        sv_link *to = sv_comm_link(comm, (comm->rank + k) % comm->ranks), *from = sv_comm_link(comm, (comm->rank + comm->ranks - k) % comm->ranks);
+        sv_link *to = sv_comm_link(comm, (comm->rank + k) % comm->ranks),
+                *from = sv_comm_link(comm, (comm->rank + comm->ranks - k) % comm->ranks);
         if (!to || !from) return sv_fail(err, SV_FAULT, "ranks trade without a mesh");
         const sv_comm_items *give = &out[to->rank], *get = &in[from->rank];
-        const sv_wire_items gives = { give->base, give->stride, give->bytes, give->count }, gets = { get->base, get->stride, get->bytes, get->count };
+        const sv_wire_items gives = { give->base, give->stride, give->bytes, give->count },
+                            gets = { get->base, get->stride, get->bytes, get->count };
         sv_wire *failed = NULL;
         sv_wire_result result = sv_comm_lost(comm) ? SV_WIRE_STOPPED : SV_WIRE_OK;
         if (!result) result = sv_wire_trade(&to->data, &gives, &from->data, &gets, SV_WIRE_SLICE, &failed);

@@ -22,7 +22,8 @@ size_t sv_comm_mpi_ranks(void)
 sv_status sv_comm_mpi(sv_comm **out, double timeout, sv_error *err)
 {
     (void)out, (void)timeout;
-    return sv_fail(err, SV_USAGE, "mpirun started %zu processes, but this Sieve was built without MPI; build it with: make MPI=1", sv_comm_mpi_ranks());
+    return sv_fail(err, SV_USAGE, "mpirun started %zu processes, but this Sieve was built without MPI; build it with: make MPI=1",
+                   sv_comm_mpi_ranks());
 }
 
 sv_status sv_mpi_wire(sv_comm *comm, sv_link *link, sv_error *err)
@@ -207,8 +208,9 @@ static sv_status call_watch(sv_comm *comm, const place *lead, sv_error *err)
         if (status) return status;
         if (same || answers(&at)) return sv_meet_call(comm, &at, name, SV_FOR_WATCH, &comm->links[0], err);
     }
-    return sv_fail(err, SV_USAGE, "rank %zu on %s gets through to rank 0 on %s by MPI but not by TCP (port %u), which the watch over ranks needs", comm->rank, host,
-                   lead->host, lead->port);
+    return sv_fail(err, SV_USAGE,
+                   "rank %zu on %s gets through to rank 0 on %s by MPI but not by TCP (port %u), which the watch over ranks needs",
+                   comm->rank, host, lead->host, lead->port);
 }
 
 /* Rank 0 listens on all its addresses before MPI tells the others the port. */
@@ -251,7 +253,8 @@ static sv_status start_mpi(int *rank, int *ranks, sv_error *err)
     int provided = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS) return sv_fail(err, SV_FAULT, "MPI does not start");
     if (provided < MPI_THREAD_SERIALIZED)
-        return sv_fail(err, SV_USAGE, "this MPI gives thread level %d; expected MPI_THREAD_SERIALIZED (%d)", provided, MPI_THREAD_SERIALIZED);
+        return sv_fail(err, SV_USAGE, "this MPI gives thread level %d; expected MPI_THREAD_SERIALIZED (%d)", provided,
+                       MPI_THREAD_SERIALIZED);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     if (MPI_Comm_rank(MPI_COMM_WORLD, rank) != MPI_SUCCESS || MPI_Comm_size(MPI_COMM_WORLD, ranks) != MPI_SUCCESS)
         return sv_fail(err, SV_FAULT, "MPI does not say how many ranks there are");

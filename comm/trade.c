@@ -169,7 +169,8 @@ static sv_wire_result advance(flow *f, sv_wire_result (*step)(flow *, size_t *),
     return result;
 }
 
-sv_wire_result sv_wire_trade(sv_wire *to, const sv_wire_items *out, sv_wire *from, const sv_wire_items *in, sv_wire_kind kind, sv_wire **failed)
+sv_wire_result sv_wire_trade(sv_wire *to, const sv_wire_items *out, sv_wire *from, const sv_wire_items *in, sv_wire_kind kind,
+                             sv_wire **failed)
 {
     flow sending = begin(to, out, kind), receiving = begin(from, in, kind);
     sv_wire_result result = SV_WIRE_OK;

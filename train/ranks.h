@@ -13,6 +13,8 @@ size_t sv_ranks_own(const sv_session *session); /* how many of them are this ran
 /* When all is set up: the tape learns of its peers, and the ranks compare version, instruction set, config, pictures, weights and plan. SV_USAGE
  * naming the rank and what differs. */
 sv_status sv_ranks_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_ranks_agree(sv_session *session, sv_error *err) SV_MUST_CHECK; /* agreement.c: the comparing part of it */
+uint64_t sv_ranks_hash_state(const sv_session *session);                   /* weights, moments, averages, state */
 void sv_ranks_close(sv_session *session);
 
 /* A batch as the step sees it: numbers of all pictures, and the pictures of places first .. end-1. */

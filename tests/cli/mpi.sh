@@ -9,7 +9,7 @@ export QUICKSTART="$room" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIR
 unset SIEVE_MASTER SIEVE_RANK SIEVE_RANKS
 engines=()
 for engine in openmpi mpich; do
-    if ! command -v "mpicc.$engine" > /dev/null || ! command -v "mpirun.$engine" > /dev/null; then echo "skipped $engine: no mpicc.$engine; tools/install-deps.sh --mpi installs it"; continue; fi
+    if ! command -v "mpicc.$engine" > /dev/null || ! command -v "mpirun.$engine" > /dev/null; then echo "skip $engine: no mpicc.$engine; tools/install-deps.sh --mpi installs it"; continue; fi
     if make --no-print-directory "build/release/mpi/train.$engine" > "$room/built" 2>&1; then engines+=("$engine"); echo "ok ${engine}_is_built"; else echo "not ok ${engine}_is_built: $(cat "$room/built")"; fi
 done
 [ ${#engines[@]} -eq 0 ] && exit 0

@@ -137,7 +137,8 @@ static sv_status trade_of(sv_comm *comm, size_t bytes, size_t count, sv_error *e
 
 static sv_status trades(sv_comm *comm, sv_error *err)
 {
-    static const size_t sizes[][2] = { { 0, 3 }, { 1, 1 }, { 100, 2000 }, { 16383, 9 }, { 16384, 9 }, { 65536, 3 }, { 3000001, 1 }, { 40, 0 } };
+    static const size_t sizes[][2] = { { 0, 3 },     { 1, 1 },     { 100, 2000 },  { 16383, 9 },
+                                       { 16384, 9 }, { 65536, 3 }, { 3000001, 1 }, { 40, 0 } };
     sv_status status = sv_comm_mesh(comm, err);
     for (size_t i = 0; !status && i < SV_COUNT(sizes); i++) {
         status = trade_of(comm, sizes[i][0], sizes[i][1], err);
