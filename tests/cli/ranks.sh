@@ -33,6 +33,10 @@ for ranks in 2 4; do
     ends_alike "${ranks}_ranks_end_with_the_bytes_of_one" "$room/r$ranks"
 done
 
+run "$room/rounded1" --train.wire=bf16
+run "$room/rounded3" --train.wire=bf16 --ranks 3
+if [ "$rc" = 0 ] && cmp -s "$room/rounded1/last.safetensors" "$room/rounded3/last.safetensors"; then echo "ok rounded_on_the_wire_3_ranks_have_the_bytes_of_one"; else echo "not ok rounded_on_the_wire_3_ranks_have_the_bytes_of_one: exit $rc: $said"; fi
+
 pruned="--config configs/quickstart.ini --quiet --model.weights=$room/one/model.safetensors --pruning.keep=0.7,0.4 --latency.budget= --train.epochs=2 --train.batch=20 --train.lanes=5
         --latency.runs=3 --latency.warm_up=1 --run.tensorboard=no"
 for ranks in 1 2 4; do
