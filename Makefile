@@ -46,7 +46,7 @@ PROGRAMS := $(patsubst programs/%.c,%,$(wildcard programs/*.c))
 TEST_SOURCES := $(wildcard tests/unit/*/*.c tests/golden/*.c tests/property/*.c tests/fault/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*/*.c)
 F64_SOURCES := $(wildcard tests/unit/autograd/*.c tests/golden/*.c)
-TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c)
+TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c tests/unit/autograd/peers.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 TESTS := $(TEST_SOURCES:%.c=$(BUILD)/%)
 FUZZERS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
@@ -55,6 +55,15 @@ ifeq ($(VARIANT),release)
 BIN ?= bin
 else
 BIN ?= $(BUILD)/bin
+endif
+
+# With MPI=1 one object is other than without: comm/mpi.o. MPICC says whose MPI; its flags are asked for, the compiler stays ours.
+MPICC ?= mpicc
+mpi_cflags = -DSIEVE_MPI $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(1) -show)))
+mpi_libraries = $(filter -L% -l% -Wl%,$(shell $(1) -show))
+ifdef MPI
+MPI_CFLAGS := $(call mpi_cflags,$(MPICC))
+LIBRARIES += $(call mpi_libraries,$(MPICC))
 endif
 
 .PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
@@ -81,6 +90,9 @@ $(BUILD)/.flags: FORCE
 $(BUILD)/.objects: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(OBJECTS)' | cmp -s - $@ || echo '$(OBJECTS)' > $@
+$(BUILD)/.mpi: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(MPI_CFLAGS)' | cmp -s - $@ || echo '$(MPI_CFLAGS)' > $@
 FORCE:
 
 $(BUILD)/libsieve.a: $(OBJECTS) $(BUILD)/.objects
@@ -96,6 +108,16 @@ $(BUILD)/%.o: %.c $(BUILD)/.flags
 	@mkdir -p $(dir $@)
 	@echo "  cc $(VARIANT) $<"
 	@$(CC) $(FLAGS) $(call ISA_FLAGS,$<) -c $< -o $@
+
+$(BUILD)/comm/mpi.o: comm/mpi.c $(BUILD)/.flags $(BUILD)/.mpi
+	@mkdir -p $(dir $@)
+	@echo "  cc $(VARIANT) $<$(if $(MPI), (MPI=1))"
+	@$(CC) $(FLAGS) $(MPI_CFLAGS) -c $< -o $@
+# Beside one another, for the checks: build/release/mpi/train.openmpi, train.mpich.
+$(BUILD)/mpi/train.%: $(BUILD)/programs/train.o $(BUILD)/libsieve.a comm/mpi.c
+	@mkdir -p $(dir $@)
+	@echo "  ld $@"
+	@$(CC) $(filter-out -MMD -MP,$(FLAGS)) $(call mpi_cflags,mpicc.$*) comm/mpi.c $(BUILD)/programs/train.o $(BUILD)/libsieve.a $(LIBRARIES) $(call mpi_libraries,mpicc.$*) -o $@
 
 $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(BIN)
@@ -214,6 +236,7 @@ help:
 	@echo "make interop         what TensorBoard and onnxruntime read of ours; sets up Python packages in build/interop"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
+	@echo "make MPI=1         bin/train for mpirun; MPICC=mpicc.openmpi or mpicc.mpich says whose (tools/install-deps.sh --mpi)"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"
 	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"

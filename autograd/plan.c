@@ -543,6 +543,7 @@ static sv_status allocate(sv_tape *tape, sv_error *err)
     if (!status && sv_mul_size3(&bytes, tape->lane_stride, tape->options.lanes, sizeof(sv_real)))
         status = sv_fail(err, SV_FAULT, "%zu lanes of gradients do not fit the address space; lower train.lanes", tape->options.lanes);
     if (!status) status = sv_alloc_zero(&tape->lanes, bytes, "gradient lanes", err);
+    if (!status) status = sv_alloc_zero(&tape->lane_empty, tape->options.lanes * sizeof *tape->lane_empty, "gradient lanes", err);
     if (!status && sv_mul_size(&bytes, tape->options.images_most, sizeof *tape->samples)) status = sv_fail(err, SV_FAULT, "the batch is too large");
     if (!status) status = sv_alloc_zero(&tape->samples, bytes, "tape", err);
     return status;

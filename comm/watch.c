@@ -179,7 +179,10 @@ sv_status sv_watch_verdict(sv_comm *comm, const sv_link *link, sv_wire_result re
     for (int waited = 0; may_follow && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS)
         poll(NULL, 0, STEP_MS);
     pthread_mutex_lock(&comm->lock);
-    if (!atomic_load(&comm->lost)) lose(comm, link, sv_wire_says(result));
+    if (!atomic_load(&comm->lost)) {
+        lose(comm, link, sv_wire_says(result));
+        if (comm->rank) tell_all(comm, SV_NOTE_GAVE_UP, comm->rank, comm->why.code, comm->why.text); /* rank 0 may hear both ends of a cut road */
+    }
     sv_status status = sv_fail(err, comm->why.code, "%s", comm->why.text);
     pthread_mutex_unlock(&comm->lock);
     return status;

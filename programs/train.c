@@ -29,7 +29,8 @@ static const char usage[] =
     "  --dry-run              say the plan and stop\n"
     "  --profile              time the ops by kind\n"
     "  --ranks N              N processes on this machine share out each batch; the result has the same bytes as one's.\n"
-    "                         Started by hand instead: SIEVE_RANK=r SIEVE_RANKS=N SIEVE_MASTER=host:port for each\n"
+    "                         Started by hand instead: SIEVE_RANK=r SIEVE_RANKS=N SIEVE_MASTER=host:port for each;\n"
+    "                         or, in a Sieve made with MPI=1: mpirun -n N train ...\n"
     "  --json                 the result as one JSON object on standard output\n"
     "  --threads N, --seed N  short for --run.threads, --run.seed\n"
     "  --quiet, --verbose     less, more on standard error\n"
@@ -91,6 +92,7 @@ static sv_status find_ranks(sv_comm **out, const sv_config *config, sv_error *er
     size_t rank = 0, all = 0;
     if (ranks && (!sv_parse_int(ranks, &count) || count < 1 || count > SV_RANKS_MOST)) return sv_fail(err, SV_USAGE, "--ranks %s; expected a number from 1 to %d", ranks, SV_RANKS_MOST);
     if (ranks && master) return sv_fail(err, SV_USAGE, "--ranks starts the processes itself; leave it out, or unset SIEVE_MASTER");
+    if (!ranks && !master && sv_comm_mpi_ranks() > 1) return sv_comm_mpi(out, timeout, err);
     if (!master) return count > 1 ? sv_comm_fork(out, (size_t)count, timeout, err) : SV_OK;
     sv_status status = number_in("SIEVE_RANKS", &all, err);
     if (!status) status = number_in("SIEVE_RANK", &rank, err);

@@ -107,6 +107,7 @@ typedef enum sv_distillation { SV_DISTILL_NONE, SV_DISTILL_SOFT, SV_DISTILL_HARD
 
 typedef struct sv_training_choice {
     size_t images, lanes;
+    bool lanes_bf16;            /* sv_tape_options */
     sv_distillation distillation;
     double distill_alpha, distill_tau;  /* share of the distillation loss; temperature of the soft one */
     bool given_noise;           /* noise tensors are inputs instead of drawn */

@@ -136,7 +136,7 @@ static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teache
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
 {
     const sv_model *model = pruning->model;
-    sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .precision = model->options.precision, .recompute = model->options.recompute, .lanes = choice->lanes };
+    sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .precision = model->options.precision, .recompute = model->options.recompute, .lanes = choice->lanes, .lanes_bf16 = choice->lanes_bf16 };
     sv_tensor *features = NULL;
     memset(out, 0, sizeof *out);
     sv_status status = check_teacher(pruning, teacher, choice, err);

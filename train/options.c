@@ -42,6 +42,7 @@ static const sv_config_row train_rows[] = {
     { "train.ema", SV_CONFIG_REAL, "0", 0, 1, NULL, "decay of the averaged weights, evaluated beside the raw ones; 0: none (the papers store 0.99996)" },
     { "train.ema_warmup", SV_CONFIG_BOOL, "no", 0, 0, NULL, "the decay after step t is at most (1 + t) / (10 + t): for runs of fewer than 5 / (1 - train.ema) steps" },
     { "train.lanes", SV_CONFIG_INT, "4", 1, 1024, NULL, "sums that gradients are gathered in; part of a run's identity, at least the number of threads to use them all" },
+    { "train.wire", SV_CONFIG_CHOICE, "f32", 0, 0, "f32|bf16", "numbers in which sums of gradients go between ranks; bf16: half the traffic, each lane's sum rounded to 1/256, with one process too, so the bytes still do not depend on the ranks; part of a run's identity" },
     { "train.evaluate_every", SV_CONFIG_INT, "1", 1, 100000, NULL, "epochs between evaluations; the last one is always evaluated" },
     { "train.calibrate", SV_CONFIG_INT, "512", 1, 1000000, NULL, "training pictures on which the thresholds of the selectors are set" },
     { "train.save_every", SV_CONFIG_INT, "0", 0, 1000000000, NULL, "steps between checkpoints inside an epoch; 0: at its end alone" },
@@ -64,6 +65,7 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     o->accumulate = (size_t)sv_config_int(config, "train.accumulate");
     o->check_every = (size_t)sv_config_int(config, "run.check_every");
     o->lanes = (size_t)sv_config_int(config, "train.lanes");
+    o->wire_bf16 = strcmp(sv_config_text(config, "train.wire"), "bf16") == 0;
     o->save_every = (size_t)sv_config_int(config, "train.save_every");
     o->max_bad_steps = (size_t)sv_config_int(config, "train.max_bad_steps");
     o->calibrate = (size_t)sv_config_int(config, "train.calibrate");

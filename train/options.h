@@ -17,6 +17,7 @@ typedef struct sv_train_options {
     bool tensorboard;                   /* event files beside metrics.csv */
     uint64_t seed;
     size_t epochs, batch, accumulate, lanes, save_every, max_bad_steps, calibrate, evaluate_every, check_every;
+    bool wire_bf16;
     double clip;                        /* 0: off */
     sv_average_options ema;
     uint64_t max_steps;                 /* 0: no limit; then the run is saved and ends as if interrupted */

@@ -141,7 +141,7 @@ enum { CONFUSION_MOST = 2000 }; /* classes: 32 MB of counts */
 static sv_status make_tapes(sv_session *s, sv_error *err)
 {
     sv_pruning_options *options = (sv_pruning_options *)(void *)sv_pruning_options_of(s->pruning);
-    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes, .distillation = s->teaching.kind,
+    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes, .lanes_bf16 = s->options.wire_bf16, .distillation = s->teaching.kind,
                                   .distill_alpha = s->teaching.alpha, .distill_tau = s->teaching.tau };
     if (!s->has_table) options->latency_weight = 0;
     sv_status status = choose_teacher(s, options, err);

@@ -16,7 +16,7 @@ static sv_status fill_batch(sv_session *s, const sv_batch *batch, sv_whole_batch
     if ((s->comm ? s->options.batch : batch->count) % 2) mix = (sv_mix){ .kind = SV_MIX_NONE, .share = 1 };
     sv_status status = sv_ranks_batch(s, batch, mix.kind != SV_MIX_NONE, whole, err);
     if (status) return status;
-    sv_mix_pictures(&mix, whole->pictures, whole->count, 3, size, size);
+    sv_mix_pictures_of(&mix, whole->pictures, whole->count, whole->first, whole->end, 3, size, size);
     for (size_t b = whole->first; b < whole->end; b++)
         memcpy(sv_tape_data(s->training.tape, s->training.picture, b), whole->pictures + (b - whole->from) * numbers, numbers * sizeof(sv_real));
     sv_mix_targets(&mix, s->data.mix.smoothing, whole->labels, whole->count, classes, s->targets);
