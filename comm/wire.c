@@ -1,4 +1,5 @@
 /* The stream under sv_comm: whole messages, each checked, with an eye on the clock and on the rest of the run. */
+#include "base/fault.h"
 #include "comm/wire.h"
 
 #include <assert.h>
@@ -68,7 +69,9 @@ static sv_wire_result write_all(sv_wire *wire, const unsigned char *bytes, size_
 {
     double since = sv_now_seconds();
     while (count) {
-        ssize_t done = send(wire->descriptor, bytes, count, MSG_NOSIGNAL);
+        ssize_t done = -1;
+        if (sv_fault_here(SV_FAULT_SEND)) errno = EPIPE;
+        else done = send(wire->descriptor, bytes, count, MSG_NOSIGNAL);
         if (done > 0) {
             bytes += done;
             count -= (size_t)done;
@@ -87,7 +90,9 @@ static sv_wire_result read_some(sv_wire *wire, unsigned char *bytes, size_t room
 {
     double since = sv_now_seconds();
     for (;;) {
-        ssize_t done = recv(wire->descriptor, bytes, room, 0);
+        ssize_t done = -1;
+        if (sv_fault_here(SV_FAULT_RECEIVE)) errno = ECONNRESET;
+        else done = recv(wire->descriptor, bytes, room, 0);
         if (done > 0) return *count = (size_t)done, SV_WIRE_OK;
         if (done == 0 || !would_wait()) return SV_WIRE_CLOSED;
         sv_wire_result result = wait_for(wire, POLLIN, since);
