@@ -27,7 +27,7 @@ static void print_row(const told_row *row, const char *at, sv_text *text)
         double real = 0;
         memcpy(row->kind == TOLD_REAL ? (void *)&real : (void *)&counter, at + 8 * i, 8);
         if (row->kind == TOLD_COUNT) sv_text_add(text, " %" PRIu64, counter);
-        else if (isfinite(real)) sv_text_add(text, " %.10g", real);
+        else if (isfinite(real)) sv_text_add(text, " %.15g", real);
         else sv_text_add(text, " nan");
     }
     sv_text_add(text, "\n");
