@@ -53,6 +53,9 @@ points() { # TOTAL: the numbers to try
     if [ "$faults" = all ] || [ "$1" -le "$faults" ]; then seq 1 "$1"
     else awk -v n="$1" -v k="$faults" 'BEGIN { for (i = 0; i < k; i++) printf "%d\n", 1 + int((i + 0.5) * n / k) }'; fi
 }
+same() { # ONE OTHER: an onnx file's card holds a measured time; its weights, at the end, are compared
+    if [ "$scenario" = onnx ]; then cmp -s <(tail -c 1000000 "$1") <(tail -c 1000000 "$2"); else cmp -s "$1" "$2"; fi
+}
 complain() { printf '%s\n' "not ok $1: $2" "$(head -c 2000 "$room/said")"; trouble=yes all_good=no; }
 judge() { # NAME SCENARIO DIR CODE PROGRAM
     local name=$1 scenario=$2 dir=$3 code=$4 program=$5 file
@@ -63,11 +66,11 @@ judge() { # NAME SCENARIO DIR CODE PROGRAM
     esac
     if [ "$code" != 0 ] && [ "$code" != 137 ] && [ "$(grep -c "^$program: ." "$room/said")" != 1 ]; then complain "$name" "exit $code without one sentence"; fi
     if [ -e "$dir/last.safetensors" ] && ! bin/eval --inspect "$dir/last.safetensors" > /dev/null 2>&1; then complain "$name" "the checkpoint is not whole"; fi
-    if [ "$program" = export ] && [ "$code" != 0 ] && [ -e "$dir/out" ] && ! cmp -s "$dir/out" "$room/calm/$scenario/out"; then complain "$name" "exit $code, and another file than in peace"; fi
+    if [ "$program" = export ] && [ "$code" != 0 ] && [ -e "$dir/out" ] && ! same "$dir/out" "$room/calm/$scenario/out"; then complain "$name" "exit $code, and another file than in peace"; fi
     if [ "$code" != 0 ] && [ "$scenario" != inspect ]; then # the same command goes on
         $bin/$(command_of "$scenario" "$dir") > "$room/said" 2>&1 < /dev/null || { complain "$name" "going on: exit $?"; return; }
     fi
-    for file in $(files_of "$scenario"); do cmp -s "$dir/$file" "$room/calm/$scenario/$file" || complain "$name" "$file has other bytes than in peace"; done
+    for file in $(files_of "$scenario"); do same "$dir/$file" "$room/calm/$scenario/$file" || complain "$name" "$file has other bytes than in peace"; done
 }
 printf '# %-12s %-8s %7s %6s  %s\n' scenario fails points tried "ended with (exit code x runs)"
 mkdir -p "$room/calm" "$room/half"
