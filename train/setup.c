@@ -182,7 +182,7 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
 static void drop_places(char *text)
 {
     static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "rank_timeout = ", false },
-        { "check_every = ", false }, { "recompute = ", true }, { "keep_last = ", false }, { "keep_best = ", false }, { "log_mb = ", false }, { "max_time = ", true },
+        { "check_every = ", false }, { "recompute = ", true }, { "keep_last = ", false }, { "keep_best = ", false }, { "log_mb = ", false }, { "max_time = ", true }, { "max_steps = ", true },
         { "save_every_min = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;

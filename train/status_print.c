@@ -95,7 +95,8 @@ void sv_run_status_json(const sv_run_status *s, const char *folder, sv_text *tex
     if (s->has_told) told_json(&s->told, &json);
     sv_json_real(&json, "told_age_s", s->told_age_s);
     sv_json_real(&json, "checkpoint_age_s", s->has_last ? s->last_age_s : NAN);
-    sv_json_real(&json, "checkpoint_step", s->has_last ? (double)s->last.step : NAN);
+    if (s->has_last) sv_json_int(&json, "checkpoint_step", (int64_t)s->last.step);
+    else sv_json_real(&json, "checkpoint_step", NAN);
     sv_json_int(&json, "warnings", (int64_t)s->warnings);
     sv_json_text(&json, "last_warning", s->warning);
     sv_json_int(&json, "disk_used_bytes", (int64_t)s->bytes);
