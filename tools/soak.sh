@@ -45,13 +45,13 @@ while [ $SECONDS -lt "$end" ]; do
     0 | 4) session killed "137" "" 9 "$(seconds 6)"; kills=$((kills + 1)) ;;
     1) session asked_to_stop "75" "" TERM "$(seconds 4)" ;;
     2) session slow_disk "75 137" "slow:$((5 + RANDOM % 20))" 9 "$(seconds 5)"; kills=$((kills + 1)) ;;
-    3) session full_disk "1 75" "write:$((1 + RANDOM % 1500))+" "" 0 8s ;;
+    3) session full_disk "1 75" "write:$((1 + RANDOM % 150))+" "" 0 8s ;;
     5) head -c 100 "$room/whole" > "$victim.new" && mv "$victim.new" "$victim"
-       session bad_picture "3" "" "" 0
+       session bad_picture "3 75" "" "" 0
        cp "$room/whole" "$victim.new" && mv "$victim.new" "$victim" ;;
-    6) session no_room "1 75" "space:$((2 + RANDOM % 10))+" "" 0 8s ;;
-    7) session gone_in_a_write "137 75" "$([ $((RANDOM % 2)) = 0 ] && echo "write" || echo "sync"):$((1 + RANDOM % 300))!,clock:100000000" "" 0 8s; kills=$((kills + 1)) ;;
-    8) session no_memory "1 75" "alloc:$((1 + RANDOM % 20000))" "" 0 6s ;;
+    6) session no_room "1 75" "space:$((1 + RANDOM % 3))+" "" 0 8s ;;
+    7) session gone_in_a_write "137 75" "$([ $((RANDOM % 2)) = 0 ] && echo "write" || echo "sync"):$((1 + RANDOM % 30))!,clock:100000000" "" 0 8s; kills=$((kills + 1)) ;;
+    8) session no_memory "1 75" "alloc:$((1 + RANDOM % 8000))" "" 0 6s ;;
     esac
 done
 steps_an_epoch=$(grep -oE '"epoch_steps": [0-9]+' <<< "$(bin/train status "$room/hard" --json)" | grep -oE '[0-9]+$')

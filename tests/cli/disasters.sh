@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What happens to a run: killed at random moments, a full disk, a folder that cannot be written, pictures that vanish or break. Each time the last
 # checkpoint is good, the exit code is the documented one, and going on ends with the bytes of an undisturbed run.
-# KILLS: how many moments (default 6); DEATHS: how many inside the writes of checkpoints (default 6); DISKS: how many moments of a full disk
-# (default 2). Needs mount for the full disk; says so where it may not.
+# KILLS: how many moments (default 6); DEATHS: how many inside the writes of checkpoints (default 3); DISKS: how many moments of a full disk
+# (default 1). Needs mount for the full disk; says so where it may not.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 room=$(mktemp -d) || exit 1
@@ -42,7 +42,7 @@ run "$room/killed"
 ends_alike "killed_${kills}_times_ends_with_the_same_bytes" "$room/killed"
 
 # gone inside the writing of checkpoints: at the n-th write, sync or rename of a run, each session a little further on
-deaths=${DEATHS:-6}
+deaths=${DEATHS:-3}
 for ((k = 0; k < deaths; k++)); do
     kind=$(printf '%s\n' write sync rename | sed -n "$((k % 3 + 1))p")
     { SIEVE_FAULT="$kind:$((1 + RANDOM % (k % 3 ? 20 : 120)))!" bin/train $recipe --run.dir="$room/gone" > /dev/null 2>&1 < /dev/null; } 2> /dev/null
@@ -74,7 +74,7 @@ if mount -t tmpfs -o size=3m tmpfs "$small" 2> /dev/null; then
     mount -o remount,size=64m "$small"
     run "$small/run"
     ends_alike a_run_goes_on_when_there_is_room "$small/run"
-    disks=${DISKS:-2} full=0
+    disks=${DISKS:-1} full=0
     rm -rf "$small/run" "$small/.run"*
     for ((k = 0; k < disks; k++)); do
         bin/train $recipe --run.dir="$small/run" > "$room/said" 2>&1 < /dev/null & pid=$!

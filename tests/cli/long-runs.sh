@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Long runs: an end by the clock, patience, checkpoints that stay, spikes that are skipped and the one roll-back, a disk without room, a clock that
-# jumps, a log that is turned over, words of other ranks, memory that stays, and `train status` at each of these.
+# jumps, a log that is turned over, kills (KILLS: how many, default 4), words of other ranks, memory that stays, and `train status` at each of these.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 room=$(mktemp -d) || exit 1
@@ -27,6 +27,7 @@ status() { # NAME DIR TEXT
     shown=$(bin/train status "$room/$2" 2>&1)
     if grep -qF -- "$3" <<< "$shown"; then echo "ok $1"; else echo "not ok $1: '$3' is not in: $shown"; fi
 }
+step_in() { bin/train status "$room/$1" --json 2> /dev/null | grep -oE '"checkpoint_step": [0-9]+' | grep -oE '[0-9]+$' || echo 0; }
 count() { find "$room/$1" -name "$2" | wc -l; }
 holds() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1: $2, expected $3"; fi; }
 
@@ -88,17 +89,36 @@ find "$room/killed" -name .lock | xargs ls -l --time-style=full-iso > "$room/loc
 status a_running_run_is_seen killed ": running (process $pid on"
 grep -oE '"state": "[a-z]*"' <<< "$(bin/train status "$room/killed" --json)" | grep -q running && echo "ok status_is_told_as_json" || echo "not ok status_is_told_as_json"
 find "$room/killed" -name .lock | xargs ls -l --time-style=full-iso | cmp -s - "$room/lock.before" && echo "ok looking_leaves_the_lock_alone" || echo "not ok looking_leaves_the_lock_alone"
-step_of() { bin/train status "$room/killed" --json | grep -oE '"checkpoint_step": [0-9]+' | grep -oE '[0-9]+$'; }
 resident() { awk '/VmRSS/ { print $2 }' "/proc/$pid/status"; }
-for ((i = 0; i < 200; i++)); do [ "$(step_of)" -ge 40 ] && break; sleep 0.1; done
+for ((i = 0; i < 200; i++)); do [ "$(step_in killed)" -ge 40 ] && break; sleep 0.1; done
 early=$(resident)
-for ((i = 0; i < 200; i++)); do [ "$(step_of)" -ge 160 ] && break; sleep 0.1; done
+for ((i = 0; i < 200; i++)); do [ "$(step_in killed)" -ge 160 ] && break; sleep 0.1; done
 late=$(resident)
 if [ "$late" -le $((early + 1024)) ]; then echo "ok memory_stays_over_steps_and_epochs"; else echo "not ok memory_stays_over_steps_and_epochs: $early KiB, then $late KiB"; fi
 { kill -9 $pid; wait $pid; } 2> /dev/null
 status a_killed_run_is_told_from_a_stopped_one killed ": crashed (process $pid"
 said=$(bin/train status "$room/pictures" 2>&1); rc=$?
 says a_folder_without_a_run_is_refused 2 "holds no run"
+
+# Killed: every other time at a random moment, else at the n-th write, sync or rename, which is inside a checkpoint.
+run quiet --train.epochs=12 --train.save_every=1
+kills=${KILLS:-4} whole=0
+for ((k = 0; k < kills; k++)); do
+    [ "$(step_in hunted)" -ge 36 ] && rm -rf "$room/hunted"
+    if [ $((k % 2)) = 0 ]; then
+        bin/train $recipe --run.dir="$room/hunted" --train.epochs=12 --train.save_every=1 > /dev/null 2>&1 < /dev/null & pid=$!
+        sleep "$(awk -v s=$RANDOM 'BEGIN { printf "%.3f", 0.01 + 0.4 * s / 32767 }')"
+        { kill -9 $pid; wait $pid; } 2> /dev/null
+    else
+        kind=$(printf '%s\n' write sync rename | sed -n "$((k / 2 % 3 + 1))p")
+        { SIEVE_FAULT="$kind:$((1 + RANDOM % (k / 2 % 3 ? 40 : 300)))!" bin/train $recipe --run.dir="$room/hunted" --train.epochs=12 --train.save_every=1 > /dev/null 2>&1 < /dev/null; } 2> /dev/null
+    fi
+    [ -e "$room/hunted/last.safetensors" ] || continue
+    if bin/eval --inspect "$room/hunted/last.safetensors" > /dev/null 2>&1; then whole=$((whole + 1)); else echo "not ok killed_moment_$k: the checkpoint is not whole"; fi
+done
+run hunted --train.epochs=12 --train.save_every=1
+same "killed_${kills}_times_ends_with_the_same_bytes" quiet hunted
+echo "# $whole checkpoints looked at behind $kills kills"
 
 broken=$(find "$room/pictures/train" -type f | sort | head -n 1)
 head -c 100 "$broken" > "$broken.cut" && mv "$broken.cut" "$broken"
