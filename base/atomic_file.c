@@ -141,7 +141,7 @@ sv_status sv_atomic_flush(sv_atomic_file *file, sv_error *err) { return flush(fi
  * systems do not know it (EINVAL): then there is nothing more to do. */
 static sv_status sync_folder(char *beside, const char *path, sv_error *err)
 {
-    int descriptor = sv_fault_here(SV_FAULT_OPEN) ? -1 : open(dirname(beside), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int descriptor = open(dirname(beside), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     bool failed = sv_fault_here(SV_FAULT_SYNC);
     if (failed) errno = EIO;
     else failed = descriptor >= 0 && fsync(descriptor) < 0 && errno != EINVAL && errno != EROFS && errno != ENOTSUP;
