@@ -66,7 +66,7 @@ MPI_CFLAGS := $(call mpi_cflags,$(MPICC))
 LIBRARIES += $(call mpi_libraries,$(MPICC))
 endif
 
-.PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
+.PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -191,6 +191,12 @@ tsan:
 fuzz:
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
 	@echo "run one with, say: build/fuzz/tests/fuzz/fuzz_config -max_total_time=60 tests/fuzz/corpus/fuzz_config"
+faults: programs
+	@$(MAKE) --no-print-directory VARIANT=asan programs
+	@FAULTS='$(or $(FAULTS),25)' tools/faults.sh
+	@FAULTS='$(or $(LEAKS),2)' SIEVE_BIN=build/asan/bin tools/faults.sh
+soak: programs
+	@SOAK='$(SOAK)' tools/soak.sh
 lint:
 	@tools/check-layers.sh
 	@tools/check-headers.sh
@@ -229,6 +235,8 @@ help:
 	@echo "make f64           gradients in double precision"
 	@echo "make asan, tsan    unit tests under AddressSanitizer and UBSan; tests of threads under ThreadSanitizer"
 	@echo "make fuzz          fuzz targets with libFuzzer (clang)"
+	@echo "make faults        each allocation, read, write, thread, message ... fails in turn; FAULTS=n points a kind (25) or all; LEAKS=n under ASan"
+	@echo "make soak          a run that is killed, starved of memory and disk, shown broken pictures, beside one in peace; SOAK=minutes (30)"
 	@echo "make bench         speed, beside the peak of this machine; ARGS='--case gemm' for one case"
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"

@@ -10,15 +10,21 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-enum { SV_NOTE_BYTES = 640, SV_NOTE_TEXT = SV_NOTE_BYTES - 20 };
+enum { SV_NOTE_BYTES = 640, SV_NOTE_TEXT = SV_SAID_TEXT, SV_SAID_MOST = 16 };
 
 /* One word of the watch, always of the same size. */
-typedef enum sv_note_kind { SV_NOTE_ALIVE = 1, SV_NOTE_LOST, SV_NOTE_GAVE_UP, SV_NOTE_BYE } sv_note_kind;
+typedef enum sv_note_kind { SV_NOTE_ALIVE = 1, SV_NOTE_LOST, SV_NOTE_GAVE_UP, SV_NOTE_BYE, SV_NOTE_SAY } sv_note_kind;
 typedef struct sv_note {
     uint32_t magic, kind, rank, code, check;
     char text[SV_NOTE_TEXT];
 } sv_note;
 _Static_assert(sizeof(sv_note) == SV_NOTE_BYTES, "a note has no gaps");
+
+/* What another rank said and nobody has asked for yet; more than there is room for are counted. */
+typedef struct sv_said {
+    size_t rank;
+    char text[SV_NOTE_TEXT];
+} sv_said;
 
 /* To one other rank. Links: on rank 0 one for each, elsewhere one to rank 0. Mesh: between two that are not rank 0, for data alone. */
 typedef struct sv_link {
@@ -50,6 +56,8 @@ struct sv_comm {
     pthread_mutex_t lock; /* of what follows, and of sending notes */
     atomic_bool lost;
     sv_error why;
+    sv_said said[SV_SAID_MOST];
+    size_t said_count, said_lost;
 };
 
 sv_link *sv_comm_link(sv_comm *comm, size_t rank); /* NULL: none */

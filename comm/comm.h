@@ -10,6 +10,8 @@
 typedef struct sv_run_lock sv_run_lock;
 /* SV_USAGE, naming the process that holds it, where another one does; SV_FAULT where the file cannot be made. */
 sv_status sv_run_lock_take(sv_run_lock **out, const char *folder, sv_error *err) SV_MUST_CHECK;
+/* Does a process of this machine hold the lock? Asked of the system's list, without touching lock or folder. */
+bool sv_run_lock_held(const char *folder);
 void sv_run_lock_release(sv_run_lock *lock); /* accepts NULL */
 
 /* ---- ranks ------------------------------------------------------------------------------------------------------- */
@@ -33,6 +35,11 @@ sv_status sv_comm_mpi(sv_comm **out, double timeout_seconds, sv_error *err) SV_M
 size_t sv_comm_mpi_ranks(void); /* how many a launcher of MPI started, by its environment; 0: none did */
 /* Tells the others why this rank ends: they end with the same code and sentence. Does nothing where a rank is lost already. */
 void sv_comm_give_up(sv_comm *comm, const sv_error *why);
+/* A line of this rank for rank 0, which has the log: sent at once, dropped where it does not fit; nothing where this is rank 0. */
+enum { SV_SAID_TEXT = 620 };
+void sv_comm_say(sv_comm *comm, const char *text);
+/* The next line that another rank said; false: there is none. Asked by rank 0 between steps. */
+bool sv_comm_heard(sv_comm *comm, size_t *rank, char text[SV_SAID_TEXT]) SV_MUST_CHECK;
 /* Leaves in order; the parent waits for its children and ends those that do not. Accepts NULL. */
 void sv_comm_close(sv_comm *comm);
 

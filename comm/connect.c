@@ -1,4 +1,5 @@
 /* How ranks are made by fork and joined by socket pairs; and how all ranks part. */
+#include "base/fault.h"
 #include "comm/carrier.h"
 
 #include <errno.h>
@@ -137,6 +138,7 @@ sv_status sv_comm_fork(sv_comm **out, size_t ranks, double timeout, sv_error *er
     fflush(NULL); /* what is buffered must not be written twice */
     for (size_t i = 0; !status && i < comm->link_count; i++) {
         pid_t child = fork();
+        if (child == 0) sv_fault_rank(i + 1);
         if (child == 0) return be_child(out, pairs, i + 1, ranks, timeout, err);
         if (child < 0)
             status = sv_fail(err, SV_FAULT, "process %zu of %zu cannot be started: %s", i + 2, ranks, strerror(errno));

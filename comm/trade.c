@@ -55,7 +55,7 @@ static sv_wire_result put_payload(flow *f, size_t *moved)
         done = smaller(rest, room);
         buffer(wire, bytes, done);
     } else if (!wire->out_count) {
-        result = wire->carrier->send(wire, bytes, rest, &done);
+        result = sv_carry_out(wire, bytes, rest, &done);
     }
     wire->check_out = sv_wire_sum(wire->check_out, bytes, done);
     wire->left_out -= done;
@@ -66,7 +66,7 @@ static sv_wire_result put_payload(flow *f, size_t *moved)
 
 static sv_wire_result send_buffered(sv_wire *wire, size_t *moved)
 {
-    sv_wire_result result = wire->carrier->send(wire, wire->out + wire->out_at, wire->out_count - wire->out_at, moved);
+    sv_wire_result result = sv_carry_out(wire, wire->out + wire->out_at, wire->out_count - wire->out_at, moved);
     wire->out_at += *moved;
     if (wire->out_at == wire->out_count) wire->out_at = wire->out_count = 0;
     return result;
@@ -102,7 +102,7 @@ static bool take(sv_wire *wire, void *to, size_t count, sv_wire_result *result)
         memmove(wire->in, wire->in + wire->in_at, wire->in_count - wire->in_at);
         wire->in_count -= wire->in_at;
         wire->in_at = 0;
-        *result = wire->carrier->receive(wire, wire->in + wire->in_count, SV_WIRE_ROOM - wire->in_count, &done);
+        *result = sv_carry_in(wire, wire->in + wire->in_count, SV_WIRE_ROOM - wire->in_count, &done);
         wire->in_count += done;
     }
     if (wire->in_count - wire->in_at < count) return false;
@@ -122,10 +122,10 @@ static sv_wire_result take_payload(flow *f, size_t *moved)
         memcpy(bytes, wire->in + wire->in_at, done);
         wire->in_at += done;
     } else if (rest >= DIRECT) {
-        result = wire->carrier->receive(wire, bytes, rest, &done);
+        result = sv_carry_in(wire, bytes, rest, &done);
     } else {
         wire->in_at = 0;
-        result = wire->carrier->receive(wire, wire->in, SV_WIRE_ROOM, &wire->in_count);
+        result = sv_carry_in(wire, wire->in, SV_WIRE_ROOM, &wire->in_count);
         *moved = wire->in_count;
         return result;
     }

@@ -1,4 +1,5 @@
 /* The stream under sv_comm: whole messages, each checked, with an eye on the clock and on the rest of the run. */
+#include "base/fault.h"
 #include "comm/wire.h"
 
 #include <assert.h>
@@ -50,12 +51,24 @@ sv_wire_result sv_wire_look(sv_wire *out, sv_wire *in, double since)
     return wire->wait.seconds > 0 && sv_now_seconds() - since > wire->wait.seconds ? SV_WIRE_LATE : SV_WIRE_OK;
 }
 
+sv_wire_result sv_carry_out(sv_wire *wire, const void *bytes, size_t count, size_t *done)
+{
+    if (sv_fault_here(SV_FAULT_SEND)) return SV_WIRE_CLOSED;
+    return wire->carrier->send(wire, bytes, count, done);
+}
+
+sv_wire_result sv_carry_in(sv_wire *wire, void *bytes, size_t room, size_t *count)
+{
+    if (sv_fault_here(SV_FAULT_RECEIVE)) return SV_WIRE_CLOSED;
+    return wire->carrier->receive(wire, bytes, room, count);
+}
+
 static sv_wire_result write_all(sv_wire *wire, const unsigned char *bytes, size_t count)
 {
     double since = sv_now_seconds();
     while (count) {
         size_t done = 0;
-        sv_wire_result result = wire->carrier->send(wire, bytes, count, &done);
+        sv_wire_result result = sv_carry_out(wire, bytes, count, &done);
         bytes += done;
         count -= done;
         if (done) since = sv_now_seconds();
@@ -79,7 +92,7 @@ static sv_wire_result read_some(sv_wire *wire, unsigned char *bytes, size_t room
     const double since = sv_now_seconds();
     sv_wire_result result = SV_WIRE_OK;
     for (*count = 0; !result && !*count;) {
-        result = wire->carrier->receive(wire, bytes, room, count);
+        result = sv_carry_in(wire, bytes, room, count);
         if (!result && !*count) result = sv_wire_look(NULL, wire, since);
     }
     return result;

@@ -87,6 +87,9 @@ sv_wire_result sv_wire_trade(sv_wire *to, const sv_wire_items *out, sv_wire *fro
 /* For wire.c and trade.c: the head of the next message as bytes; whether a head that came is the one that is due. */
 void sv_wire_make_head(sv_wire *wire, unsigned char head[SV_WIRE_HEAD], sv_wire_kind kind, uint64_t length);
 sv_wire_result sv_wire_judge_head(sv_wire *wire, const unsigned char head[SV_WIRE_HEAD], sv_wire_kind kind, uint64_t length) SV_MUST_CHECK;
+/* What the carrier does with its send and receive, and where those can be made to fail (base/fault.h). */
+sv_wire_result sv_carry_out(sv_wire *wire, const void *bytes, size_t count, size_t *done) SV_MUST_CHECK;
+sv_wire_result sv_carry_in(sv_wire *wire, void *bytes, size_t room, size_t *done) SV_MUST_CHECK;
 /* One look of a wait that began at `since`: SV_WIRE_OK to try again. */
 sv_wire_result sv_wire_look(sv_wire *out, sv_wire *in, double since) SV_MUST_CHECK;
 uint32_t sv_wire_sum(uint32_t before, const void *bytes, size_t count);

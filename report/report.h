@@ -15,7 +15,8 @@ enum { SV_METRICS_COLUMNS_MOST = 128, SV_METRICS_BYTES_MOST = 1 << 28 };
 /* Opens or begins the file. Of rows that are there, those with a counter above `last` are cut: they came after the checkpoint a
  * run goes on from (UINT64_MAX: all stay). Other columns in the file than `columns` are SV_DATA: the file is then left alone. */
 sv_status sv_metrics_open(sv_metrics **out, const char *path, const char *const *columns, size_t count, uint64_t last, sv_error *err) SV_MUST_CHECK;
-/* values[count]; values[0] is the counter, above the row before (else SV_FAULT). What is not finite becomes an empty field. */
+/* values[count]; values[0] is the counter, above the row before (else SV_FAULT). What is not finite becomes an empty field. After a failure the
+ * same row may be tried again: what the first try left behind is removed before. */
 sv_status sv_metrics_add(sv_metrics *metrics, const double *values, sv_error *err) SV_MUST_CHECK;
 void sv_metrics_close(sv_metrics *metrics); /* accepts NULL */
 
@@ -43,7 +44,10 @@ void sv_events_close(sv_events *events); /* accepts NULL */
 /* Takes the messages of sv_log: each goes to the file with date and time (all levels up to `file_most`) and on to the terminal (up
  * to `terminal_most`). A line that cannot be written is said once on the terminal; the run goes on. */
 typedef struct sv_run_log sv_run_log;
-sv_status sv_run_log_open(sv_run_log **out, const char *path, sv_level file_most, sv_level terminal_most, sv_error *err) SV_MUST_CHECK;
+/* bytes_most: where a line would make the file larger, the file becomes "log.1.txt" (and that one log.2.txt, up to SV_RUN_LOG_OLD) and a new
+ * one begins; 0: no limit. */
+enum { SV_RUN_LOG_OLD = 3 };
+sv_status sv_run_log_open(sv_run_log **out, const char *path, uint64_t bytes_most, sv_level file_most, sv_level terminal_most, sv_error *err) SV_MUST_CHECK;
 void sv_run_log_close(sv_run_log *log); /* gives messages back to the default sink, at terminal_most; accepts NULL */
 
 /* ---- charts ------------------------------------------------------------------------------------------------------ */

@@ -1,10 +1,12 @@
 /* The end of an epoch: thresholds of the selectors, accuracy, a row of metrics, checkpoints. All that goes into a checkpoint is a function of the
  * run's state, so that a run killed in here does the same again. */
 #include "train/ranks.h"
+#include "train/retain.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
@@ -26,7 +28,19 @@ static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, c
 }
 
 sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
-sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
+/* What was saved is safe, whatever becomes of its other names: that they cannot be given is said, and the run goes on. */
+static void say_not_kept(const sv_error *err) { sv_log(SV_WARNING, "a checkpoint is not kept under its own name: %s", err->text); }
+
+sv_status sv_session_save(sv_session *s, sv_error *err)
+{
+    sv_error aside = { 0 };
+    sv_status status = sv_session_save_as(s, s->last, err);
+    if (status) return status;
+    s->saved = sv_now_seconds();
+    s->own_last = true;
+    if (sv_retain_last(s->folder, s->last, s->state.step, s->options.keep_last, &aside)) say_not_kept(&aside);
+    return SV_OK;
+}
 
 /* A run that goes on with another teacher would be no run anybody could repeat. */
 static sv_status check_teacher(const sv_session *s, const char *mark, const char *path, sv_error *err)
@@ -209,6 +223,7 @@ static sv_status write_row(sv_session *s, bool evaluated, sv_error *err)
     row r = { .count = 0 };
     const char *names[COLUMNS_MOST];
     sv_status status = SV_OK;
+    if (!s->state.sum_count && s->state.step) return SV_OK; /* every step was skipped: nothing to say, and no new step to say it of */
     fill_row(s, &r, evaluated);
     for (size_t i = 0; i < r.count; i++) names[i] = r.names[i];
     if (!s->metrics) status = open_files(s, names, r.count, err);
@@ -236,6 +251,47 @@ static void say_epoch(const sv_session *s, bool evaluated)
 
 static bool evaluates(const sv_session *s) { return s->state.epoch + 1 >= s->epochs || (s->state.epoch + 1) % s->options.evaluate_every == 0; }
 
+/* best.safetensors, and with run.keep_best the others that are worth a name. */
+static sv_status keep_best(sv_session *s, sv_error *err)
+{
+    const bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1, first = s->state.best < 0;
+    const double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
+    const uint64_t epoch = s->state.epoch + 1;
+    const sv_real *values = averaged ? s->ema : NULL;
+    sv_error aside = { 0 };
+    bool wants = false;
+    if (first || top1 > s->state.best) s->state.better_epoch = epoch;
+    if (top1 >= s->state.best) {
+        s->state.best = top1;
+        s->state.best_epoch = epoch;
+        sv_status status = write_checkpoint(s, s->best, false, values, err);
+        if (!status && sv_retain_best(s->folder, s->best, top1, epoch, s->options.keep_best, &aside)) say_not_kept(&aside);
+        return status;
+    }
+    sv_status aside_status = sv_retain_wants(s->folder, top1, epoch, s->options.keep_best, &wants, &aside);
+    char *path = NULL;
+    if (!aside_status && wants) aside_status = sv_path_join(&path, s->folder, ".best.safetensors", &aside);
+    if (!aside_status && wants) aside_status = write_checkpoint(s, path, false, values, &aside);
+    if (!aside_status && wants) aside_status = sv_retain_best(s->folder, path, top1, epoch, s->options.keep_best, &aside);
+    if (path) unlink(path);
+    sv_free(path);
+    if (aside_status) say_not_kept(&aside);
+    return SV_OK;
+}
+
+/* train.patience: no better epoch for so long ends the training, as if train.epochs had said so. */
+static void lose_patience(sv_session *s)
+{
+    const uint64_t epoch = s->state.epoch, better = s->state.better_epoch;
+    if (!s->options.patience || epoch >= s->epochs || epoch < better + s->options.patience) return;
+    s->state.stopped_epoch = epoch;
+    s->epochs = sv_session_goal(s);
+    sv_log(SV_INFO, "ends after epoch %llu of %zu: no better top-1 since epoch %llu (train.patience = %zu)", (unsigned long long)epoch, s->options.epochs, (unsigned long long)better,
+           s->options.patience);
+}
+
+size_t sv_session_goal(const sv_session *s) { return (size_t)(s->state.stopped_epoch ? s->state.stopped_epoch : s->options.epochs) + (size_t)s->state.round; }
+
 /* On rank 0. */
 static sv_status close_epoch(sv_session *s, sv_error *err)
 {
@@ -243,21 +299,15 @@ static sv_status close_epoch(sv_session *s, sv_error *err)
     sv_status status = write_row(s, evaluated, err);
     if (status) return status;
     say_epoch(s, evaluated);
-    if (evaluated) {
-        bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1;
-        double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
-        if (top1 >= s->state.best) {
-            s->state.best = top1;
-            s->state.best_epoch = s->state.epoch + 1;
-            status = write_checkpoint(s, s->best, false, averaged ? s->ema : NULL, err);
-        }
-    }
+    if (evaluated) status = keep_best(s, err);
     if (status) return status;
     s->state.epoch++;
     s->state.batch = 0;
     memset(s->state.sums, 0, sizeof s->state.sums);
     s->state.sum_count = 0;
+    if (evaluated) lose_patience(s);
     status = sv_session_save(s, err);
+    if (!status) sv_session_tell(s, true);
     return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
 }
 

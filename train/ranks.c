@@ -150,20 +150,29 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
 }
 
 typedef struct beat {
-    uint64_t stop, bad;
+    uint64_t stop, save, bad;
 } beat;
 
-sv_status sv_ranks_meet(sv_session *s, bool *stop, sv_error *err)
+void sv_ranks_hear(sv_session *s)
+{
+    char text[SV_SAID_TEXT];
+    size_t rank = 0;
+    while (sv_comm_heard(s->comm, &rank, text)) sv_log(SV_WARNING, "rank %zu: %s", rank, text);
+}
+
+sv_status sv_ranks_meet(sv_session *s, bool *stop, bool *save, sv_error *err)
 {
     beat beats[SV_RANKS_MOST] = { 0 };
     size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm), bad = 0, count = 0;
     if (!s->comm) return SV_OK;
     count = sv_source_count(s->train_source);
+    sv_ranks_hear(s);
     one_each(first, ranks);
-    beats[sv_comm_rank(s->comm)] = (beat){ *stop, sv_loader_stats_now(s->train).bad_pictures };
+    beats[sv_comm_rank(s->comm)] = (beat){ *stop, *save, sv_loader_stats_now(s->train).bad_pictures };
     sv_status status = sv_comm_gather(s->comm, beats, sizeof *beats, sizeof *beats, first, true, err);
     for (size_t r = 0; !status && r < ranks; r++) {
         *stop = *stop || beats[r].stop;
+        *save = beats[0].save;
         bad += (size_t)beats[r].bad;
     }
     if (!status && (double)bad > s->data.max_bad * (double)count)

@@ -60,6 +60,10 @@ typedef struct sv_session {
     sv_events *events;                  /* NULL: run.tensorboard is no */
     sv_run_log *log;
     sv_run_lock *lock;
+    double told;                            /* seconds: when status.txt was written last */
+    double saved;                           /* seconds: when last.safetensors was written last, or the run began */
+    bool own_last;                          /* last.safetensors is of this run: made by it, or what it went on from */
+    bool spiking;                           /* the bad steps in a row are finite */
     double began, worked;                   /* seconds: of the process, in steps */
     uint64_t pictures;                      /* through training steps of this process */
     double waited;
@@ -79,12 +83,18 @@ enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LA
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
 sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* of all ranks together, as the next */
 sv_status sv_session_figures(sv_session *session, sv_error *err) SV_MUST_CHECK;          /* evaluates where that was not done yet */
+size_t sv_session_goal(const sv_session *session);                                       /* epochs in all, with those of rounds, or where patience ended */
 sv_status sv_session_save(sv_session *session, sv_error *err) SV_MUST_CHECK;             /* to last.safetensors */
 sv_status sv_session_save_as(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 sv_status sv_session_load(sv_session *session, const char *path, sv_error *err) SV_MUST_CHECK;
 /* finish.c: the measured end, on rank 0; *again: the targets were tightened and epochs added. */
 sv_status sv_session_finish(sv_session *session, bool *again, sv_error *err) SV_MUST_CHECK;
 void sv_session_result(const sv_session *session, sv_train_result *result);
+/* tell.c: status.txt, on rank 0; every few seconds, or now. */
+void sv_session_tell(sv_session *session, bool now);
+void sv_session_tell_end(sv_session *session, sv_status status, const sv_error *err);
+double sv_session_rate(const sv_session *session);         /* training pictures a second */
+double sv_session_seconds_left(const sv_session *session); /* of the epochs to come, evaluations aside */
 /* page.c */
 sv_status sv_session_page(sv_session *session, sv_verdict verdict, sv_error *err) SV_MUST_CHECK;
 

@@ -177,12 +177,13 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result (run.dir, run.threads, run.tensorboard, run.pictures, run.rank_timeout, run.check_every, train.recompute) is left out of checkpoints: the same run gives the same bytes
- * anywhere. */
+/* What does not change the result (where a run stands, how often it saves, what it keeps, how long it may take) is left out of checkpoints: the
+ * same run gives the same bytes anywhere. */
 static void drop_places(char *text)
 {
     static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "rank_timeout = ", false },
-        { "check_every = ", false }, { "recompute = ", true } };
+        { "check_every = ", false }, { "recompute = ", true }, { "keep_last = ", false }, { "keep_best = ", false }, { "log_mb = ", false }, { "max_time = ", true }, { "max_steps = ", true },
+        { "save_every_min = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -227,7 +228,7 @@ static sv_status open_folder(sv_session *s, sv_error *err)
     if (status || !writes) return status;
     if (!status && !s->request->dry_run) status = sv_run_lock_take(&s->lock, s->folder, err);
     if (!status) status = sv_path_join(&path, s->folder, "log.txt", err);
-    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, sv_log_level(), err);
+    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, s->options.log_bytes, SV_VERBOSE, sv_log_level(), err);
     sv_free(path);
     return status;
 }
@@ -243,7 +244,7 @@ static sv_status write_config(const sv_session *s, sv_error *err)
 
 sv_status sv_session_open(sv_session *s, sv_error *err)
 {
-    s->began = sv_now_seconds();
+    s->began = s->saved = sv_now_seconds();
     s->state.best = -1;
     s->options.batch = (size_t)sv_config_int(s->config, "train.batch");
     sv_ranks_threads(s, false);

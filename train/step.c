@@ -1,5 +1,6 @@
 /* One optimizer step: batches of pictures through the training tape, gradients added up, the guard against numbers that are not finite, clipping,
  * the optimizer, averaged weights, multipliers. Everything a step does is a function of the run's state: a resumed run makes the same steps. */
+#include "train/guard.h"
 #include "train/ranks.h"
 
 #include <math.h>
@@ -82,11 +83,25 @@ static void move_multipliers(sv_session *s, const step_sums *sums)
     }
 }
 
+/* Far above what is usual: skipped like one that is not finite. */
+static sv_status spike_step(sv_session *s, const sv_spike *spike, sv_error *err)
+{
+    s->state.skipped_steps++;
+    s->state.skipped_in_row++;
+    s->spiking = true;
+    if (!sv_comm_rank(s->comm))
+        sv_log(SV_WARNING, "step %llu: the %s is %.4g, %.1f deviations above its mean of %.4g; the step is skipped", (unsigned long long)s->state.step, spike->what, spike->value,
+               (spike->value - spike->mean) / spike->deviation, spike->mean);
+    if (s->state.skipped_in_row <= s->options.max_bad_steps) return SV_OK;
+    return sv_fail(err, SV_NOT_FINITE, "%llu steps in a row had a loss or gradient norm far above their means (train.spike_z = %g)", (unsigned long long)s->state.skipped_in_row, s->options.spike_z);
+}
+
 /* Too many bad steps in a row: the last good checkpoint is taken up once; then the run ends, naming what was not finite. */
 static sv_status bad_step(sv_session *s, sv_error *err)
 {
     const char *what = sv_tape_not_finite(s->training.tape);
     char name[96];
+    s->spiking = false;
     s->state.skipped_steps++;
     s->state.skipped_in_row++;
     if (!sv_comm_rank(s->comm)) sv_log(SV_WARNING, "step %llu: loss or gradient is not finite (first: %s); the step is skipped", (unsigned long long)s->state.step, what ? what : "the gradient");
@@ -112,6 +127,10 @@ sv_status sv_session_step(sv_session *s, bool *ended, sv_error *err)
     s->waited += sv_loader_stats_now(s->train).waited_seconds - waited;
     s->state.batch += s->options.accumulate;
     if (!sums.finite || !isfinite(norm)) return bad_step(s, err);
+    if (s->options.spike_z > 0) {
+        const sv_spike spike = sv_guard_judge(&s->state, s->options.spike_z, sums.sums[SV_SUM_LOSS] / (double)sums.batches, norm);
+        if (spike.what) return spike_step(s, &spike, err);
+    }
     s->state.skipped_in_row = 0;
     if (s->options.clip > 0 && norm > s->options.clip) scale = s->options.clip / norm;
     sv_optimizer_step(s->optimizer, rates, scale);
