@@ -1,4 +1,5 @@
 /* A model as a graph: embedding, blocks with selectors between them, head; then the file, its proof and its card. */
+#include "eval/narrow.h"
 #include "eval/onnx_inside.h"
 
 #include <stdio.h>
@@ -96,7 +97,7 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     if (!status) status = plan_for(&plan, d, options, err);
     if (status) return status;
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;
-    status = sv_onnx_round(d, options, err);
+    status = sv_narrow_round(d, options->weights, err);
     if (!status) status = sv_onnx_create(&m.graph, d->model->backbone->name, err);
     d->model->options.precision = SV_PRECISION_FP32; /* what the graph's products are made of */
     if (!status) status = make_and_write(&m, source, path, &made, err);

@@ -106,13 +106,6 @@ sv_status sv_onnx_prove(void *proof, const char *file, const char *data, sv_erro
 /* Median time of a picture in Sieve. */
 sv_status sv_onnx_time(const sv_deployed *d, const sv_pruning_plan *plan, double *ms, sv_error *err) SV_MUST_CHECK;
 
-/* ---- 16 bits (onnx_half.c) ---- */
-bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p); /* stored in 16 bits */
-uint16_t sv_onnx_to_half(sv_onnx_type type, float value);                    /* to nearest, ties to even */
-float sv_onnx_from_half(sv_onnx_type type, uint16_t bits);
-/* Rounds what will be stored in 16 bits. SV_MODEL_FILE: beyond float16. */
-sv_status sv_onnx_round(sv_deployed *d, const sv_onnx_options *options, sv_error *err) SV_MUST_CHECK;
-
 /* ---- the card (onnx_card.c) ---- */
 sv_status sv_onnx_card(sv_onnx_mapping *m, const char *source, double ms, sv_error *err) SV_MUST_CHECK;
 

@@ -146,7 +146,7 @@ static sv_status run_cast(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
     const int64_t to = sv_onnx_int_attribute(call, "to", 0);
-    if (to != SV_ONNX_FLOAT && !(to == SV_ONNX_INT64 && x->type != SV_ONNX_INT64)) return sv_onnx_unfit(call);
+    if (x->type == SV_ONNX_INT8 || (to != SV_ONNX_FLOAT && !(to == SV_ONNX_INT64 && x->type != SV_ONNX_INT64))) return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, to, x->rank, x->dims);
     for (size_t i = 0; !status && i < x->count; i++) {
         const float value = float_at(x, i);
@@ -157,6 +157,21 @@ static sv_status run_cast(const sv_onnx_op_call *call)
         else
             ((int64_t *)call->out->data)[i] = (int64_t)value;
     }
+    return status;
+}
+
+/* int8 without a zero point, a scale for each index of an axis. */
+static sv_status run_dequantize(const sv_onnx_op_call *call)
+{
+    const sv_onnx_array *x = call->in[0], *scale = call->in[1];
+    size_t axis = 0, inner = 1;
+    if (x->type != SV_ONNX_INT8 || scale->type != SV_ONNX_FLOAT || call->node->in_count > 2
+        || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 1), x->rank) || scale->count != x->dims[axis])
+        return sv_onnx_unfit(call);
+    for (size_t i = axis + 1; i < x->rank; i++) inner *= x->dims[i];
+    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, x->rank, x->dims);
+    for (size_t i = 0; !status && i < x->count; i++)
+        ((float *)call->out->data)[i] = (float)((const int8_t *)x->data)[i] * ((const float *)scale->data)[i / inner % x->dims[axis]];
     return status;
 }
 
@@ -355,6 +370,7 @@ const sv_onnx_op sv_onnx_numbers[] = {
     { "Relu", 1, run_relu },
     { "Sigmoid", 1, run_sigmoid },
     { "Cast", 1, run_cast },
+    { "DequantizeLinear", 2, run_dequantize },
     { "Softmax", 1, run_softmax },
     { "LayerNormalization", 3, run_layer_norm },
     { "ReduceMean", 1, run_reduce_mean },

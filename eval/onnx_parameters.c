@@ -1,52 +1,75 @@
 /* Parameters of a model as stored tensors of a graph, and the layers that read them. Matrices are stored turned, [in, out], as MatMul wants
  * them: no runtime has to turn them first. */
+#include "eval/narrow.h"
 #include "eval/onnx_inside.h"
 
 #include <stdio.h>
-#include <string.h>
 
-/* The numbers of a parameter as they are stored; SV_ONNX_TURNED: columns become rows. */
-static sv_status make_data(const sv_onnx_mapping *m, const sv_parameter *p, sv_onnx_turn how, void **out, sv_error *err)
+/* One number of p as it is stored, at place `to` of data. */
+static void put_number(void *data, size_t to, sv_onnx_type kind, sv_real value, float scale)
 {
-    const bool half = sv_onnx_is_half(&m->options, p);
-    const size_t rows = how == SV_ONNX_TURNED ? p->shape[0] : 1, columns = p->count / rows;
-    void *data = NULL;
-    sv_status status = sv_alloc(&data, p->count * (half ? sizeof(uint16_t) : sizeof(float)), "onnx", err);
-    if (status) return status;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < columns; c++) {
-            const float value = (float)p->value[r * columns + c];
-            if (half)
-                ((uint16_t *)data)[c * rows + r] = sv_onnx_to_half(m->options.weights, value);
-            else
-                ((float *)data)[c * rows + r] = value;
-        }
-    *out = data;
-    return SV_OK;
+    if (kind == SV_ONNX_FLOAT)
+        ((float *)data)[to] = (float)value;
+    else if (kind == SV_ONNX_INT8)
+        ((int8_t *)data)[to] = sv_int8_of(value, scale);
+    else
+        ((uint16_t *)data)[to] = sv_narrow_half(kind, (float)value);
 }
 
-/* A parameter by its name, as float32, with a Cast where it is stored in 16 bits. */
+/* The numbers of a parameter as they are stored; SV_ONNX_TURNED: columns become rows. scales [shape[0]]: of int8. */
+static sv_status make_data(const sv_parameter *p, sv_onnx_type kind, sv_onnx_turn how, void **out, float **scales, sv_error *err)
+{
+    const size_t rows = p->shape[0], columns = p->count / rows;
+    sv_status status = sv_alloc(out, p->count * sv_onnx_type_bytes(kind), "onnx", err);
+    if (!status && kind == SV_ONNX_INT8) status = sv_alloc(scales, rows * sizeof **scales, "onnx", err);
+    for (size_t r = 0; !status && r < rows; r++) {
+        const sv_real *row = p->value + r * columns;
+        const float scale = kind == SV_ONNX_INT8 ? ((*scales)[r] = sv_int8_scale(row, columns)) : 1;
+        for (size_t c = 0; c < columns; c++) put_number(*out, how == SV_ONNX_TURNED ? c * rows + r : r * columns + c, kind, row[c], scale);
+    }
+    if (!status) return SV_OK;
+    sv_free(*out);
+    *out = NULL;
+    return status;
+}
+
+/* What stands in the graph between a stored tensor and the layer that reads it. */
+static sv_onnx_value widened(sv_onnx_mapping *m, const sv_parameter *p, sv_onnx_type kind, sv_onnx_turn how, sv_onnx_value value,
+                             float *scales)
+{
+    if (kind == SV_ONNX_FLOAT) return value;
+    if (kind != SV_ONNX_INT8)
+        return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "Cast",
+                                                       .inputs = 1,
+                                                       .input = { value },
+                                                       .attributes = 1,
+                                                       .attribute = { { .name = "to", .kind = SV_ONNX_I, .i = SV_ONNX_FLOAT } } });
+    char name[160];
+    snprintf(name, sizeof name, "%s_scale", p->name);
+    sv_onnx_value scale = sv_onnx_initializer(m->graph, name, SV_ONNX_FLOAT, 1, p->shape, scales);
+    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "DequantizeLinear",
+                                                   .inputs = 2,
+                                                   .input = { value, scale },
+                                                   .attributes = 1,
+                                                   .attribute = { { .name = "axis", .kind = SV_ONNX_I, .i = how == SV_ONNX_TURNED } } });
+}
+
 sv_onnx_value sv_onnx_parameter(sv_onnx_mapping *m, const char *name, sv_onnx_turn how)
 {
     const sv_parameter *p = sv_parameters_find(m->d->model->parameters, name);
+    const sv_onnx_type kind = p ? sv_narrow_of(m->options.weights, p) : SV_ONNX_FLOAT;
     void *data = NULL;
+    float *scales = NULL;
     char stored[160];
     if (!p && !m->failed)
         m->failed =
             sv_fail(&m->error, SV_FAULT, "the model has no %s, which its graph needs; this is a mistake of Sieve, please report it", name);
-    if (!m->failed) m->failed = make_data(m, p, how, &data, &m->error);
+    if (!m->failed) m->failed = make_data(p, kind, how, &data, &scales, &m->error);
     if (m->failed) return 0;
     snprintf(stored, sizeof stored, "%s%s", name, how == SV_ONNX_TURNED ? ".transposed" : "");
-    const bool half = sv_onnx_is_half(&m->options, p);
     const size_t turned[] = { p->shape[1], p->shape[0] };
-    sv_onnx_value value = sv_onnx_initializer(m->graph, stored, half ? m->options.weights : SV_ONNX_FLOAT, p->dims,
-                                              how == SV_ONNX_TURNED ? turned : p->shape, data);
-    if (!half) return value;
-    return sv_onnx_node(m->graph, &(sv_onnx_call){ .op = "Cast",
-                                                   .inputs = 1,
-                                                   .input = { value },
-                                                   .attributes = 1,
-                                                   .attribute = { { .name = "to", .kind = SV_ONNX_I, .i = SV_ONNX_FLOAT } } });
+    sv_onnx_value value = sv_onnx_initializer(m->graph, stored, kind, p->dims, how == SV_ONNX_TURNED ? turned : p->shape, data);
+    return widened(m, p, kind, how, value, scales);
 }
 
 static sv_onnx_value named(sv_onnx_mapping *m, const char *prefix, const char *name, sv_onnx_turn how)

@@ -40,13 +40,13 @@ static void export_one(sv_deployed *d, uint64_t seed, sv_onnx_mode mode, sv_onnx
 
 static void exports_answer_as_sieve_does(void **state)
 {
-    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16 };
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
     (void)state;
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = world_of(seed);
         sv_deployed d = deploy(&w);
         for (int mode = SV_ONNX_STATIC; mode <= SV_ONNX_DYNAMIC; mode++)
-            export_one(&d, seed, (sv_onnx_mode)mode, kinds[seed % 3], mode == SV_ONNX_STATIC ? seed % 4 : 0, seed % 2 ? 2000 : 0);
+            export_one(&d, seed, (sv_onnx_mode)mode, kinds[seed % 4], mode == SV_ONNX_STATIC ? seed % 4 : 0, seed % 2 ? 2000 : 0);
         sv_deployed_clear(&d);
     }
 }
@@ -107,13 +107,13 @@ static void every_family_answers_as_sieve_does(void **state)
         { "convnext_test", { .image = 48 } },
         { "convnext_nano", { 0 } },
     };
-    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16 };
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(cases); i++) {
         sv_deployed d = dense_of(cases[i].backbone, &cases[i].sizes, i);
         const bool small = strstr(cases[i].backbone, "_test") != NULL;
         for (size_t batch = 0; batch < (small ? 3 : 1); batch++)
-            export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 3], batch, i % 2 ? 2000 : 0);
+            export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
         if (small) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
         sv_deployed_clear(&d);
     }
