@@ -14,18 +14,22 @@ static sv_status plan_text(const sv_session *s, sv_text *text, sv_error *err)
     return sv_text_check(text, err);
 }
 
-static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, const sv_real *values, sv_error *err)
+/* of: the evaluation of weights that are written alone, for their card; NULL: the whole run is written. */
+static sv_status write_checkpoint(sv_session *s, const char *path, const sv_evaluation *of, const sv_real *values, sv_error *err)
 {
-    sv_text plan = { 0 };
+    sv_text plan = { 0 }, card = { 0 };
     sv_status status = plan_text(s, &plan, err);
+    if (!status && of) status = sv_session_card(s, of, &card, err);
     sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
-    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
+    checkpoint.card = card.data;
+    if (!of) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
+    sv_text_clear(&card);
     sv_text_clear(&plan);
     return status;
 }
 
-sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
+sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, NULL, NULL, err); }
 sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
 
 /* A run that goes on with another teacher would be no run anybody could repeat. */
@@ -242,7 +246,7 @@ static sv_status close_epoch(sv_session *s, sv_error *err)
         if (top1 >= s->state.best) {
             s->state.best = top1;
             s->state.best_epoch = s->state.epoch + 1;
-            status = write_checkpoint(s, s->best, false, averaged ? s->ema : NULL, err);
+            status = write_checkpoint(s, s->best, averaged ? &s->ema_evaluation : &s->evaluation, averaged ? s->ema : NULL, err);
         }
     }
     if (status) return status;

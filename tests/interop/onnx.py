@@ -2,11 +2,11 @@
 """Exports models to ONNX and holds what onnxruntime answers against what bin/classify answers: logits to 1e-4 of their largest, patches kept
 exactly, on pictures that Pillow decodes and resizes here. onnx.checker runs over each file with full shape inference.
 
-    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--large NAMES]
+    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--large NAMES] [--checkpoint FILE]
 
 Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
 kept; one patch kept), dense, distilled; and, where FOLDER/weights/deit_tiny_patch16_224.pth is, DeiT-T with selectors drawn from a seed on N photos
-of FOLDER/imagenet-sample. f16 and bf16 files are held against the f32 file's answers, and the difference is said, not judged.
+of FOLDER/imagenet-sample. f16, bf16 and int8 files are held against the f32 file's answers, and the difference is said, not judged.
 Ends with 77 (skipped) where onnx or onnxruntime is not installed, with 1 where something differs. Built programs stand in bin/.
 """
 import argparse
@@ -158,7 +158,7 @@ def hold(name, checkpoint, room, pictures, numbers, mode, batch, arguments=()):
 
 
 def hold_halves(name, checkpoint, room, numbers, mode, batch, logits, kept):
-    for weights in ("f16", "bf16"):
+    for weights in ("f16", "bf16", "int8"):
         path = os.path.join(room, "half.onnx")
         export(checkpoint, path, "--mode", mode, "--weights", weights)
         other, other_kept = runtime(path, numbers, batch)
@@ -307,15 +307,30 @@ def hold_deit(room, data, photos):
     hold_halves("deit_t_dense", dense, room, numbers, "static", 4, *hold("deit_t_dense", dense, room, pictures, numbers, "static", 4))
 
 
+def hold_checkpoint(room, data, photos, checkpoint):
+    """A trained model of the caller's on real photos."""
+    folder = os.path.join(data, "imagenet-sample", "val")
+    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+    pictures = files[::max(len(files) // photos, 1)][:photos]
+    lines = dict(line.split(" ", 1) for line in read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.model"].splitlines())
+    numbers = [pixels(p, int(lines["image"])) for p in pictures]
+    for mode, batch in (("static", 4), ("dynamic", 1)):
+        hold("given", checkpoint, room, pictures, numbers, mode, batch)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
-    parser.add_argument("--photos", type=int, default=16)
+    parser.add_argument("--photos", type=int, default=16, help="of DeiT-T's photos; 64 before a release")
     parser.add_argument("--only", choices=("nano", "deit", "families"))
+    parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
     parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
     arguments = parser.parse_args()
     print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory(prefix="sieve-onnx-") as room:
+        if arguments.checkpoint:
+            hold_checkpoint(room, arguments.data, arguments.photos, arguments.checkpoint)
+            return 1 if failures else 0
         if arguments.only in (None, "nano"):
             hold_small(room)
         if arguments.only in (None, "families"):
