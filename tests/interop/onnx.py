@@ -26,7 +26,8 @@ try:
     import numpy as np
     import onnx
     import onnxruntime
-    from PIL import Image
+    sys.path.append(HERE)
+    from pictures import pixels
 except ImportError as error:
     print(f"skipped: {error}", file=sys.stderr)
     sys.exit(77)
@@ -89,22 +90,6 @@ def wake(checkpoint, seed, size=1.5):
 def stages_of(source):
     lines = read_checkpoint(source)[0]["__metadata__"]["sieve.plan"].splitlines()
     return [(int(w[1]), float(w[2]), int(w[3]), float(w[4])) for w in (line.split() for line in lines) if w[0] == "stage"]
-
-
-# ---- pictures -------------------------------------------------------------------------------------------------------
-
-def pixels(path, size):
-    """The evaluation transform of timm: shorter side to size / 0.875, bicubic, centre."""
-    picture = Image.open(path).convert("RGB")
-    side = int(size / 0.875)
-    width, height = picture.size
-    narrow, wide = min(width, height), max(width, height)
-    other = wide if narrow == side else int(side * wide / narrow)
-    picture = picture.resize((side, other) if width < height else (other, side), Image.BICUBIC)
-    left, top = round((picture.width - size) / 2), round((picture.height - size) / 2)
-    numbers = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32) / np.float32(255)
-    numbers = (numbers - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
-    return np.ascontiguousarray(numbers.transpose(2, 0, 1))
 
 
 # ---- answers --------------------------------------------------------------------------------------------------------
