@@ -4,7 +4,7 @@
 
 #include "eval/onnx_run.h"
 
-enum { SV_ONNX_MOST_IN = 8 };
+enum { SV_ONNX_MOST_IN = 8, SV_ONNX_VALUE_BYTES = 1 << 30 /* of one computed value: damaged sizes must not fill a memory */ };
 
 typedef struct sv_onnx_op_call {
     const sv_onnx_read_node *node;
