@@ -211,7 +211,7 @@ help:
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
-	@echo "make interop         what TensorBoard and onnxruntime read of ours; sets up Python packages in build/interop"
+	@echo "make interop         what TensorBoard and onnxruntime and PyTorch read of ours; sets up Python packages in build/interop"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
