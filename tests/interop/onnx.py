@@ -165,7 +165,24 @@ def small_models(room):
             "--model.weights=", "--pruning.distill_weight=0", "--pruning.token_weight=0", "--run.dir=" + os.path.join(room, "distilled"))
 
 
-def hold_small(room):
+def photos_of(data, photos):
+    """Files of real photos, evenly spread; none where the folder is absent."""
+    folder = os.path.join(data, "imagenet-sample", "val")
+    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+    return files[::max(len(files) // photos, 1)][:photos]
+
+
+def hold_small_on_photos(room, pruned, pictures):
+    if not pictures:
+        return
+    checkpoint, numbers = os.path.join(room, "photos.safetensors"), [pixels(p, 64) for p in pictures]
+    with_plan(pruned, checkpoint, read_checkpoint(pruned)[0]["__metadata__"]["sieve.plan"])
+    calibrate(checkpoint, room, numbers)
+    for mode, batch in (("static", 8), ("dynamic", 1)):
+        hold("nano_on_photos", checkpoint, room, pictures, numbers, mode, batch)
+
+
+def hold_small(room, data, photos):
     small_models(room)
     folder = os.path.join(room, "pictures", "val")
     pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)[::4]
@@ -175,6 +192,7 @@ def hold_small(room):
     for checkpoint in (pruned, distilled):
         wake(checkpoint, 3)
         calibrate(checkpoint, room, numbers)
+    hold_small_on_photos(room, pruned, photos_of(data, photos))
     hold("nano_dense", os.path.join(room, "dense", "model.safetensors"), room, pictures, numbers, "static", 5)
     for mode, batch in (("static", 5), ("dynamic", 1)):
         hold_halves("nano", pruned, room, numbers, mode, batch, *hold("nano", pruned, room, pictures, numbers, mode, batch))
@@ -272,12 +290,10 @@ def calibrate(checkpoint, room, numbers):
 
 
 def hold_deit(room, data, photos):
-    weights, folder = os.path.join(data, "weights", "deit_tiny_patch16_224.pth"), os.path.join(data, "imagenet-sample", "val")
-    if not os.path.isfile(weights) or not os.path.isdir(folder):
-        print(f"skipped: DeiT-T: {weights} or {folder} is not there")
+    weights, pictures = os.path.join(data, "weights", "deit_tiny_patch16_224.pth"), photos_of(data, photos)
+    if not os.path.isfile(weights) or not pictures:
+        print(f"skipped: DeiT-T: {weights} or photos of {data}/imagenet-sample are not there")
         return
-    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
-    pictures = files[::max(len(files) // photos, 1)][:photos]
     numbers = [pixels(p, 224) for p in pictures]
     checkpoint, dense = os.path.join(room, "deit.safetensors"), os.path.join(room, "deit_dense.safetensors")
     deit_with_selectors(weights, checkpoint, 7)
@@ -294,9 +310,7 @@ def hold_deit(room, data, photos):
 
 def hold_checkpoint(room, data, photos, checkpoint):
     """A trained model of the caller's on real photos."""
-    folder = os.path.join(data, "imagenet-sample", "val")
-    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
-    pictures = files[::max(len(files) // photos, 1)][:photos]
+    pictures = photos_of(data, photos)
     lines = dict(line.split(" ", 1) for line in read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.model"].splitlines())
     numbers = [pixels(p, int(lines["image"])) for p in pictures]
     for mode, batch in (("static", 4), ("dynamic", 1)):
@@ -306,7 +320,7 @@ def hold_checkpoint(room, data, photos, checkpoint):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
-    parser.add_argument("--photos", type=int, default=16, help="of DeiT-T's photos; 64 before a release")
+    parser.add_argument("--photos", type=int, default=16, help="real photos for DeiT-T and the small ViT; 64 before a release")
     parser.add_argument("--only", choices=("nano", "deit", "families"))
     parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
     parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
@@ -317,7 +331,7 @@ def main():
             hold_checkpoint(room, arguments.data, arguments.photos, arguments.checkpoint)
             return 1 if failures else 0
         if arguments.only in (None, "nano"):
-            hold_small(room)
+            hold_small(room, arguments.data, arguments.photos)
         if arguments.only in (None, "families"):
             hold_families(room, FAMILIES, 64, 10)
         if arguments.large:
