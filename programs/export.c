@@ -4,6 +4,7 @@
 #include "eval/eval.h"
 #include "eval/onnx_export.h"
 #include "eval/weights_export.h"
+#include "formats/weights.h"
 #include "kernels/kernels.h"
 
 #include <math.h>
@@ -150,6 +151,19 @@ static sv_status check_call(const sv_program_call *call, sv_error *err)
     return SV_OK;
 }
 
+/* Dense weights from elsewhere: their head says how many classes there are, lest it be made anew for the backbone's own number. */
+static sv_status load_foreign(sv_deployed *out, const char *path, sv_error *err)
+{
+    static const char *const heads[] = { "head.weight", "head.fc.weight", "classifier.weight", "cls_classifier.weight" };
+    const sv_weights_entry *head = NULL;
+    sv_weights *file = NULL;
+    sv_status status = sv_weights_open(&file, path, err);
+    for (size_t i = 0; !status && !head && i < SV_COUNT(heads); i++) head = sv_weights_find(file, heads[i]);
+    const size_t classes = head && head->rank == 2 ? head->shape[0] : 0;
+    sv_weights_close(file);
+    return status ? status : sv_deployed_from_weights(out, arch, path, 0, classes, err);
+}
+
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
     sv_deployed source = { 0 };
@@ -159,7 +173,7 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     if (!status) status = read_options(&unused, err); /* a mistake is said before a large file is read */
     if (status) return status;
     sv_kernels_init();
-    status = arch ? sv_deployed_from_weights(&source, arch, call->words[0], 0, 0, err) : sv_deployed_load(&source, call->words[0], err);
+    status = arch ? load_foreign(&source, call->words[0], err) : sv_deployed_load(&source, call->words[0], err);
     if (!status && !out_path) status = default_path(call->words[0], &path, err);
     const char *to = out_path ? out_path : path.data;
     if (!status) status = strcmp(format, "onnx") == 0 ? export_onnx(&source, call->words[0], to, call->json, err) : export_safetensors(&source, call->words[0], to, call->json, err);
