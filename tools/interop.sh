@@ -9,7 +9,7 @@ if [ -z "$python" ]; then
     python=build/interop/bin/python
     if [ ! -x "$python" ]; then
         python3 -m venv build/interop || exit 1
-        "$python" -m pip install --quiet -r tests/interop/requirements.txt || exit 1
+        "$python" -m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu -r tests/interop/requirements.txt || exit 1
     fi
 fi
 room=$(mktemp -d) || exit 1
