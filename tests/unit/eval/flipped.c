@@ -40,15 +40,17 @@ static sv_deployed student(void)
     world w = world_of(seed);
     w.options.plan.rule = SV_RULE_THRESHOLD;
     w.options.plan.min_keep = 1;
-    sv_plan_set_keep(&w.options.plan, w.options.plan.keep, w.sizes.image / 4 * (w.sizes.image / 4));
-    for (size_t t = 0; t < w.options.plan.stages; t++) w.options.plan.threshold[t] = 0.5;
+    for (size_t t = 0; t < w.options.plan.stages; t++) {
+        w.options.plan.threshold[t] = 0.5;
+        w.options.plan.count[t] = (size_t)((double)(w.sizes.image / 4 * (w.sizes.image / 4)) * w.options.plan.keep[t] + 1e-9);
+    }
     assert_ok(sv_model_create(&d.model, "vit_test", &w.sizes, &err), err);
     assert_ok(sv_pruning_create(&d.pruning, d.model, &w.options, &err), err);
     assert_ok(sv_model_allocate(d.model, false, &err), err);
     sv_model_initialise(d.model, seed);
     sv_pruning_initialise(d.pruning, seed);
     wake_selectors(d.model, seed);
-    d.plan = w.options.plan;
+    d.plan = *sv_pruning_plan_of(d.pruning);
     return d;
 }
 
