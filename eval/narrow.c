@@ -72,7 +72,10 @@ float sv_int8_scale(const sv_real *row, size_t count)
 {
     double most = 0;
     int exponent = 0;
-    for (size_t i = 0; i < count; i++) most = fmax(most, fabs((double)row[i]));
+    for (size_t i = 0; i < count; i++) { /* fmax here makes gcc 12 for aarch64 fail inside */
+        const double size = fabs((double)row[i]);
+        if (size > most) most = size;
+    }
     if (most < 0x1p-100) return 1; /* all become 0 */
     const double share = frexp(most / 127, &exponent);
     return (float)ldexp(ceil(ldexp(share, 16)), exponent - 16);

@@ -160,7 +160,7 @@ try dynamicvit_is_evaluated 0 "tokens_kept" bin/eval --config configs/quickstart
 try dynamicvit_names_are_the_published_ones 0 "score_predictor.0.in_conv.1.weight" bin/eval --inspect "$room/dynamicvit/last.safetensors"
 try dynamicvit_export_and_read_back 0 "tensors" bin/export "$room/dynamicvit/model.safetensors" --format safetensors --out "$room/dynamicvit.safetensors" --json
 try dynamicvit_classify_an_export 0 "tokens_kept" bin/classify "$room/dynamicvit.safetensors" "$picture" --json
-if grep -aq "pruning: DynamicViT, keep 0.6000 before block 1 (the best 38 patches)" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
+if grep -aq "pruning: DynamicViT, static.*keep_ratios: 0.6000 before block 1.*tokens_kept: 38" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
     echo "not ok dynamicvit_card_names_the_method"; fi
 try dynamicvit_as_onnx 0 "read back" bin/export "$room/dynamicvit/model.safetensors" --format onnx --out "$room/dynamicvit.onnx"
 try dynamicvit_plan_names_the_method 0 "method dynamicvit" bin/eval --inspect "$room/dynamicvit.safetensors"
