@@ -66,7 +66,7 @@ MPI_CFLAGS := $(call mpi_cflags,$(MPICC))
 LIBRARIES += $(call mpi_libraries,$(MPICC))
 endif
 
-.PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
+.PHONY: interop latency-static classify-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -152,15 +152,19 @@ $(INFER).so: $(BUILD)/pic/infer.o
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) -shared -Wl,-soname,$(@F).$(INFER_VERSION) -Wl,--no-undefined -Wl,--as-needed $< $(LIBRARIES) -o $@
 
-# One program with nothing to install beside it, for a device: bin/latency-static, of this machine or (CROSS=aarch64-linux-gnu-) another.
+# Programs with nothing to install beside them, for a device: bin/latency-static, bin/classify-static, of this machine or
+# (CROSS=aarch64-linux-gnu-) another.
 CROSS ?=
-latency-static:
-	@$(MAKE) --no-print-directory $(if $(CROSS),CC=$(CROSS)gcc AR=$(CROSS)ar BUILD=build/$(CROSS)release BIN=build/$(CROSS)release/bin,) $(if $(CROSS),build/$(CROSS)release/bin,$(BIN))/latency-static
-%/latency-static: $(BUILD)/programs/latency.o $(BUILD)/libsieve.a
-	@mkdir -p $(dir $@)
-	@echo "  ld $@ (static)"
-	@$(CC) $(FLAGS) -static $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
-	@! { command -v ldd > /dev/null && ldd $@ > /dev/null 2>&1; } || { echo "$@ still needs libraries:"; ldd $@; exit 1; }
+latency-static classify-static:
+	@$(MAKE) --no-print-directory $(if $(CROSS),CC=$(CROSS)gcc AR=$(CROSS)ar BUILD=build/$(CROSS)release BIN=build/$(CROSS)release/bin,) $(if $(CROSS),build/$(CROSS)release/bin,$(BIN))/$@
+define static_program
+%/$(1)-static: $$(BUILD)/programs/$(1).o $$(BUILD)/libsieve.a
+	@mkdir -p $$(dir $$@)
+	@echo "  ld $$@ (static)"
+	@$$(CC) $$(FLAGS) -static $$< $$(BUILD)/libsieve.a $$(LIBRARIES) -o $$@
+	@! { command -v ldd > /dev/null && ldd $$@ > /dev/null 2>&1; } || { echo "$$@ still needs libraries:"; ldd $$@; exit 1; }
+endef
+$(foreach program,latency classify,$(eval $(call static_program,$(program))))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
@@ -241,8 +245,9 @@ help:
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
-	@echo "make interop         what TensorBoard and onnxruntime read of ours; sets up Python packages in build/interop"
+	@echo "make interop         what TensorBoard and onnxruntime and PyTorch read of ours; sets up Python packages in build/interop"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
+	@echo "make classify-static bin/classify-static, likewise: a model's answers on a device (docs/how-to-arm.md)"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
 	@echo "make MPI=1         bin/train for mpirun; MPICC=mpicc.openmpi or mpicc.mpich says whose (tools/install-deps.sh --mpi)"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"

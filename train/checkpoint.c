@@ -143,6 +143,7 @@ sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path,
     if (!status) status = add_text(writer, "sieve.classes", checkpoint->classes, err);
     if (!status) status = add_text(writer, "sieve.config", checkpoint->config, err);
     if (!status) status = add_text(writer, "sieve.teacher", checkpoint->teacher, err);
+    if (!status) status = add_text(writer, "sieve.card", checkpoint->card, err);
     if (!status) status = add_counters(writer, checkpoint, err);
     if (!status) status = add_block(writer, checkpoint->set, checkpoint->values ? checkpoint->values : checkpoint->set->values, "", err);
     if (!status && checkpoint->optimizer) status = add_block(writer, checkpoint->set, checkpoint->optimizer->first, "optim.first.", err);

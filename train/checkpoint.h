@@ -31,8 +31,8 @@ typedef struct sv_checkpoint {
     const sv_real *values;      /* written instead of set->values where not NULL (the averaged weights as the model) */
     sv_run_state *state;        /* NULL: none */
     /* Texts of the metadata, NULL: left out. model: what rebuilds the model; plan: the pruning plan; config: the resolved config; teacher: the
-     * mark of train.teacher's weights. */
-    const char *model, *plan, *config, *classes, *teacher;
+     * mark of train.teacher's weights; card: what the file is, for people. */
+    const char *model, *plan, *config, *classes, *teacher, *card;
 } sv_checkpoint;
 
 sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path, sv_error *err) SV_MUST_CHECK;

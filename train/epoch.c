@@ -16,18 +16,22 @@ static sv_status plan_text(const sv_session *s, sv_text *text, sv_error *err)
     return sv_text_check(text, err);
 }
 
-static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, const sv_real *values, sv_error *err)
+/* of: the evaluation of weights that are written alone, for their card; NULL: the whole run is written. */
+static sv_status write_checkpoint(sv_session *s, const char *path, const sv_evaluation *of, const sv_real *values, sv_error *err)
 {
-    sv_text plan = { 0 };
+    sv_text plan = { 0 }, card = { 0 };
     sv_status status = plan_text(s, &plan, err);
+    if (!status && of) status = sv_session_card(s, of, &card, err);
     sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
-    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
+    checkpoint.card = card.data;
+    if (!of) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
+    sv_text_clear(&card);
     sv_text_clear(&plan);
     return status;
 }
 
-sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
+sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, NULL, NULL, err); }
 /* What was saved is safe, whatever becomes of its other names: that they cannot be given is said, and the run goes on. */
 static void say_not_kept(const sv_error *err) { sv_log(SV_WARNING, "a checkpoint is not kept under its own name: %s", err->text); }
 
@@ -258,20 +262,21 @@ static sv_status keep_best(sv_session *s, sv_error *err)
     const double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
     const uint64_t epoch = s->state.epoch + 1;
     const sv_real *values = averaged ? s->ema : NULL;
+    const sv_evaluation *of = averaged ? &s->ema_evaluation : &s->evaluation;
     sv_error aside = { 0 };
     bool wants = false;
     if (first || top1 > s->state.best) s->state.better_epoch = epoch;
     if (top1 >= s->state.best) {
         s->state.best = top1;
         s->state.best_epoch = epoch;
-        sv_status status = write_checkpoint(s, s->best, false, values, err);
+        sv_status status = write_checkpoint(s, s->best, of, values, err);
         if (!status && sv_retain_best(s->folder, s->best, top1, epoch, s->options.keep_best, &aside)) say_not_kept(&aside);
         return status;
     }
     sv_status aside_status = sv_retain_wants(s->folder, top1, epoch, s->options.keep_best, &wants, &aside);
     char *path = NULL;
     if (!aside_status && wants) aside_status = sv_path_join(&path, s->folder, ".best.safetensors", &aside);
-    if (!aside_status && wants) aside_status = write_checkpoint(s, path, false, values, &aside);
+    if (!aside_status && wants) aside_status = write_checkpoint(s, path, of, values, &aside);
     if (!aside_status && wants) aside_status = sv_retain_best(s->folder, path, top1, epoch, s->options.keep_best, &aside);
     if (path) unlink(path);
     sv_free(path);

@@ -62,14 +62,16 @@ static sv_status measure(sv_session *s, sv_error *err)
 
 static sv_status write_model(sv_session *s, sv_error *err)
 {
-    sv_text plan = { 0 };
+    sv_text plan = { 0 }, card = { 0 };
     char *path = NULL;
     sv_plan_print(sv_pruning_plan_of(s->pruning), &plan);
     sv_status status = sv_text_check(&plan, err);
-    sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text };
+    if (!status) status = sv_session_card(s, &s->evaluation, &card, err);
+    sv_checkpoint checkpoint = { .card = card.data, .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text };
     if (!status) status = sv_path_join(&path, s->folder, "model.safetensors", err);
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
     sv_free(path);
+    sv_text_clear(&card);
     sv_text_clear(&plan);
     return status;
 }

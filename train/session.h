@@ -80,6 +80,8 @@ void sv_session_dry_run(sv_session *session);
 sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MUST_CHECK;
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
        SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
+/* card.c: what best.safetensors and model.safetensors say of themselves (eval/card.h); e: of these weights. */
+sv_status sv_session_card(const sv_session *session, const sv_evaluation *e, sv_text *text, sv_error *err) SV_MUST_CHECK;
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
 sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* of all ranks together, as the next */
 sv_status sv_session_figures(sv_session *session, sv_error *err) SV_MUST_CHECK;          /* evaluates where that was not done yet */

@@ -65,6 +65,7 @@ for arch in pit_nano convnext_nano swin_nano lvvit_nano; do # learn, go on to th
     try train_$arch 0 "" bin/train $other_backbone --run.dir="$room/$arch"
     try eval_of_$arch 0 '"images": 60' bin/eval --config configs/quickstart_dense.ini --checkpoint "$room/$arch/model.safetensors" --quiet --json
     try export_of_$arch 0 "logits equal" bin/export "$room/$arch/model.safetensors" --format safetensors --out "$room/$arch.safetensors"
+    try onnx_of_$arch 0 "logits_difference" bin/export "$room/$arch/model.safetensors" --format onnx --weights int8 --out "$room/$arch.onnx" --json
 done
 try image_not_a_multiple_of_the_patch 2 "data.image_size" train --data.image_size=60
 try missing_weights 4 "nothing.pth" train --model.weights="$room/nothing.pth"
@@ -85,7 +86,8 @@ try eval_without_a_model 2 "model.weights" bin/eval --config configs/quickstart_
 try classify_without_a_picture 2 "picture" bin/classify "$room/text.pth"
 try export_other_form 2 "safetensors or onnx" bin/export "$room/text.pth" --format tflite
 try export_other_mode 2 "static or dynamic" bin/export "$room/text.pth" --format onnx --mode fixed
-try export_other_weights 2 "f32, f16 or bf16" bin/export "$room/text.pth" --format onnx --weights int8
+try export_other_weights 2 "f32, f16, bf16 or int8" bin/export "$room/text.pth" --format onnx --weights int4
+try export_mode_of_safetensors 2 "belong to --format onnx" bin/export "$room/text.pth" --format safetensors --mode static
 try export_batch_of_nothing 2 "--batch" bin/export "$room/text.pth" --format onnx --batch 0
 try export_dynamic_batch 2 "--batch any" bin/export "$room/text.pth" --format onnx --mode dynamic --batch any
 try export_onnx_option_for_safetensors 2 "--format onnx" bin/export "$room/text.pth" --format safetensors --mode static
@@ -129,7 +131,7 @@ if [ "$(grep -c . "$room/sensitivity.csv")" = 23 ] && grep -q '^2,0.1,' "$room/s
 try sensitivity_of_a_dense_model 2 "--checkpoint" bin/eval --config configs/quickstart.ini --model.weights="$room/dense/model.safetensors" --sensitivity "$room/none.csv" --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
 try export_and_read_back 0 "tensors" bin/export "$room/pruned/model.safetensors" --format safetensors --out "$room/out.safetensors" --json
-for mode in static dynamic; do for weights in f32 f16 bf16; do
+for mode in static dynamic; do for weights in f32 f16 bf16 int8; do
     try "export_onnx_${mode}_$weights" 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --mode $mode --weights $weights --out "$room/$mode-$weights.onnx" --json
 done; done
 try export_onnx_beside_its_data 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --external-above 100000 --out "$room/apart.onnx" --json
@@ -148,6 +150,12 @@ done
 if [ "$half" = 0 ]; then echo "ok killed_export_leaves_no_half_file"; else echo "not ok killed_export_leaves_no_half_file"; fi
 try export_after_kills 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/killed.onnx" --json
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
+try export_in_int8 0 "logits equal" bin/export "$room/pruned/model.safetensors" --format safetensors --weights int8 --licence MIT --out "$room/int8.safetensors"
+try classify_in_int8 0 "tokens_kept" bin/classify "$room/int8.safetensors" "$picture" --json
+try export_of_an_unknown_arch 2 "did you mean" bin/export "$room/dense/model.safetensors" --arch vit_nan --format onnx
+try export_foreign_weights 0 "logits_difference" bin/export "$room/dense/model.safetensors" --arch vit_nano --format onnx --out "$room/foreign.onnx" --json
+if grep -aq 'accuracy: top-1 ' "$room/pruned/model.safetensors" && grep -aq 'accuracy: top-1 ' "$room/int8.safetensors" && grep -aq 'licence: MIT' "$room/int8.safetensors"
+then echo "ok cards_tell_accuracy_and_licence"; else echo "not ok cards_tell_accuracy_and_licence"; fi
 try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png" --heat
 try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
 
@@ -164,7 +172,7 @@ try dynamicvit_is_evaluated 0 "tokens_kept" bin/eval --config configs/quickstart
 try dynamicvit_names_are_the_published_ones 0 "score_predictor.0.in_conv.1.weight" bin/eval --inspect "$room/dynamicvit/last.safetensors"
 try dynamicvit_export_and_read_back 0 "tensors" bin/export "$room/dynamicvit/model.safetensors" --format safetensors --out "$room/dynamicvit.safetensors" --json
 try dynamicvit_classify_an_export 0 "tokens_kept" bin/classify "$room/dynamicvit.safetensors" "$picture" --json
-if grep -aq "pruning: DynamicViT, keep 0.6000 before block 1 (the best 38 patches)" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
+if grep -aq "pruning: DynamicViT, static.*keep_ratios: 0.6000 before block 1.*tokens_kept: 38" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
     echo "not ok dynamicvit_card_names_the_method"; fi
 try dynamicvit_as_onnx 0 "read back" bin/export "$room/dynamicvit/model.safetensors" --format onnx --out "$room/dynamicvit.onnx"
 try dynamicvit_plan_names_the_method 0 "method dynamicvit" bin/eval --inspect "$room/dynamicvit.safetensors"
