@@ -152,6 +152,28 @@ typedef struct sv_sgd {
 } sv_sgd;
 void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
 
+/* ---- convolution, each channel alone ----------------------------------------------------------------------------- */
+
+/* Rows are the places of a picture in raster order, a column a channel. Place (r, c) of y sees x at (r stride + i - padding,
+ * c stride + j - padding), i and j below side; what lies outside counts as nothing. */
+typedef struct sv_depthwise {
+    size_t height, width; /* places of x */
+    size_t down, across;  /* places of y */
+    size_t channels, side, stride;
+    ptrdiff_t padding;     /* below 0: y begins inside */
+    const sv_real *x;      /* [height * width, channels] */
+    const sv_real *weight; /* [side * side, channels] */
+    const sv_real *bias;   /* [channels], or NULL: none */
+    bool accumulate;       /* sums begin from y, not from the bias */
+    sv_real *y;            /* [down * across, channels] */
+} sv_depthwise;
+/* Places begin..end-1 of y: sums over taps in raster order, one fused multiply-add a step. */
+void sv_depthwise_forward(const sv_depthwise *depthwise, size_t begin, size_t end);
+/* d_weight [side * side, channels] (+)= sum over places in raster order of dy times what each tap sees. y, weight, bias are not read. */
+void sv_depthwise_weights(sv_real *d_weight, const sv_depthwise *depthwise, const sv_real *dy, bool accumulate);
+/* out[c * out_stride + r] = rows[r][c], 0 where rows[r] is NULL: `count` rows of `columns` numbers become columns. */
+void sv_turn_rows(sv_real *out, size_t out_stride, const sv_real *const *rows, size_t count, size_t columns);
+
 /* ---- conversion -------------------------------------------------------------------------------------------------- */
 
 /* bfloat16 bits, round to nearest even, NaN kept a NaN. */

@@ -441,6 +441,48 @@ static void case_sgd_step(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->sgd_step(p + at[i], m + at[i], g + at[i], at[i + 1] - at[i], &step);
 }
 
+/* Pictures and windows of all sorts; a window may be larger than the picture, or begin inside of it. */
+static sv_depthwise depthwise_of(run *r)
+{
+    static const size_t sides[] = { 1, 2, 3, 3, 3, 5, 7, 7, 7 };
+    sv_depthwise d = { .height = 1 + sv_random_below(&r->random, 17), .width = 1 + sv_random_below(&r->random, 24) };
+    d.side = sides[sv_random_below(&r->random, SV_COUNT(sides))];
+    d.stride = coin(r) ? 1 : 1 + sv_random_below(&r->random, 3);
+    d.padding = (ptrdiff_t)sv_random_below(&r->random, d.side + 1) - 1;
+    d.down = 1 + sv_random_below(&r->random, d.height + 2);
+    d.across = 1 + sv_random_below(&r->random, d.width + 2);
+    d.channels = size_up_to(r, 50);
+    d.x = input(r, d.height * d.width, d.channels, d.channels);
+    return d;
+}
+
+static void case_depthwise_forward(run *r)
+{
+    sv_depthwise d = depthwise_of(r);
+    d.weight = input(r, d.side * d.side, d.channels, d.channels);
+    d.bias = coin(r) ? input(r, 1, d.channels, d.channels) : NULL;
+    d.accumulate = coin(r);
+    d.y = output_rows(r, "y", d.down * d.across, d.channels, d.channels);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, d.down * d.across, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->depthwise_forward(&d, at[i], at[i + 1]);
+}
+
+static void case_depthwise_weights(run *r)
+{
+    const sv_depthwise d = depthwise_of(r);
+    const sv_real *dy = input(r, d.down * d.across, d.channels, d.channels);
+    sv_real *d_weight = output_rows(r, "d_weight", d.side * d.side, d.channels, d.channels);
+    r->forms->depthwise_weights(d_weight, &d, dy, coin(r));
+}
+
+static void case_turn_rows(run *r)
+{
+    const size_t count = size_up_to(r, 60), columns = size_up_to(r, 60), stride = stride_for(r, columns), out_stride = stride_for(r, count);
+    const sv_real *in = input(r, count, columns, stride), *rows[97];
+    for (size_t i = 0; i < count; i++) rows[i] = sv_random_below(&r->random, 5) ? in + i * stride : NULL;
+    r->forms->turn_rows(output_rows(r, "out", columns, count, out_stride), out_stride, rows, count, columns);
+}
+
 static void case_to_bf16(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -566,6 +608,9 @@ static const slot_case cases[] = {
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
     { "sgd_step", case_sgd_step },
+    { "depthwise_forward", case_depthwise_forward },
+    { "depthwise_weights", case_depthwise_weights },
+    { "turn_rows", case_turn_rows },
     { "resize_across", case_resize_across },
     { "resize_down", case_resize_down },
     { "blend_bytes", case_blend_bytes },
