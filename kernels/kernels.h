@@ -97,6 +97,11 @@ typedef struct sv_attention {
     void *scratch;      /* sv_attention_*_scratch bytes, of this thread alone */
     sv_parts parts;     /* of the operands of products; sums, exponents and their sum are f32 */
     uint16_t *out_half; /* one part, forward alone: rounded rows instead of out; else NULL */
+    /* Added to the scores: a_ij = scale q_i.k_j + bias[h][i][j] (+ mask[i][j]), live == rows. bias [heads, rows, bias_stride], NULL: none;
+     * mask [rows, bias_stride], with a bias, NULL: none. d_bias, backward: gets the gradient of the bias added to it, NULL: not wanted. */
+    const sv_real *bias, *mask;
+    sv_real *d_bias;
+    size_t bias_stride;
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
 size_t sv_attention_backward_scratch(size_t rows, size_t width);

@@ -279,6 +279,11 @@ static sv_attention image_of(run *r, bool with_results, sv_parts parts)
     a.qkv = input(r, a.rows, 3 * all, a.qkv_stride);
     const size_t forward = sv_attention_forward_scratch(a.rows, a.width), backward = sv_attention_backward_scratch(a.rows, a.width);
     a.scratch = input_bytes(r, with_results ? (forward > backward ? forward : backward) : forward);
+    if (a.live == a.rows && coin(r)) {
+        a.bias_stride = stride_for(r, a.rows);
+        a.bias = input(r, a.heads * a.rows, a.rows, a.bias_stride);
+        a.mask = coin(r) ? input(r, a.rows, a.rows, a.bias_stride) : NULL;
+    }
     a.out_stride = stride_for(r, all);
     if (!with_results) return a;
     a.out = input(r, a.rows, all, a.out_stride);
@@ -307,7 +312,8 @@ static void case_attention_forward(run *r) { attention_forward_case(r, SV_WHOLE)
 
 static void attention_backward_case(run *r, sv_parts parts)
 {
-    const sv_attention a = image_of(r, true, parts);
+    sv_attention a = image_of(r, true, parts);
+    if (a.bias && coin(r)) a.d_bias = output_rows(r, "d_bias", a.heads * a.rows, a.rows, a.bias_stride);
     const size_t all = a.heads * a.width, d_out_stride = stride_for(r, all), d_stride = stride_for(r, 3 * all);
     const sv_real *d_out = input(r, a.live, all, d_out_stride);
     sv_real *d_qkv = output_rows(r, "d_qkv", a.rows, 3 * all, d_stride);
