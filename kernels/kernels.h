@@ -157,6 +157,18 @@ typedef struct sv_sgd {
 } sv_sgd;
 void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
 
+/* ---- rows of channels -------------------------------------------------------------------------------------------- */
+
+/* y = x factor (+ shift) (+ addend), each step rounded by itself: the bits of one pass a step. y may be x or addend. */
+typedef struct sv_affine {
+    const sv_real *factor; /* [width] */
+    const sv_real *shift;  /* [width], or NULL: none */
+    const sv_real *addend; /* [rows, width], or NULL: none */
+} sv_affine;
+void sv_affine_rows(sv_real *y, const sv_real *x, const sv_affine *affine, size_t rows, size_t width);
+/* sum[c] (+)= sum over rows in rising order of a[r][c] (b[r][c] - shift[c]); shift NULL: 0. */
+void sv_column_dots(sv_real *sum, const sv_real *a, const sv_real *b, const sv_real *shift, size_t rows, size_t width, bool accumulate);
+
 /* ---- convolution, each channel alone ----------------------------------------------------------------------------- */
 
 /* Rows are the places of a picture in raster order, a column a channel. Place (r, c) of y sees x at (r stride + i - padding,

@@ -25,6 +25,8 @@ static const sv_kernel_table c_forms = {
     .depthwise_forward = sv_depthwise_forward_c,
     .depthwise_weights = sv_depthwise_weights_c,
     .turn_rows = sv_turn_rows_c,
+    .affine_rows = sv_affine_rows_c,
+    .column_dots = sv_column_dots_c,
     .resize_across = sv_resize_across_c,
     .resize_down = sv_resize_down_c,
     .blend_bytes = sv_blend_bytes_c,
@@ -75,6 +77,8 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(depthwise_forward),
     SLOT(depthwise_weights),
     SLOT(turn_rows),
+    SLOT(affine_rows),
+    SLOT(column_dots),
     SLOT(resize_across),
     SLOT(resize_down),
     SLOT(blend_bytes),
@@ -232,6 +236,14 @@ void sv_depthwise_weights(sv_real *d_weight, const sv_depthwise *depthwise, cons
 void sv_turn_rows(sv_real *out, size_t out_stride, const sv_real *const *rows, size_t count, size_t columns)
 {
     now->turn_rows(out, out_stride, rows, count, columns);
+}
+void sv_affine_rows(sv_real *y, const sv_real *x, const sv_affine *affine, size_t rows, size_t width)
+{
+    now->affine_rows(y, x, affine, rows, width);
+}
+void sv_column_dots(sv_real *sum, const sv_real *a, const sv_real *b, const sv_real *shift, size_t rows, size_t width, bool accumulate)
+{
+    now->column_dots(sum, a, b, shift, rows, width, accumulate);
 }
 void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis) { now->resize_across(out, in, axis); }
 void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count)

@@ -168,10 +168,14 @@ static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t
         sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
     h = sv_norm_of(tape, h, b->norm, b->norm_bias, o->norm_eps);
     h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    h = sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
-    if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
-    if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
-    x = sv_tape_add(tape, x, h);
+    h = sv_linear_of(tape, h, b->fc2, b->fc2_bias);
+    if (share > 0 || o->dropout > 0) {
+        h = sv_tape_layer_scale(tape, h, sv_tape_parameter(tape, b->gamma));
+        if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
+        if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
+        x = sv_tape_add(tape, x, h);
+    } else
+        x = sv_tape_layer_scale_add(tape, h, sv_tape_parameter(tape, b->gamma), x);
     sv_tape_label(tape, x, "stages.%zu.blocks.%zu", stage, inside);
     return x;
 }

@@ -489,6 +489,31 @@ static void case_turn_rows(run *r)
     r->forms->turn_rows(output_rows(r, "out", columns, count, out_stride), out_stride, rows, count, columns);
 }
 
+static void case_affine_rows(run *r)
+{
+    const size_t rows = size_up_to(r, 40), width = 1 + size_up_to(r, 120), place = sv_random_below(&r->random, 3);
+    const sv_real *x = input(r, rows, width, width);
+    sv_real *y = output_rows(r, "y", rows, width, width);
+    sv_affine affine = { .factor = input(r, 1, width, width), .shift = coin(r) ? input(r, 1, width, width) : NULL };
+    const sv_real *addend = place == 0 ? NULL : place == 1 ? y : input(r, rows, width, width);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, rows, at);
+    for (size_t i = 0; i < pieces; i++) {
+        affine.addend = addend ? addend + at[i] * width : NULL;
+        r->forms->affine_rows(y + at[i] * width, x + at[i] * width, &affine, at[i + 1] - at[i], width);
+    }
+}
+
+static void case_column_dots(run *r)
+{
+    const size_t rows = size_up_to(r, 60), width = size_up_to(r, 200);
+    const sv_real *a = input(r, rows, width, width), *b = input(r, rows, width, width), *shift = coin(r) ? input(r, 1, width, width) : NULL;
+    sv_real *sum = output_rows(r, "sum", 1, width, width);
+    const bool accumulate = coin(r);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, rows, at);
+    for (size_t i = 0; i < pieces; i++)
+        r->forms->column_dots(sum, a + at[i] * width, b + at[i] * width, shift, at[i + 1] - at[i], width, accumulate || i > 0);
+}
+
 static void case_to_bf16(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -617,6 +642,8 @@ static const slot_case cases[] = {
     { "depthwise_forward", case_depthwise_forward },
     { "depthwise_weights", case_depthwise_weights },
     { "turn_rows", case_turn_rows },
+    { "affine_rows", case_affine_rows },
+    { "column_dots", case_column_dots },
     { "resize_across", case_resize_across },
     { "resize_down", case_resize_down },
     { "blend_bytes", case_blend_bytes },
