@@ -74,7 +74,8 @@ static void turn(sv_real *out, const sv_real *in, size_t count, size_t columns)
 static const sv_real *widened(const depthwise *v, sv_real *room, const sv_real *x)
 {
     if (v->times == 1) return x;
-    for (size_t i = 0; i < v->places * v->outs; i++) room[i] = x[i / v->times];
+    for (size_t i = 0; i < v->places * v->channels; i++)
+        for (size_t k = 0; k < v->times; k++) room[i * v->times + k] = x[i];
     return room;
 }
 

@@ -149,13 +149,15 @@ static unsigned band(size_t at, size_t length, size_t side, size_t shift)
     return at < length - side ? 0u : at < length - shift ? 1u : 2u;
 }
 
-static void label_window(const windows *w, size_t first_row, unsigned char *label)
+/* The bands of a window's places; false: all are the same. */
+static bool label_window(const windows *w, size_t window, unsigned char *label)
 {
-    for (size_t i = 0; i < w->side * w->side; i++) {
-        size_t r = 0, c = 0;
-        rolled_place(w, first_row + i, &r, &c);
-        label[i] = (unsigned char)(3 * band(r, w->height, w->side, w->shift) + band(c, w->width, w->side, w->shift));
-    }
+    size_t top = 0, left = 0;
+    rolled_place(w, window * w->side * w->side, &top, &left);
+    for (size_t r = 0, i = 0; r < w->side; r++)
+        for (size_t c = 0; c < w->side; c++, i++)
+            label[i] = (unsigned char)(3 * band(top + r, w->height, w->side, w->shift) + band(left + c, w->width, w->side, w->shift));
+    return label[0] != label[w->side * w->side - 1]; /* bands rise with rows and columns */
 }
 
 /* A picture's windows on their way: what they share, and where it lies in scratch. */
@@ -222,13 +224,10 @@ static void lay_out_bias(const window_run *run, const sv_real *table)
 /* The mask of a window, NULL where all of it lies in one band. */
 static const sv_real *mask_of(const window_run *run, size_t window)
 {
-    bool mixed = false;
-    if (!run->w.shift) return NULL;
-    label_window(&run->w, window * run->places, run->label);
-    for (size_t j = 1; j < run->places; j++) mixed |= run->label[j] != run->label[0];
-    for (size_t i = 0; mixed && i < run->places; i++)
+    if (!run->w.shift || !label_window(&run->w, window, run->label)) return NULL;
+    for (size_t i = 0; i < run->places; i++)
         for (size_t j = 0; j < run->places; j++) run->mask[i * run->stride + j] = run->label[i] == run->label[j] ? 0 : apart;
-    return mixed ? run->mask : NULL;
+    return run->mask;
 }
 
 /* Of one window; log_sum is kept as [window][head][place]. */
