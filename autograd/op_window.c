@@ -62,10 +62,11 @@ static size_t moved_row(const windows *w, bool back, size_t row) { return back ?
 static void window_rows_forward(const sv_call *call)
 {
     const windows w = windows_of(call->attributes);
-    const size_t width = call->in[0].width;
+    const size_t bytes = call->in[0].width * (call->in[0].half ? sizeof(uint16_t) : sizeof(sv_real));
+    unsigned char *to = (unsigned char *)call->out[0].data;
+    const unsigned char *from = (const unsigned char *)call->in[0].data;
     for (size_t row = call->row_begin; row < call->row_end; row++)
-        memcpy(call->out[0].data + row * width, call->in[0].data + moved_row(&w, call->attributes->i[4], row) * width,
-               width * sizeof(sv_real));
+        memcpy(to + row * bytes, from + moved_row(&w, call->attributes->i[4], row) * bytes, bytes);
 }
 
 static void window_rows_backward(const sv_call *call)
@@ -97,6 +98,7 @@ const sv_op sv_op_window_rows = {
     .shape = window_rows_shape,
     .forward = window_rows_forward,
     .backward = window_rows_backward,
+    .moves_half = true,
     SV_SAMPLES_OF(window_rows_samples),
 };
 
@@ -233,6 +235,7 @@ static const sv_real *mask_of(const window_run *run, size_t window)
 /* Of one window; log_sum is kept as [window][head][place]. */
 static sv_attention kernel_of(const window_run *run, const sv_call *call, size_t window)
 {
+    const sv_span *y = &call->out[0];
     const size_t first = window * run->places;
     return (sv_attention){ .rows = run->places,
                            .live = run->places,
@@ -240,8 +243,9 @@ static sv_attention kernel_of(const window_run *run, const sv_call *call, size_t
                            .width = run->width,
                            .qkv = call->in[0].data + first * call->in[0].width,
                            .qkv_stride = call->in[0].width,
-                           .out = call->out[0].data + first * call->out[0].width,
-                           .out_stride = call->out[0].width,
+                           .out = y->half ? NULL : y->data + first * y->width,
+                           .out_half = y->half ? y->halves + first * y->width : NULL,
+                           .out_stride = y->width,
                            .log_sum = call->saved ? call->saved + first * run->heads : NULL,
                            .scratch = run->kernel,
                            .parts = sv_parts_of(call->node->precision),
@@ -337,6 +341,7 @@ const sv_op sv_op_window_attention = {
     .backward = window_attention_backward,
     .backward_inputs = 1,
     .backward_outputs = 1,
+    .gives_half = true,
     .saved = window_attention_saved,
     .scratch = window_attention_scratch,
     .macs = window_attention_macs,
