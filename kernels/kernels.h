@@ -37,7 +37,7 @@ void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, 
 /* What happens to a tile of Y when its sum is complete. */
 typedef enum sv_epilogue {
     SV_STORE, /* y = sum + bias */
-    SV_ADD,   /* y = sum + bias + addend; addend may be y itself */
+    SV_ADD,   /* y = sum + bias + addend, or (sum + bias) gain + addend where there is a gain; addend may be y itself */
     SV_GELU   /* before = sum + bias (where before is not NULL), y = gelu(sum + bias) */
 } sv_epilogue;
 
@@ -52,6 +52,7 @@ typedef struct sv_product {
     sv_epilogue epilogue;
     const sv_real *addend;
     size_t addend_stride; /* [m,n], SV_ADD */
+    const sv_real *gain;  /* [n], SV_ADD, or NULL: none; product and sum are rounded apart */
     sv_real *before;
     size_t before_stride; /* [m,n], SV_GELU, may be NULL */
     sv_real *y;

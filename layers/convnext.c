@@ -154,6 +154,16 @@ static sv_tensor *next_stage(sv_tape *tape, const sv_model *model, size_t stage,
     return sv_tape_conv2d(tape, x, sv_tape_parameter(tape, step->conv), sv_tape_parameter(tape, step->conv_bias), side, side, 2, 0, 1);
 }
 
+/* x + gamma h, with what training takes away of it. */
+static sv_tensor *next_branch(sv_tape *tape, size_t index, double dropout, double share, sv_tensor *h, sv_tensor *gamma, sv_tensor *x)
+{
+    if (share <= 0 && dropout <= 0) return sv_tape_layer_scale_add(tape, h, gamma, x);
+    h = sv_tape_layer_scale(tape, h, gamma);
+    if (dropout > 0) h = sv_tape_dropout(tape, h, dropout, 2 * index + 1);
+    if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
+    return sv_tape_add(tape, x, h);
+}
+
 /* There is no policy to heed: see unfit. */
 static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
@@ -168,14 +178,11 @@ static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t
         sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
     h = sv_norm_of(tape, h, b->norm, b->norm_bias, o->norm_eps);
     h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    h = sv_linear_of(tape, h, b->fc2, b->fc2_bias);
-    if (share > 0 || o->dropout > 0) {
-        h = sv_tape_layer_scale(tape, h, sv_tape_parameter(tape, b->gamma));
-        if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
-        if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
-        x = sv_tape_add(tape, x, h);
-    } else
-        x = sv_tape_layer_scale_add(tape, h, sv_tape_parameter(tape, b->gamma), x);
+    sv_tensor *gamma = sv_tape_parameter(tape, b->gamma);
+    if (sv_tape_mode(tape) == SV_INFERENCE)
+        x = sv_tape_linear_scale_add(tape, h, sv_tape_parameter(tape, b->fc2), sv_tape_parameter(tape, b->fc2_bias), gamma, x);
+    else
+        x = next_branch(tape, index, o->dropout, share, sv_linear_of(tape, h, b->fc2, b->fc2_bias), gamma, x);
     sv_tape_label(tape, x, "stages.%zu.blocks.%zu", stage, inside);
     return x;
 }

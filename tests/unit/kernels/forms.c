@@ -195,6 +195,7 @@ static void product_case(run *r, sv_parts parts)
     const bool own = coin(r) && !y_half, keep = coin(r);
     p.addend_stride = own ? p.y_stride : stride_for(r, p.n);
     p.addend = own ? p.y : input(r, p.m, p.n, p.addend_stride);
+    p.gain = coin(r) ? input(r, 1, p.n, p.n) : NULL;
     p.before_stride = stride_for(r, p.n);
     p.before = keep ? output_rows(r, "before", p.m, p.n, p.before_stride) : NULL;
     size_t at[MOST_PIECES + 1], pieces = cut(r, p.m, at);
