@@ -35,6 +35,9 @@ typedef enum sv_pool_kind { SV_POOL_MAX, SV_POOL_MEAN } sv_pool_kind;
 sv_tensor *sv_tape_pool(sv_tape *tape, sv_tensor *x, sv_pool_kind kind, size_t height, size_t width, size_t side, size_t stride, size_t padding);
 /* gain, bias and the stored mean and variance, all [C]: the form without statistics of the batch. */
 sv_tensor *sv_tape_batch_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, sv_tensor *mean, sv_tensor *variance, double eps);
+/* addend + gain (x weight^T + bias): for inference, of the same bits as linear and layer_scale_add */
+sv_tensor *sv_tape_linear_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, sv_tensor *gain, sv_tensor *addend);
+sv_tensor *sv_tape_layer_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *addend); /* addend + gain x */
 sv_tensor *sv_tape_layer_scale(sv_tape *tape, sv_tensor *x, sv_tensor *gain);               /* gain [C] times x */
 
 /* ---- windows of such pictures (op_window.c; spec backbones 6) ---- side divides H and W; the picture is rolled by -shift first */

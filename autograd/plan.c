@@ -126,19 +126,30 @@ static void mark_backward_reads(sv_tape *tape)
 
 /* ---- what is bf16 in memory -------------------------------------------------------------------------------------- */
 
+/* Somebody reads it, and everybody as an operand of products, be it after rows were moved. */
+static bool readers_take_half(const sv_tape *tape, const sv_tensor *t)
+{
+    bool read = false;
+    if (tape->plans[t->index].kept) return false;
+    for (size_t n = t->node + 1; n < tape->node_count; n++) {
+        const sv_node *reader = tape->nodes[n];
+        for (uint32_t i = 0; i < reader->input_count; i++) {
+            if (reader->in[i] != t) continue;
+            if (!(reader->op->moves_half ? readers_take_half(tape, reader->out[0]) : reader->op->takes_half >> i & 1)) return false;
+            read = true;
+        }
+    }
+    return read;
+}
+
+/* Tensors are asked in rising order: what is moved has been asked. */
 static bool may_be_half(const sv_tape *tape, const sv_tensor *t)
 {
     const sv_node *maker = t->node == UINT32_MAX ? NULL : tape->nodes[t->node];
-    bool read = false;
-    if (!maker || !maker->op->gives_half || maker->out[0] != t || t->dtype != SV_REAL || tape->plans[t->index].kept) return false;
-    if (sv_node_active(tape, maker) && (maker->op->backward_outputs & 1)) return false;
-    for (size_t n = t->node + 1; n < tape->node_count; n++)
-        for (uint32_t i = 0; i < tape->nodes[n]->input_count; i++) {
-            if (tape->nodes[n]->in[i] != t) continue;
-            if (!(tape->nodes[n]->op->takes_half >> i & 1)) return false;
-            read = true;
-        }
-    return read;
+    if (!maker || maker->out[0] != t || t->dtype != SV_REAL) return false;
+    if (maker->op->moves_half) return maker->in[0]->dtype == SV_BF16;
+    if (!maker->op->gives_half || (sv_node_active(tape, maker) && (maker->op->backward_outputs & 1))) return false;
+    return readers_take_half(tape, t);
 }
 
 static void make_halves(sv_tape *tape)

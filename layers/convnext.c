@@ -178,12 +178,17 @@ static sv_tensor *next_mix(sv_tape *tape, const sv_model *model, size_t index, s
     return sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
 }
 
-static sv_tensor *next_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+static sv_tensor *next_hidden(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
 {
     const next_block *b = &((const next_slots *)model->slots)->blocks[index];
     sv_tensor *h = sv_norm_of(tape, y, b->norm, b->norm_bias, model->options.norm_eps);
-    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    return sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
+    return sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
+}
+
+static sv_tensor *next_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    return sv_tape_layer_scale(tape, sv_linear_of(tape, next_hidden(tape, model, index, y), b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
 }
 
 static sv_tensor *next_join(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h)
@@ -217,13 +222,19 @@ static const sv_block_ways next_ways = {
     .fast_gain = "fast_path_gamma",
 };
 
-/* There is no policy to heed: see unfit. */
+/* There is no policy to heed: see unfit. With one way for all rows, branch, factor and sum are one op or two. */
 static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
-    sv_tensor *base = NULL, *y = next_mix(tape, model, index, x, &base);
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    sv_tensor *base = NULL, *y = next_mix(tape, model, index, x, &base), *h = next_hidden(tape, model, index, y), *gamma = sv_tape_parameter(tape, b->gamma);
     char name[64];
     (void)policy;
-    x = next_join(tape, model, index, base, next_branch(tape, model, index, y));
+    if (sv_tape_mode(tape) == SV_INFERENCE)
+        x = sv_tape_linear_scale_add(tape, h, sv_tape_parameter(tape, b->fc2), sv_tape_parameter(tape, b->fc2_bias), gamma, base);
+    else if (model->options.drop_path <= 0 && model->options.dropout <= 0)
+        x = sv_tape_layer_scale_add(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), gamma, base);
+    else
+        x = next_join(tape, model, index, base, sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), gamma));
     next_name(model, index, name, sizeof name);
     sv_tape_label(tape, x, "%s", name);
     return x;
