@@ -114,7 +114,7 @@ sv_status sv_latency_predict_dense(const sv_latency_table *table, size_t batch, 
 /* "embed, head" into room: the ops of `missing`. */
 const char *sv_latency_missing(char *room, size_t room_bytes, unsigned missing);
 
-/* The input of sv_tape_latency_loss: curve[2 + S (N0 + 1)] = fixed ms, budget ms, then for each selector t and k = 0..N0 the ms of what
+/* The input of sv_tape_latency_loss: curve[3 + S (N0 + 1)] = fixed ms, budget ms, 0 (the place of a multiplier), then for each selector t and k = 0..N0 the ms of what
  * depends on K_t = k: the blocks of stage t+1, the next selector, after the last one the head. By linear interpolation; fixed + the curves
  * at K_t is the prediction. S >= 1. */
 size_t sv_latency_curve_count(const sv_latency_shape *shape);

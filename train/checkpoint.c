@@ -10,12 +10,14 @@
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
-typedef struct state_row { const char *name; size_t offset, count; bool real; } state_row;
-#define COUNTER(field) { #field, offsetof(sv_run_state, field), 1, false }
-#define REALS(field, many) { #field, offsetof(sv_run_state, field), many, true }
+typedef struct state_row { const char *name; size_t offset, count; bool real, later; } state_row; /* later: files of earlier versions lack it, which means 0 */
+#define COUNTER(field) { #field, offsetof(sv_run_state, field), 1, false, false }
+#define REALS(field, many) { #field, offsetof(sv_run_state, field), many, true, false }
+#define LATER(field) { #field, offsetof(sv_run_state, field), 1, true, true }
 static const state_row state_rows[] = {
     COUNTER(epoch), COUNTER(batch), COUNTER(step), COUNTER(skipped_steps), COUNTER(skipped_in_row), COUNTER(round), COUNTER(best_epoch),
     COUNTER(stages), REALS(best, 1), REALS(keep, SV_STATE_STAGES), REALS(multiplier, SV_STATE_STAGES), REALS(sums, SV_STATE_SUMS), COUNTER(sum_count),
+    LATER(latency_multiplier), LATER(goal_ms),
 };
 
 void sv_run_state_print(const sv_run_state *state, sv_text *text)
@@ -55,6 +57,7 @@ sv_status sv_run_state_parse(sv_run_state *state, const char *text, const char *
 {
     sv_run_state read = { 0 };
     uint32_t seen = 0;
+    for (size_t r = 0; r < SV_COUNT(state_rows); r++) seen |= state_rows[r].later ? 1u << r : 0;
     while (*text) {
         char line[2048];
         size_t length = strcspn(text, "\n"), name = strcspn(text, " \n");

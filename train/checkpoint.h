@@ -17,6 +17,8 @@ typedef struct sv_run_state {
     double multiplier[SV_STATE_STAGES];     /* of the Lagrange form */
     double sums[SV_STATE_SUMS];             /* of the running epoch's metrics, so that its row is the same after a resume */
     uint64_t sum_count;
+    double latency_multiplier;              /* of latency.loss = lagrange */
+    double goal_ms;                         /* what the targets are solved for by the table: the budget, less after each round; 0: there is none */
 } sv_run_state;
 
 typedef struct sv_checkpoint {

@@ -81,6 +81,12 @@ static sv_latency_question question(const sv_session *s, double budget_ms)
                                   .keep_least = sv_config_real(s->config, "latency.keep_least") };
 }
 
+double sv_session_goal_ms(const sv_session *s)
+{
+    if (s->state.goal_ms > 0) return s->state.goal_ms;
+    return isfinite(s->budget_ms) ? s->budget_ms : s->dense_ms;
+}
+
 sv_status sv_session_apply_keep(sv_session *s, const double *keep, sv_error *err)
 {
     sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
@@ -92,7 +98,7 @@ sv_status sv_session_apply_keep(sv_session *s, const double *keep, sv_error *err
     sv_status status = sv_latency_predict(&s->table, batch, &s->shape, plan->count, (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), &predicted, err);
     if (status) return status;
     s->predicted_ms = predicted.total_ms;
-    if (s->training.curve) status = sv_latency_curve(&s->table, batch, &s->shape, isfinite(s->budget_ms) ? s->budget_ms : s->dense_ms, sv_tape_data(s->training.tape, s->training.curve, 0), err);
+    if (s->training.curve) status = sv_latency_curve(&s->table, batch, &s->shape, sv_session_goal_ms(s), sv_tape_data(s->training.tape, s->training.curve, 0), err);
     return status;
 }
 
@@ -122,13 +128,13 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     sv_latency_prediction dense;
-    double weight = sv_config_real(s->config, "latency.weight");
+    const bool term = sv_pruning_options_of(s->pruning)->latency_weight > 0;
     sv_status status = sv_budget_parse(&s->budget, sv_config_text(s->config, "latency.budget"), sv_config_where(s->config, "latency.budget"), err);
     if (status) return status;
     s->budget_ms = INFINITY;
     if (!plan->stages && s->budget.kind != SV_NO_BUDGET)
         return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method = spvit or dynamicvit", sv_config_where(s->config, "latency.budget"));
-    if (!plan->stages || (s->budget.kind == SV_NO_BUDGET && weight <= 0 && !sv_config_text(s->config, "latency.table")[0])) {
+    if (!plan->stages || (s->budget.kind == SV_NO_BUDGET && !term && !sv_config_text(s->config, "latency.table")[0])) {
         s->budget_ms = 0;
         return SV_OK;
     }
@@ -150,7 +156,7 @@ static double seconds_of_a_step(sv_session *s)
 {
     sv_step step = { .images = s->options.batch, .seed = s->options.seed };
     double least = INFINITY;
-    sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier);
+    sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier, s->state.latency_multiplier);
     for (int i = 0; i < 2; i++) {
         double begin = sv_now_seconds();
         if (sv_tape_forward(s->training.tape, &step, NULL)) return NAN;

@@ -69,12 +69,13 @@ sv_status sv_session_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
 void sv_session_close(sv_session *session);
 /* plan.c: table, solver, keep ratios in force; the targets of the selectors and the curve of the latency term. */
 sv_status sv_session_plan(sv_session *session, sv_error *err) SV_MUST_CHECK;
+double sv_session_goal_ms(const sv_session *session);  /* what the table should predict for what is kept; the dense time without a budget */
 sv_status sv_session_apply_keep(sv_session *session, const double *keep, sv_error *err) SV_MUST_CHECK;
 void sv_session_dry_run(sv_session *session);
 /* step.c: one optimizer step. *ended: no batch is left in the epoch. */
 sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MUST_CHECK;
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
-       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
+       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3, SV_SUM_MS /* predicted for what was sampled */ };
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */
 sv_status sv_session_end_epoch(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* of all ranks together, as the next */
 sv_status sv_session_figures(sv_session *session, sv_error *err) SV_MUST_CHECK;          /* evaluates where that was not done yet */
