@@ -137,6 +137,7 @@ typedef struct sv_latency_question {
     sv_latency_rule rule;
     double budget_ms;
     double keep_least;                  /* the smallest r of the family, the smallest ratio of the free form; 0: 0.1 */
+    const double *like;                 /* [selectors] falling ratios above 0 whose relation the family keeps: like[t]^x; NULL: r, r^2, r^3 ... */
 } sv_latency_question;
 
 typedef struct sv_latency_answer {
@@ -147,7 +148,7 @@ typedef struct sv_latency_answer {
     double dense_ms, budget_ms, cost;   /* cost: of the free form */
 } sv_latency_answer;
 
-/* Keep ratios r, r^2, r^3 ... with the largest r that meets the budget: one more kept token anywhere in the family is above it. r is
+/* Keep ratios r, r^2, r^3 ... (or like question->like, r the ratio of the first that drops anything) with the largest r that meets the budget: one more kept token anywhere in the family is above it. r is
  * given in as few decimals as name the same counts. SV_BUDGET where even keep_least is above the budget: the sentence gives the least ms. */
 sv_status sv_latency_solve_family(const sv_latency_question *question, sv_latency_answer *out, sv_error *err) SV_MUST_CHECK;
 /* Explicit ratios, 0 <= keep <= 1, none above the one before (SV_USAGE). Fills out; SV_BUDGET where their prediction is above the budget,

@@ -255,7 +255,8 @@ static sv_status close_epoch(sv_session *s, sv_error *err)
     s->state.batch = 0;
     memset(s->state.sums, 0, sizeof s->state.sums);
     s->state.sum_count = 0;
-    status = sv_session_save(s, err);
+    if (evaluated && s->state.epoch < s->epochs) status = sv_session_follow(s, err);
+    if (!status) status = sv_session_save(s, err);
     return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
 }
 

@@ -1,4 +1,4 @@
-/* From a latency budget to what the selectors must keep: the device's table, the solver, the targets in force. */
+/* The device's table, and the plan a run begins with. What the selectors must keep is solved in train/targets.c. */
 #include "latency/measure_model.h"
 #include "train/session.h"
 
@@ -72,57 +72,7 @@ static sv_status take_table(sv_session *s, sv_error *err)
     return status;
 }
 
-/* ---- keep ratios ------------------------------------------------------------------------------------------------- */
-
-static sv_latency_question question(const sv_session *s, double budget_ms)
-{
-    return (sv_latency_question){ .table = &s->table, .batch = (size_t)sv_config_int(s->config, "latency.batch"), .shape = &s->shape,
-                                  .rule = (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), .budget_ms = budget_ms,
-                                  .keep_least = sv_config_real(s->config, "latency.keep_least") };
-}
-
-double sv_session_goal_ms(const sv_session *s)
-{
-    if (s->state.goal_ms > 0) return s->state.goal_ms;
-    return isfinite(s->budget_ms) ? s->budget_ms : s->dense_ms;
-}
-
-sv_status sv_session_apply_keep(sv_session *s, const double *keep, sv_error *err)
-{
-    sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    sv_latency_prediction predicted;
-    size_t batch = (size_t)sv_config_int(s->config, "latency.batch");
-    sv_plan_set_keep(plan, keep, sv_model_patches(s->model));
-    for (size_t t = 0; t < plan->stages; t++) s->state.keep[t] = keep[t];
-    if (!s->has_table || !plan->stages) return SV_OK;
-    sv_status status = sv_latency_predict(&s->table, batch, &s->shape, plan->count, (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), &predicted, err);
-    if (status) return status;
-    s->predicted_ms = predicted.total_ms;
-    if (s->training.curve) status = sv_latency_curve(&s->table, batch, &s->shape, sv_session_goal_ms(s), sv_tape_data(s->training.tape, s->training.curve, 0), err);
-    return status;
-}
-
-static void say_plan(const sv_session *s)
-{
-    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    sv_text text = { 0 };
-    for (size_t t = 0; t < plan->stages; t++) sv_text_add(&text, "%s%.3f (%zu patches) before block %zu", t ? ", " : "", plan->keep[t], plan->count[t], plan->at[t]);
-    if (text.data) sv_log(SV_INFO, "keeps %s", text.data);
-    sv_text_clear(&text);
-    if (s->has_table)
-        sv_log(SV_INFO, "dense %.2f ms, budget %.2f ms, predicted %.2f ms for %s", s->dense_ms, s->budget_ms, s->predicted_ms, s->foreign_table ? s->table.about.device : "this machine");
-}
-
-static sv_status solve(sv_session *s, sv_error *err)
-{
-    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    sv_latency_question asked = question(s, s->budget_ms);
-    sv_latency_answer answer;
-    sv_status status = SV_OK;
-    if (s->budget.kind == SV_NO_BUDGET) return sv_session_apply_keep(s, plan->keep, err);
-    status = sv_config_given(s->config, "pruning.keep") ? sv_latency_check_keep(&asked, plan->keep, &answer, err) : sv_latency_solve_family(&asked, &answer, err);
-    return status ? status : sv_session_apply_keep(s, answer.keep, err);
-}
+/* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 sv_status sv_session_plan(sv_session *s, sv_error *err)
 {
@@ -145,9 +95,7 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
     s->has_table = true;
     s->dense_ms = dense.total_ms;
     s->budget_ms = sv_budget_ms(s->budget, dense.total_ms);
-    status = solve(s, err);
-    if (!status) say_plan(s);
-    return status;
+    return sv_session_solve(s, err);
 }
 
 /* ---- the plan, said ---------------------------------------------------------------------------------------------- */

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# From a budget to a model: rounds of train, measure, tighten; the latency term; the search for places and ratios; tables of devices.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+room=$(mktemp -d) || exit 1
+trap 'rm -rf "$room"' EXIT
+export QUICKSTART="$room"
+
+say() { # NAME TRUE-OR-FALSE DETAIL
+    if [ "$2" = 0 ]; then echo "ok $1"; else echo "not ok $1: ${3:-}"; fi
+}
+try() { # NAME CODE TEXT COMMAND...
+    local name=$1 code=$2 text=$3 out rc
+    shift 3
+    out=$("$@" 2>&1 < /dev/null); rc=$?
+    if [ $rc != "$code" ]; then echo "not ok $name: exit $rc, expected $code: $out"
+    elif [ -n "$text" ] && ! printf '%s' "$out" | grep -qF -- "$text"; then echo "not ok $name: '$text' is not in: $out"
+    else echo "ok $name"; fi
+}
+same() { cmp -s "$2" "$3"; say "$1" $? "$(cmp "$2" "$3" 2>&1)"; } # NAME FILE FILE
+
+# A table of vit_nano by a formula: of a device called $1, times $2 of it.
+table() {
+    awk -v device="$1" -v by="$2" 'BEGIN { printf "# device: %s\n# arch: vit_nano\n# image: 64\n# patch: 8\n# depth: 6\n# width: 96\n# heads: 3\n# selector: spvit\nop,batch,tokens,ms_median,ms_p95\n", device
+        for (n = 1; n < 73; n++) printf "block,1,%d,%.6f,99\nselector,1,%d,%.6f,99\n", n, by * (1 + n), n, by * (0.1 + n / 100)
+        printf "embed,1,65,%.6f,99\nhead,1,65,%.6f,99\n", by * 0.3, by * 0.1 }'
+}
+
+bin/shapes "$room/pictures" --train 200 --val 60 --size 64 --seed 1 --quiet || echo "not ok shapes_write_pictures: exit $?"
+small="--quiet --train.epochs=1 --train.batch=20 --train.warmup_epochs=0 --train.calibrate=40 --latency.runs=3 --latency.warm_up=1 --run.pictures=0 --run.tensorboard=no"
+bin/train --config configs/quickstart_dense.ini $small > /dev/null 2>&1 || echo "not ok dense_run: exit $?"
+pruned="--config configs/quickstart.ini $small"
+table "a board" 1 > "$room/board.csv"
+
+# ---- the latency term: resumed to the byte, said in metrics
+term="$pruned --latency.table=$room/board.csv --latency.budget=60% --pruning.ratio_loss=penalty"
+for form in penalty lagrange; do
+    try "verify_resume_with_latency_$form" 0 "" bin/train $term --latency.loss=$form --run.dir="$room/verify_$form" --verify-resume 3
+done
+try lagrange_run 0 "" bin/train $term --latency.loss=lagrange --run.dir="$room/lagrange"
+try lagrange_run_stops 75 "goes on from" bin/train $term --latency.loss=lagrange --run.dir="$room/lagrange_again" --train.max_steps=4
+try lagrange_run_goes_on 0 "" bin/train $term --latency.loss=lagrange --run.dir="$room/lagrange_again"
+same resumed_lagrange_run_ends_with_the_same_bytes "$room/lagrange/model.safetensors" "$room/lagrange_again/model.safetensors"
+head -n 1 "$room/lagrange/metrics.csv" | grep -q "loss_latency.*sampled_ms,multiplier_ms,goal_ms"; say metrics_tell_the_latency_multiplier $?
+try targets_follow_what_is_kept 0 "solved anew" bin/train $pruned --latency.table="$room/board.csv" --pruning.rule=argmax --pruning.selector_init_keep_bias=no --train.epochs=3 --run.dir="$room/follow" --verbose
+
+# ---- rounds: a table that promises too much, on this machine
+table "$(uname -n)" 0.00005 > "$room/liar.csv"
+round="$pruned --latency.table=$room/liar.csv --latency.budget=80% --latency.rounds=1 --latency.keep_least=0.02"
+bin/train $round --latency.budget=0.02ms --run.dir="$room/rounds" > "$room/rounds.txt" 2>&1
+[ $? = 6 ]; say rounds_that_do_not_suffice_end_with_code_6 $? "$(cat "$room/rounds.txt")"
+[ "$(cut -d, -f1,2,3 "$room/rounds/rounds.csv" | sed -n 2p)" = 1,1,0.02 ]; say a_round_has_its_line $? "$(cat "$room/rounds/rounds.csv")"
+grep -q "Rounds to the budget" "$room/rounds/report.html"; say the_page_shows_the_rounds $?
