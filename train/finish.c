@@ -104,7 +104,7 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
     bool over = false;
     sv_status status = SV_OK;
     *again = false;
-    if (!status && !s->foreign_table) status = measure(s, err);
+    if (!s->foreign_table && !s->request->unmeasured) status = measure(s, err);
     if (!status) status = write_model(s, err);
     if (status) return status;
     if (s->was_measured) {
@@ -112,7 +112,7 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
         over = s->budget.kind != SV_NO_BUDGET && s->measured_pruned.median_ms > s->budget_ms;
     }
     say_times(s);
-    status = sv_rounds_add(s, err);
+    status = s->request->unmeasured ? SV_OK : sv_rounds_add(s, err);
     if (status) return status;
     sv_rounds_say(s);
     status = sv_session_page(s, over ? SV_VERDICT_MISSED : SV_VERDICT_MET, err);

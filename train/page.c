@@ -127,6 +127,7 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
     sv_report_stage stages[SV_MOST_STAGES];
     sv_report_round rounds[SV_REPORT_ROUNDS_MOST];
     sv_latency_about here = { 0 };
+    if (s->request->unmeasured) return SV_OK; /* a trial is looked at by nobody */
     sv_status status = sv_alloc_zero(&p, sizeof *p, "page", err);
     if (!status) status = sv_path_join(&metrics, s->folder, "metrics.csv", err);
     if (!status) status = sv_path_join(&path, s->folder, "report.html", err);

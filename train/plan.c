@@ -1,78 +1,10 @@
-/* The device's table, and the plan a run begins with. What the selectors must keep is solved in train/targets.c. */
-#include "latency/measure_model.h"
+/* The table and the plan a run begins with. What the selectors must keep is solved in train/targets.c. */
 #include "train/session.h"
+#include "train/table.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static sv_latency_packages packages_of(const sv_pruning_plan *plan) { return plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE; }
-
-static sv_status make_shape(sv_session *s, sv_error *err)
-{
-    const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    int64_t at[SV_MOST_STAGES];
-    for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    return sv_latency_shape_fill(&s->shape, sv_model_prefix(s->model), sv_model_patches(s->model), sv_model_depth(s->model), at, plan->stages, packages_of(plan), err);
-}
-
-/* ---- the table --------------------------------------------------------------------------------------------------- */
-
-static sv_status measure_here(sv_session *s, const char *path, sv_error *err)
-{
-    sv_latency_quality quality = { 0 };
-    char busy[160], taken[32];
-    double begin = sv_now_seconds();
-    sv_model_measure measure = { .batch = (size_t)sv_config_int(s->config, "latency.batch"), .tolerance = sv_config_real(s->config, "latency.tolerance") };
-    measure.options = sv_measure_defaults();
-    measure.options.warm_up = (size_t)sv_config_int(s->config, "latency.warm_up");
-    measure.options.runs = (size_t)sv_config_int(s->config, "latency.runs");
-    measure.options.seconds_most = sv_config_real(s->config, "latency.seconds");
-    sv_log(SV_INFO, "measuring how long the parts of %s take on this machine (kept in %s)", s->model->backbone->name, path);
-    sv_status status = sv_latency_measure_model(&s->table, s->pruning, &measure, &quality, err);
-    if (!status) status = sv_latency_table_write(&s->table, path, err);
-    if (status) return status;
-    /* The file has fewer digits: a run that goes on, and other ranks, read it, and must find the numbers this process trains by. */
-    sv_latency_table_clear(&s->table);
-    status = sv_latency_table_read(&s->table, path, err);
-    if (status) return status;
-    sv_log(SV_INFO, "measured %zu points in %s", s->table.count, sv_duration(taken, sv_now_seconds() - begin));
-    sv_machine_busy(busy, sizeof busy, quality.machine);
-    if (busy[0]) sv_log(SV_WARNING, "while measuring, %s: the times may be too long", busy);
-    if (quality.unsteady) sv_log(SV_WARNING, "%zu of %zu points did not repeat within %.0f %%", quality.unsteady, s->table.count, 100 * measure.tolerance);
-    return SV_OK;
-}
-
-static sv_status take_table(sv_session *s, sv_error *err)
-{
-    const char *given = sv_config_text(s->config, "latency.table");
-    sv_latency_about here = { 0 };
-    char *path = NULL, differs[256];
-    sv_status status = SV_OK;
-    sv_latency_about_model(&here, s->model);
-    if (given[0]) {
-        status = sv_latency_table_read(&s->table, given, err);
-        if (!status) status = sv_latency_fits_model(&s->table, &here, given, err);
-        if (!status) status = sv_latency_fits_method(&s->table, sv_pruning_plan_of(s->pruning), given, err);
-        if (!status && sv_latency_differs(differs, sizeof differs, &s->table, &here)[0]) {
-            s->foreign_table = true;
-            sv_log(SV_WARNING, "%s is of another machine or setting (%s): times are predicted for it and not measured here", given, differs);
-        }
-        return status;
-    }
-    status = sv_path_join(&path, s->folder, "latency.csv", err);
-    if (!status && sv_path_exists(path)) {
-        status = sv_latency_table_read(&s->table, path, err);
-        if (!status) status = sv_latency_fits_model(&s->table, &here, path, err);
-        if (!status) status = sv_latency_fits_method(&s->table, sv_pruning_plan_of(s->pruning), path, err);
-    } else if (!status) {
-        status = measure_here(s, path, err);
-    }
-    sv_free(path);
-    return status;
-}
-
-/* ---- the plan --------------------------------------------------------------------------------------------------- */
 
 sv_status sv_session_plan(sv_session *s, sv_error *err)
 {
@@ -88,8 +20,8 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
         s->budget_ms = 0;
         return SV_OK;
     }
-    status = make_shape(s, err);
-    if (!status) status = take_table(s, err);
+    status = sv_table_shape(&s->shape, s->model, plan, err);
+    if (!status) status = sv_table_take(&s->table, &s->foreign_table, s->config, s->pruning, s->folder, err);
     if (!status) status = sv_latency_predict_dense(&s->table, (size_t)sv_config_int(s->config, "latency.batch"), &s->shape, (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), &dense, err);
     if (status) return status;
     s->has_table = true;

@@ -51,3 +51,31 @@ bin/train $round --latency.budget=0.02ms --run.dir="$room/rounds" > "$room/round
 [ $? = 6 ]; say rounds_that_do_not_suffice_end_with_code_6 $? "$(cat "$room/rounds.txt")"
 [ "$(cut -d, -f1,2,3 "$room/rounds/rounds.csv" | sed -n 2p)" = 1,1,0.02 ]; say a_round_has_its_line $? "$(cat "$room/rounds/rounds.csv")"
 grep -q "Rounds to the budget" "$room/rounds/report.html"; say the_page_shows_the_rounds $?
+
+# ---- the search: both forms, killed and resumed, its outcome taken by train
+search="--config configs/quickstart.ini $small --latency.table=$room/board.csv --search.first_block=3 --search.hold_out=40 --search.tolerance=0.9 --search.grid=0.6,0.3"
+plain() { sed "s#$2#DIR#g" "$1"; }
+for form in cheap full; do
+    try "search_$form" 0 '"at"' bin/search $search --search.form=$form --run.dir="$room/whole_$form" --latency.budget=65% --json
+    for pause in 0.4 0.9 1.7 3 6 60 200; do
+        timeout -s KILL $pause bin/search $search --search.form=$form --run.dir="$room/killed_$form" --latency.budget=65% --run.threads=1 > "$room/killed.txt" 2>&1 < /dev/null && break
+    done
+    for file in outcome.ini trials.csv; do
+        plain "$room/whole_$form/$file" "$room/whole_$form" | grep -v '^threads = ' > "$room/a"
+        plain "$room/killed_$form/$file" "$room/killed_$form" | grep -v '^threads = ' > "$room/b"
+        same "killed_search_${form}_ends_with_the_same_$file" "$room/a" "$room/b"
+    done
+    try "outcome_of_search_${form}_is_taken_by_train" 0 "selector 1  before block" bin/train --config "$room/whole_$form/outcome.ini" --dry-run
+    [ -z "$(find "$room/whole_$form" -name 'trial-*')" ]; say "search_${form}_leaves_no_trial_behind" $? "$(ls "$room/whole_$form")"
+done
+grep -q '^at = ' "$room/whole_full/outcome.ini" && grep -q 'model.weights = .*accepted-' "$room/whole_full/outcome.ini"; say outcome_says_where_to_go_on_from $?
+try search_above_the_budget_says_so 6 "tolerance is used up" bin/search $search --search.form=cheap --run.dir="$room/above" --latency.budget=20% --search.grid=0.6
+try search_with_another_config 2 "another config" bin/search $search --search.form=cheap --run.dir="$room/above" --latency.budget=20% --search.grid=0.5
+try search_of_a_dense_method 2 "pruning.method" bin/search $search --pruning.method=none --run.dir="$room/none"
+try search_without_weights 2 "model.weights" bin/search $search --model.weights= --run.dir="$room/none"
+try search_behind_the_last_block 2 "search.first_block" bin/search $search --search.first_block=6 --run.dir="$room/none"
+try search_of_a_rising_grid 2 "search.grid" bin/search $search --search.grid=0.3,0.6 --run.dir="$room/none"
+sed -i '4s/,/;/' "$room/above/trials.csv"
+try search_by_a_damaged_list 4 "trials.csv:4" bin/search $search --search.form=cheap --run.dir="$room/above" --latency.budget=20% --search.grid=0.6
+try held_out_pictures_take_the_place_of_validation 0 '"images": 30' bin/train $pruned --latency.budget= --pruning.keep=0.6,0.4 --data.hold_out=30 --run.dir="$room/held" --json
+try all_pictures_held_out 2 "data.hold_out" bin/train $pruned --latency.budget= --data.hold_out=200 --run.dir="$room/none"
