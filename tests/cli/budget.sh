@@ -79,3 +79,22 @@ sed -i '4s/,/;/' "$room/above/trials.csv"
 try search_by_a_damaged_list 4 "trials.csv:4" bin/search $search --search.form=cheap --run.dir="$room/above" --latency.budget=20% --search.grid=0.6
 try held_out_pictures_take_the_place_of_validation 0 '"images": 30' bin/train $pruned --latency.budget= --pruning.keep=0.6,0.4 --data.hold_out=30 --run.dir="$room/held" --json
 try all_pictures_held_out 2 "data.hold_out" bin/train $pruned --latency.budget= --data.hold_out=200 --run.dir="$room/none"
+
+# ---- one program with nothing beside it, for a device
+tables="--config configs/quickstart.ini --quiet --latency.runs=3 --latency.warm_up=0 --latency.seconds=0.01 --model.depth=2 --pruning.at=1 --pruning.keep=0.5"
+if make --no-print-directory latency-static > "$room/static.txt" 2>&1; then
+    if command -v ldd > /dev/null && ldd bin/latency-static > /dev/null 2>&1; then echo "not ok static_program_needs_no_library: $(ldd bin/latency-static)"; else echo "ok static_program_needs_no_library"; fi
+    try static_program_measures 0 "" bin/latency-static measure $tables --out "$room/static.csv"
+    try static_programs_table_is_read 0 "block" bin/latency show "$room/static.csv"
+else
+    echo "skip static_program: this system has no static libraries ($(grep -m 1 -o 'cannot find.*' "$room/static.txt"))"
+fi
+if ! tools/install-deps.sh --check-only --arm > "$room/missing" 2>&1; then echo "skip aarch64_static_program: $(head -n 1 "$room/missing")"
+elif [ -z "${SIEVE_CHECK_SLOW:-}" ] && [ ! -f build/arm/libsieve.a ]; then echo "skip aarch64_static_program: compiles the library once more; in make check ARGS=--ci"
+else
+    make --no-print-directory latency-static CROSS=aarch64-linux-gnu- BUILD=build/arm BIN=build/arm/bin > "$room/arm.txt" 2>&1
+    say aarch64_static_program_is_built $? "$(tail -n 3 "$room/arm.txt")"
+    try aarch64_static_program_measures 0 "" qemu-aarch64 build/arm/bin/latency-static measure $tables --threads 1 --out "$room/arm.csv"
+    grep -q '^# isa: neon' "$room/arm.csv"; say aarch64_table_names_its_instructions $? "$(head -n 8 "$room/arm.csv" 2>&1)"
+    try table_of_an_arm_is_said_to_be_another_machines 0 "another machine or setting" bin/train $pruned --latency.table="$room/arm.csv" --latency.budget=90% --model.depth=2 --pruning.at=1 --model.weights= --dry-run
+fi
