@@ -320,8 +320,10 @@ static sv_status finish(search *s, sv_search_result *r, sv_error *err)
                        s->grid[0], s->trials.items[s->done - 1].right, dense->images, dense->right);
     sv_status status = write_outcome(s, r->outcome, err);
     if (status || met(s) || s->budget.kind == SV_NO_BUDGET) return status;
-    return sv_fail(err, SV_BUDGET, "the tolerance is used up at %.4g ms by the table, above the budget of %.4g ms; %s holds what was found. Raise search.tolerance or search.epochs, lower search.grid, or allow more time",
-                   t->predicted_ms, s->budget_ms, r->outcome);
+    bool refused = false;
+    for (size_t i = 0; i < s->done; i++) refused = refused || !s->trials.items[i].accepted;
+    return sv_fail(err, SV_BUDGET, "the search ends at %.4g ms by the table, above the budget of %.4g ms; %s holds what was found. %s, or allow more time", t->predicted_ms, s->budget_ms, r->outcome,
+                   refused ? "The tolerance is used up: raise search.tolerance or search.epochs" : "All ratios were taken: go lower with search.grid or search.first_block");
 }
 
 sv_status sv_search(const sv_config *config, sv_search_result *result, sv_error *err)
