@@ -215,8 +215,9 @@ sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, 
 /* ---- latency_loss ------------------------------------------------------------------------------------------------- */
 
 /* kept_t = patches mean_b share_t (cut to 0..patches), ms = fixed + sum_t curve_t(kept_t), linear between whole numbers of patches;
- * excess = (ms - budget) / budget, loss = linear excess + max(excess, 0)^2, 0 where the budget is not above 0:
- *   dshare_tb = (dms + dloss (linear + 2 max(excess, 0)) / budget) slope_t patches / B,
+ * excess = (ms - budget) / budget, pull = max(linear + 2 excess, 0), loss = (pull^2 - linear^2) / 4, 0 where the budget is not above 0: linear excess + excess^2
+ * down to where it would push upwards (the augmented Lagrangian of an inequality, Rockafellar 1973); without linear max(excess, 0)^2:
+ *   dshare_tb = (dms + dloss pull / budget) slope_t patches / B,
  *   slope_t of the piece that begins at or below kept_t. */
 enum { MOST_LATENCY_STAGES = 6 };
 
@@ -269,10 +270,15 @@ static double excess_of(const sv_call *call, double ms)
     return budget > 0 ? (ms - budget) / budget : 0;
 }
 
+static double pull_of(double linear, double excess) { return linear + 2 * excess > 0 ? linear + 2 * excess : 0; }
+
+/* excess (linear + excess) rather than a difference of squares: exact zeros stay zeros. */
+static double loss_of(double linear, double excess) { return pull_of(linear, excess) > 0 ? excess * (linear + excess) : -linear * linear / 4; }
+
 static void latency_loss_forward(const sv_call *call)
 {
     const double ms = predicted_ms(call), excess = excess_of(call, ms), linear = (double)call->in[call->attributes->i[0]].data[2];
-    call->out[0].data[0] = (sv_real)(linear * excess + (excess > 0 ? excess * excess : 0));
+    call->out[0].data[0] = (sv_real)(loss_of(linear, excess));
     call->out[1].data[0] = (sv_real)ms;
 }
 
@@ -281,7 +287,7 @@ static void latency_loss_backward(const sv_call *call)
     const size_t stages = (size_t)call->attributes->i[0];
     const double excess = excess_of(call, predicted_ms(call)), budget = (double)call->in[stages].data[1], linear = (double)call->in[stages].data[2];
     double d_ms = (double)call->out[1].gradient[0];
-    if (budget > 0) d_ms += (double)call->out[0].gradient[0] * (linear + (excess > 0 ? 2 * excess : 0)) / budget;
+    if (budget > 0) d_ms += (double)call->out[0].gradient[0] * pull_of(linear, excess) / budget;
     for (size_t t = 0; t < stages; t++) {
         const double each =
             call->in[t].gradient ? d_ms * cost_of(call, t).slope * (double)call->attributes->i[1] / (double)call->images : 0;
@@ -307,9 +313,9 @@ static const sv_sample latency_loss_samples[] = {
 
 const sv_op sv_op_latency_loss = {
     .name = "latency_loss",
-    .formula = "shares [1,1] of B images by stage, curve [3 + stages (patches+1)] -> loss [1] = linear e + max(e, 0)^2, e = (ms - budget) / budget, ms [1] = "
+    .formula = "shares [1,1] of B images by stage, curve [3 + stages (patches+1)] -> loss [1] = (max(linear + 2 e, 0)^2 - linear^2) / 4, e = (ms - budget) / budget, ms [1] = "
                "fixed + sum_t curve_t(patches mean_b share_t)",
-    .source = "ours: a latency table read by linear interpolation; linear: a Lagrange multiplier",
+    .source = "ours: a latency table read by linear interpolation; linear: the multiplier of an augmented Lagrangian (Rockafellar 1973)",
     .inputs_least = 2,
     .inputs_most = 1 + MOST_LATENCY_STAGES,
     .outputs = 2,

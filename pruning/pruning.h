@@ -108,7 +108,7 @@ typedef struct sv_training_choice {
 
 /* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
  * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
- * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight max(e, 0)^2 + latency_multiplier e, e = (ms - budget) / budget, ratio_t by
+ * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + w (max(m + 2 e, 0)^2 - m^2) / 4, w latency_weight, m latency_multiplier / w, e = (ms - budget) / budget, ratio_t by
  * goal[t]; with distillation
  * (1 - alpha) cls + alpha distill stands in place of cls.
  * SV_USAGE: distillation without a teacher, another class count, tokens compared that differ in width or number. */
