@@ -211,7 +211,7 @@ void sv_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]
 /* What a draw is for: two purposes never share a number. New ones at the end: numbers are part of what a resumed run must keep. */
 typedef enum sv_purpose {
     SV_FOR_SHUFFLE, SV_FOR_CROP, SV_FOR_FLIP, SV_FOR_DECISION, SV_FOR_DROPOUT, SV_FOR_DROP_PATH, SV_FOR_INIT, SV_FOR_SHAPES,
-    SV_FOR_MIX, SV_FOR_AUGMENT, SV_FOR_ERASE, SV_FOR_TEST
+    SV_FOR_MIX, SV_FOR_AUGMENT, SV_FOR_ERASE, SV_FOR_TEST, SV_FOR_HOLD_OUT
 } sv_purpose;
 
 /* A stream of draws that is a function of (seed, purpose, epoch, sample, position): 64-bit seed; epoch < 2^24; any sample;

@@ -36,15 +36,15 @@ typedef struct sv_pruning_plan {
     size_t min_keep;                    /* patches that always stay */
 } sv_pruning_plan;
 
-typedef enum sv_ratio_form { SV_RATIO_PENALTY, SV_RATIO_LAGRANGE } sv_ratio_form;
+typedef enum sv_ratio_form { SV_RATIO_PENALTY, SV_RATIO_LAGRANGE } sv_ratio_form; /* how a goal enters the loss: ratios, latency */
 
 typedef struct sv_pruning_options {
     sv_pruning_plan plan;
     double mask_eps; bool mask_all;     /* reference forms of the masked attention; 0, false: exact */
     double mask_clamp, tau;
     bool ratio_per_image, keep_bias;    /* keep_bias: selectors start at the targets instead of one half */
-    sv_ratio_form ratio_form;
-    double ratio_weight, kl_weight, token_weight, latency_weight, multiplier_rate;
+    sv_ratio_form ratio_form, latency_form;
+    double ratio_weight, kl_weight, token_weight, latency_weight /* 0: no latency term */, multiplier_rate;
 } sv_pruning_options;
 
 typedef struct sv_pruning sv_pruning;
@@ -116,13 +116,15 @@ typedef struct sv_training_choice {
 
 /* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
  * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
- * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]; with distillation
+ * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + w (max(m + 2 e, 0)^2 - m^2) / 4, w latency_weight, m latency_multiplier / w, e = (ms - budget) / budget, ratio_t by
+ * goal[t]; with distillation
  * (1 - alpha) cls + alpha distill stands in place of cls.
  * SV_USAGE: distillation without a teacher, another class count, tokens compared that differ in width or number. */
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err) SV_MUST_CHECK;
 void sv_training_clear(sv_training_tape *training);
-/* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. */
-void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier);
+/* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. And the multiplier
+ * of the latency term into the curve, whose other numbers are the caller's (sv_latency_curve). */
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier, double latency_multiplier);
 /* Mean kept share of each stage over the last step's pictures; mean and deviation of the decision logits of patches alive before. */
 typedef struct sv_stage_report { double share, mean, deviation, decided; } sv_stage_report; /* decided: share of tokens with |a| > 2 */
 void sv_training_report(const sv_training_tape *training, size_t images, sv_stage_report *stages);

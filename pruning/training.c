@@ -63,7 +63,7 @@ static sv_tensor *record_distillation(sv_training_tape *out, const sv_training_c
     return sv_tape_scale(tape, kl, tau * tau / (double)sv_tensor_width(out->target));
 }
 
-static size_t curve_width(const sv_pruning *pruning) { return 2 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
+static size_t curve_width(const sv_pruning *pruning) { return 3 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
 
 typedef struct term_list { sv_tensor *items[8]; double weights[8]; size_t count; } term_list;
 
@@ -160,8 +160,10 @@ void sv_training_clear(sv_training_tape *training)
     memset(training, 0, sizeof *training);
 }
 
-void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier)
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier, double latency_multiplier)
 {
+    if (training->curve)
+        sv_tape_data(training->tape, training->curve, 0)[2] = (sv_real)(options->latency_form == SV_RATIO_LAGRANGE ? latency_multiplier / options->latency_weight : 0);
     for (size_t t = 0; t < training->stages; t++) {
         sv_real *goal = sv_tape_data(training->tape, training->goal[t], 0);
         bool lagrange = options->ratio_form == SV_RATIO_LAGRANGE;

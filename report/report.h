@@ -100,6 +100,9 @@ typedef enum sv_verdict { SV_VERDICT_NONE /* no budget */, SV_VERDICT_RUNNING, S
 typedef struct sv_report_model { double top1, top5, ms_median, ms_p95, macs, parameters, images_per_s; } sv_report_model;
 /* One selector. */
 typedef struct sv_report_stage { size_t before_block; double target, reached, tokens; } sv_report_stage;
+/* One measured end of a run; NAN where not known. */
+typedef struct sv_report_round { double epoch, budget_ms, predicted_ms, measured_ms, p95_ms, dense_ms, top1; } sv_report_round;
+enum { SV_REPORT_ROUNDS_MOST = 32 };
 typedef struct sv_report_fact { const char *name, *value; } sv_report_fact;
 typedef struct sv_report_picture { const unsigned char *png; size_t bytes; const char *caption; } sv_report_picture;
 /* counts[truth * classes + prediction]. */
@@ -118,6 +121,7 @@ typedef struct sv_report {
     sv_report_model dense, pruned;      /* of a dense run `pruned` is all NAN */
     double top1_ema;                    /* of the trained model's average; NAN: none */
     const sv_report_stage *stages; size_t stage_count;
+    const sv_report_round *rounds; size_t round_count;      /* of the closed loop: train, measure, tighten */
     const sv_report_fact *facts; size_t fact_count;         /* further key figures: time taken, pictures a second, peak memory */
     const sv_chart *charts; size_t chart_count;
     const sv_report_picture *pictures; size_t picture_count;

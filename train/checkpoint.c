@@ -10,13 +10,14 @@
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
-typedef struct state_row { const char *name; size_t offset, count; bool real, later; } state_row; /* later: files of the first versions have none */
+typedef struct state_row { const char *name; size_t offset, count; bool real, later; } state_row; /* later: files of earlier versions lack it, which means 0 */
 #define COUNTER(field) { #field, offsetof(sv_run_state, field), 1, false, false }
 #define REALS(field, many) { #field, offsetof(sv_run_state, field), many, true, false }
 #define LATER(field, many, real) { #field, offsetof(sv_run_state, field), many, real, true }
 /* Those that came later stand first: a text that is cut anywhere still lacks rows that must be there. */
 static const state_row state_rows[] = {
     LATER(better_epoch, 1, false), LATER(stopped_epoch, 1, false), LATER(rolled_back, 1, false), LATER(guard_count, 1, false), LATER(guard, SV_STATE_GUARD, true),
+    LATER(latency_multiplier, 1, true), LATER(goal_ms, 1, true),
     COUNTER(epoch), COUNTER(batch), COUNTER(step), COUNTER(skipped_steps), COUNTER(skipped_in_row), COUNTER(round), COUNTER(best_epoch),
     COUNTER(stages), REALS(best, 1), REALS(keep, SV_STATE_STAGES), REALS(multiplier, SV_STATE_STAGES), REALS(sums, SV_STATE_SUMS), COUNTER(sum_count),
 };
@@ -58,6 +59,7 @@ sv_status sv_run_state_parse(sv_run_state *state, const char *text, const char *
 {
     sv_run_state read = { 0 };
     uint32_t seen = 0;
+    for (size_t r = 0; r < SV_COUNT(state_rows); r++) seen |= state_rows[r].later ? 1u << r : 0;
     while (*text) {
         char line[2048];
         size_t length = strcspn(text, "\n"), name = strcspn(text, " \n");

@@ -22,6 +22,8 @@ typedef struct sv_run_state {
     uint64_t rolled_back;                   /* 1: the last good checkpoint was taken up once */
     uint64_t guard_count;                   /* of train/guard.h: steps in its means */
     double guard[SV_STATE_GUARD];
+    double latency_multiplier;              /* of latency.loss = lagrange */
+    double goal_ms;                         /* what the targets are solved for by the table: the budget, less after each round; 0: there is none */
 } sv_run_state;
 
 typedef struct sv_checkpoint {

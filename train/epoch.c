@@ -182,6 +182,11 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
         put(r, t < 3 ? s->state.sums[SV_SUM_DEVIATION + t] / steps : NAN, "logit_deviation_%zu", t);
         put(r, s->state.multiplier[t], "multiplier_%zu", t);
     }
+    if (s->training.latency) {
+        put(r, s->state.sums[SV_SUM_MS] / steps, "sampled_ms", 0);
+        put(r, s->state.latency_multiplier, "multiplier_ms", 0);
+        put(r, sv_session_goal_ms(s), "goal_ms", 0);
+    }
     put(r, s->predicted_ms > 0 ? s->predicted_ms : NAN, "predicted_ms", 0);
     put(r, (double)s->state.skipped_steps, "skipped_steps", 0);
     put(r, s->worked > 0 ? (double)s->pictures / s->worked : NAN, "images_per_s", 0);
@@ -204,7 +209,7 @@ static sv_status open_files(sv_session *s, const char *const *names, size_t coun
 static const char *card_of(const char *column)
 {
     static const struct { const char *begin, *card; } cards[] = {
-        { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" },
+        { "sampled_ms", "latency" }, { "multiplier_ms", "latency" }, { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" }, { "goal", "latency" },
     };
     for (size_t i = 0; i < SV_COUNT(cards); i++)
         if (strncmp(column, cards[i].begin, strlen(cards[i].begin)) == 0) return cards[i].card;
@@ -311,7 +316,8 @@ static sv_status close_epoch(sv_session *s, sv_error *err)
     memset(s->state.sums, 0, sizeof s->state.sums);
     s->state.sum_count = 0;
     if (evaluated) lose_patience(s);
-    status = sv_session_save(s, err);
+    if (evaluated && s->state.epoch < s->epochs) status = sv_session_follow(s, err);
+    if (!status) status = sv_session_save(s, err);
     if (!status) sv_session_tell(s, true);
     return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
 }

@@ -76,19 +76,15 @@ static sv_status write_model(sv_session *s, sv_error *err)
     return status;
 }
 
-/* Ratios whose prediction is below the present one by as much as the measured time is above the budget. */
+/* Another round: less is kept, and an epoch more. */
 static sv_status tighten(sv_session *s, sv_error *err)
 {
-    sv_latency_answer answer;
-    sv_latency_question asked = { .table = &s->table, .batch = (size_t)sv_config_int(s->config, "latency.batch"), .shape = &s->shape,
-                                  .rule = (sv_latency_rule)sv_config_choice(s->config, "latency.rule"),
-                                  .budget_ms = s->predicted_ms * s->budget_ms / s->measured_pruned.median_ms * 0.98, /* noise must not miss it again */ .keep_least = sv_config_real(s->config, "latency.keep_least") };
-    sv_status status = sv_latency_solve_family(&asked, &answer, err);
-    if (!status) status = sv_session_apply_keep(s, answer.keep, err);
+    sv_log(SV_INFO, "round %llu: measured %.2f ms is above the budget of %.2f ms; keeps less and trains another epoch", (unsigned long long)s->state.round + 1, s->measured_pruned.median_ms,
+           s->budget_ms);
+    sv_status status = sv_session_tighten(s, err);
     if (status) return status;
     s->state.round++;
     s->epochs++;
-    sv_log(SV_INFO, "round %llu: measured %.2f ms is above the budget of %.2f ms; keeps less and trains another epoch", (unsigned long long)s->state.round, s->measured_pruned.median_ms, s->budget_ms);
     return sv_session_save(s, err);
 }
 
@@ -110,7 +106,7 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
     bool over = false;
     sv_status status = SV_OK;
     *again = false;
-    if (!status && !s->foreign_table) status = measure(s, err);
+    if (!s->foreign_table && !s->request->unmeasured) status = measure(s, err);
     if (!status) status = write_model(s, err);
     if (status) return status;
     if (s->was_measured) {
@@ -118,6 +114,9 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
         over = s->budget.kind != SV_NO_BUDGET && s->measured_pruned.median_ms > s->budget_ms;
     }
     say_times(s);
+    status = s->request->unmeasured ? SV_OK : sv_rounds_add(s, err);
+    if (status) return status;
+    sv_rounds_say(s);
     status = sv_session_page(s, over ? SV_VERDICT_MISSED : SV_VERDICT_MET, err);
     if (status || !over) return status;
     if (s->state.round < (uint64_t)sv_config_int(s->config, "latency.rounds")) {

@@ -124,17 +124,21 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
     char *metrics = NULL, *path = NULL, machine[128], line[256];
     sv_report report = sv_report_empty();
     sv_report_stage stages[SV_MOST_STAGES];
+    sv_report_round rounds[SV_REPORT_ROUNDS_MOST];
     sv_latency_about here = { 0 };
+    if (s->request->unmeasured) return SV_OK; /* a trial is looked at by nobody */
     sv_status status = sv_alloc_zero(&p, sizeof *p, "page", err);
     if (!status) status = sv_path_join(&metrics, s->folder, "metrics.csv", err);
     if (!status) status = sv_path_join(&path, s->folder, "report.html", err);
     if (!status) status = sv_metrics_read(&p->table, metrics, err);
+    if (!status) status = sv_rounds_read(s, rounds, SV_COUNT(rounds), &report.round_count, err);
     if (!status) {
         fill(s, &report, stages, verdict);
         make_charts(p, s->training.stages, s->budget_ms);
         status = sv_page_parts_make(&p->parts, s, &report, err);
     }
     if (!status) {
+        report.rounds = rounds;
         report.charts = p->charts;
         report.chart_count = p->chart_count;
         sv_latency_about_here(&here, sv_precision_name(s->model->options.precision));

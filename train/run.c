@@ -14,6 +14,7 @@ static sv_status begin_state(sv_session *s, sv_error *err)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     s->state.stages = plan->stages;
+    if (s->has_table) s->state.goal_ms = sv_session_goal_ms(s);
     return sv_session_apply_keep(s, plan->keep, err);
 }
 
@@ -23,6 +24,7 @@ static sv_status take_up(sv_session *s, sv_error *err)
     if (s->request->resume == SV_RESUME_AUTO && !sv_path_exists(path)) return SV_OK;
     sv_status status = sv_session_load(s, path, err);
     s->own_last = path == s->last;
+    if (!status && s->has_table) s->state.goal_ms = sv_session_goal_ms(s); /* files of earlier versions do not tell it */
     if (!status) status = sv_session_apply_keep(s, s->state.keep, err);
     if (s->state.stopped_epoch && !s->state.round && (!s->options.patience || s->state.stopped_epoch < s->state.better_epoch + s->options.patience)) s->state.stopped_epoch = 0; /* more patience now */
     s->epochs = sv_session_goal(s);

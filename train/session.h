@@ -72,14 +72,23 @@ typedef struct sv_session {
 /* setup.c */
 sv_status sv_session_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
 void sv_session_close(sv_session *session);
-/* plan.c: table, solver, keep ratios in force; the targets of the selectors and the curve of the latency term. */
+/* plan.c: the table, the plan a run begins with. */
 sv_status sv_session_plan(sv_session *session, sv_error *err) SV_MUST_CHECK;
+/* targets.c: keep ratios in force; the targets of the selectors and the curve of the latency term. */
+double sv_session_goal_ms(const sv_session *session);  /* what the table should predict for what is kept; the dense time without a budget */
 sv_status sv_session_apply_keep(sv_session *session, const double *keep, sv_error *err) SV_MUST_CHECK;
+sv_status sv_session_solve(sv_session *session, sv_error *err) SV_MUST_CHECK;        /* from the budget */
+sv_status sv_session_tighten(sv_session *session, sv_error *err) SV_MUST_CHECK;      /* by as much as the measured time is above the budget */
+sv_status sv_session_follow(sv_session *session, sv_error *err) SV_MUST_CHECK;       /* by as much as what the last evaluation kept differs from the targets */
+/* rounds.c: rounds.csv, a line for each measured end of the run. */
+sv_status sv_rounds_add(const sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_rounds_read(const sv_session *session, sv_report_round *rounds, size_t most, size_t *count, sv_error *err) SV_MUST_CHECK; /* *count 0 where there is no file */
+void sv_rounds_say(const sv_session *session);
 void sv_session_dry_run(sv_session *session);
 /* step.c: one optimizer step. *ended: no batch is left in the epoch. */
 sv_status sv_session_step(sv_session *session, bool *ended, sv_error *err) SV_MUST_CHECK;
 enum { SV_SUM_LOSS, SV_SUM_CLS, SV_SUM_KL, SV_SUM_TOKEN, SV_SUM_RATIO, SV_SUM_LATENCY, SV_SUM_NORM, SV_SUM_SHARE /* and one a stage */,
-       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3 };
+       SV_SUM_MEAN = SV_SUM_SHARE + SV_MOST_STAGES, SV_SUM_DEVIATION = SV_SUM_MEAN + 3 /* of the first three stages */, SV_SUM_DISTILL = SV_SUM_DEVIATION + 3, SV_SUM_MS /* predicted for what was sampled */ };
 /* card.c: what best.safetensors and model.safetensors say of themselves (eval/card.h); e: of these weights. */
 sv_status sv_session_card(const sv_session *session, const sv_evaluation *e, sv_text *text, sv_error *err) SV_MUST_CHECK;
 /* epoch.c: thresholds, evaluation, metrics, checkpoints, page. */

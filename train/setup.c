@@ -89,6 +89,16 @@ static sv_status make_start(sv_session *s, size_t classes, sv_error *err)
     return status;
 }
 
+static void read_latency_term(sv_pruning_options *pruning, const sv_config *config)
+{
+    const char *form = sv_config_text(config, "latency.loss");
+    const bool none = strcmp(form, "none") == 0;
+    pruning->latency_form = strcmp(form, "lagrange") == 0 ? SV_RATIO_LAGRANGE : SV_RATIO_PENALTY;
+    pruning->latency_weight = none ? 0 : sv_config_real(config, "latency.weight");
+    if (none && strcmp(sv_config_where(config, "latency.weight"), "default") != 0 && pruning->plan.stages)
+        sv_log(SV_VERBOSE, "%s: latency.weight has no effect with latency.loss = none", sv_config_where(config, "latency.weight"));
+}
+
 static sv_status make_models(sv_session *s, sv_error *err)
 {
     sv_pruning_options pruning;
@@ -98,7 +108,7 @@ static sv_status make_models(sv_session *s, sv_error *err)
     if (!status) status = sv_pruning_check_model(s->config, s->model, err);
     if (!status) status = sv_pruning_options_read(&pruning, s->config, s->model, err);
     if (status) return status;
-    pruning.latency_weight = sv_config_real(s->config, "latency.weight");
+    read_latency_term(&pruning, s->config);
     status = sv_train_options_read(&s->options, s->config, pruning.plan.stages > 0, err);
     if (!status) status = sv_pruning_create(&s->pruning, s->model, &pruning, err);
     if (!status) status = sv_model_allocate(s->model, true, err);

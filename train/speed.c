@@ -56,7 +56,7 @@ static sv_status open_training(subject *s, const sv_speed_request *request, bool
     if (status) return status;
     fill(s->training.tape, s->training.picture, batch);
     for (size_t b = 0; b < batch; b++) sv_tape_data(s->training.tape, s->training.target, b)[b % s->student->options.classes] = 1;
-    sv_training_set_goals(&s->training, &s->options, ratios, NULL);
+    sv_training_set_goals(&s->training, &s->options, ratios, NULL, 0);
     return SV_OK;
 }
 

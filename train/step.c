@@ -27,6 +27,15 @@ static sv_status fill_batch(sv_session *s, const sv_batch *batch, sv_whole_batch
 
 static double value_of(const sv_session *s, const sv_tensor *tensor) { return tensor ? (double)sv_tape_data(s->training.tape, tensor, 0)[0] : 0; }
 
+/* The square of the excess, whatever the form and weight of the term. */
+static void add_latency(const sv_session *s, step_sums *sums)
+{
+    if (!s->training.latency) return;
+    const double ms = value_of(s, s->training.predicted_ms), excess = fmax(0, ms / sv_session_goal_ms(s) - 1);
+    sums->sums[SV_SUM_LATENCY] += excess * excess;
+    sums->sums[SV_SUM_MS] += ms;
+}
+
 static void add_sums(const sv_session *s, size_t images, step_sums *sums)
 {
     sv_stage_report stages[SV_MOST_STAGES];
@@ -35,7 +44,7 @@ static void add_sums(const sv_session *s, size_t images, step_sums *sums)
     sums->sums[SV_SUM_KL] += value_of(s, s->training.kl);
     sums->sums[SV_SUM_DISTILL] += value_of(s, s->training.distill);
     sums->sums[SV_SUM_TOKEN] += value_of(s, s->training.token);
-    sums->sums[SV_SUM_LATENCY] += value_of(s, s->training.latency);
+    add_latency(s, sums);
     sv_training_report(&s->training, images, stages);
     for (size_t t = 0; t < s->training.stages; t++) {
         double off = stages[t].share - s->state.keep[t];
@@ -81,6 +90,9 @@ static void move_multipliers(sv_session *s, const step_sums *sums)
         double mean = sums->share[t] / (double)sums->batches;
         s->state.multiplier[t] = fmax(0, s->state.multiplier[t] + o->multiplier_rate * (mean - s->state.keep[t]));
     }
+    if (!s->training.latency || o->latency_form != SV_RATIO_LAGRANGE) return;
+    const double ms = sums->sums[SV_SUM_MS] / (double)sums->batches;
+    s->state.latency_multiplier = fmax(0, s->state.latency_multiplier + sv_config_real(s->config, "latency.multiplier_rate") * (ms / sv_session_goal_ms(s) - 1));
 }
 
 /* Far above what is usual: skipped like one that is not finite. */
@@ -118,7 +130,7 @@ sv_status sv_session_step(sv_session *s, bool *ended, sv_error *err)
     *ended = s->state.batch / s->options.accumulate >= s->steps_per_epoch;
     if (*ended) return SV_OK;
     sv_parameters_zero_gradients(s->model->parameters);
-    sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier);
+    sv_training_set_goals(&s->training, sv_pruning_options_of(s->pruning), s->state.keep, s->state.multiplier, s->state.latency_multiplier);
     sv_status status = run_batches(s, &sums, ended, err);
     if (status || *ended) return status;
     size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;

@@ -19,7 +19,7 @@ try() { # NAME CODE TEXT COMMAND...
     verdict "$name" "$code" "$text" "$rc" "$out"
 }
 
-for program in train eval classify export latency shapes shards sheet bench; do
+for program in train eval classify export latency search shapes shards sheet bench; do
     try "${program}_help" 0 "$program" bin/$program --help
     try "${program}_version" 0 "0." bin/$program --version
 done

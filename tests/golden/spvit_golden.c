@@ -71,7 +71,7 @@ static world world_open(sv_package_choice form, const char *golden_name, bool gi
         sv_model_load(w.teacher, room, &load, 0, NULL, &err)) fail_msg("%s", err.text);
     fill_selectors(w.student);
     if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
-    sv_training_set_goals(&w.t, &options, options.plan.keep, NULL);
+    sv_training_set_goals(&w.t, &options, options.plan.keep, NULL, 0);
     fill_pictures(&w);
     if (golden_name && sv_weights_open(&w.file, data_path(room, golden_name), &err)) fail_msg("%s", err.text);
     return w;

@@ -52,12 +52,13 @@ static inline void fill_curve(const sv_training_tape *t)
         snprintf(name, sizeof name, "curve%zu", s);
         for (size_t k = 0; k <= PATCHES; k++) {
             sum += unit("", name, k);
-            curve[2 + s * (PATCHES + 1) + k] = (sv_real)sum;
+            curve[3 + s * (PATCHES + 1) + k] = (sv_real)sum;
         }
         full += sum;
     }
     curve[0] = (sv_real)1.5;
     curve[1] = (sv_real)(0.35 * full);
+    curve[2] = 0;
 }
 
 /* ---- one case ---------------------------------------------------------------------------------------------------- */

@@ -157,7 +157,7 @@ static const misuse misuses[] = {
     { entropy_rows, "cross_entropy(x", "logits must have 1 rows" },
     { kl_teacher, "kl(row", "teacher logits must be constant" },
     { ratio_goal, "ratio_loss(", "goal must hold 3 numbers" },
-    { latency_curve, "latency_loss(", "curve must hold 7 numbers" },
+    { latency_curve, "latency_loss(", "curve must hold 8 numbers" },
     { latency_stages, "latency_loss", "1 to 6 stages" },
     { sum_of_images, "weighted_sum(row", "numbers of the batch" },
     { sum_of_nothing, "weighted_sum", "1 to 8 terms" },

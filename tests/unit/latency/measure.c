@@ -1,4 +1,8 @@
 /* latency/measure.c and machine.c: the protocol with a clock that the test turns, never with real time. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/unit/latency/test_latency.h"
 
 #include "base/fault.h"
@@ -302,6 +306,48 @@ static void a_busy_machine_is_said_and_an_idle_one_is_not(void **state)
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between((sv_machine_times){ 0 }, busy)), "");
 }
 
+/* A third of a second of work while every core has another program on it. */
+static sv_status work_a_while(void *context, sv_error *err)
+{
+    (void)context;
+    (void)err;
+    for (double end = sv_now_seconds() + 0.03; sv_now_seconds() < end;) {}
+    return SV_OK;
+}
+
+static void a_machine_loaded_on_purpose_is_noticed(void **state)
+{
+    (void)state;
+    const sv_measure_options options = { .runs = 12, .seconds_most = 2 };
+    const sv_measure_subject subject = { work_a_while, NULL };
+    enum { MOST = 64 };
+    pid_t others[MOST];
+    size_t count = sv_cores() < MOST ? sv_cores() : MOST;
+    char room[128];
+    sv_measured measured;
+    sv_machine_state machine = { 0 };
+    sv_error err = { 0 };
+    if (sv_machine_times_now().total <= 0) {
+        print_message("skipped: this system does not tell how busy it is\n");
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        others[i] = fork();
+        if (others[i] == 0)
+            for (double end = sv_now_seconds() + 5;;)
+                if (sv_now_seconds() > end) _exit(0);
+        assert_true(others[i] > 0);
+    }
+    sv_status status = sv_latency_measure(&options, &subject, 1, &measured, &machine, &err);
+    for (size_t i = 0; i < count; i++) {
+        kill(others[i], SIGKILL);
+        waitpid(others[i], NULL, 0);
+    }
+    assert_ok(status, err);
+    assert_true(machine.others_share > 0.05);
+    assert_non_null(strstr(sv_machine_busy(room, sizeof room, machine), "others used "));
+}
+
 static void here_is_described_in_words_a_table_can_hold(void **state)
 {
     (void)state;
@@ -335,6 +381,7 @@ int main(void)
         cmocka_unit_test(rows_add_up_to_whole_runs),
         cmocka_unit_test(only_our_cpus_are_counted),
         cmocka_unit_test(a_busy_machine_is_said_and_an_idle_one_is_not),
+        cmocka_unit_test(a_machine_loaded_on_purpose_is_noticed),
         cmocka_unit_test(here_is_described_in_words_a_table_can_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,7 +97,7 @@ static inline void world_open(world *w)
         fill_picture(w->removal.tape, w->removal.picture, b, b);
         sv_tape_data(w->training.tape, w->training.target, b)[b % w->sizes.classes] = 1;
     }
-    sv_training_set_goals(&w->training, &w->options, w->options.plan.keep, NULL);
+    sv_training_set_goals(&w->training, &w->options, w->options.plan.keep, NULL, 0);
 }
 
 static inline void world_close(world *w)

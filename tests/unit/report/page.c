@@ -4,7 +4,7 @@
 static const char hostile[] = "</pre></title><script>alert(\"1\")</script><img src=http://x.y onerror='z'>&\x01\xff";
 static const char tamed[] =
     "&lt;/pre&gt;&lt;/title&gt;&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&lt;img src=http://x.y onerror='z'&gt;&amp;??";
-static const char *const sections[] = { "Key figures", "Tokens kept", "Curves", "Which tokens stay", "Confusion", "Configuration" };
+static const char *const sections[] = { "Key figures", "Rounds to the budget", "Tokens kept", "Curves", "Which tokens stay", "Confusion", "Configuration" };
 
 /* The page as text; freed by the caller. */
 static sv_text print(const sv_report *report)
@@ -41,6 +41,8 @@ static sv_report full_report(const char *word)
     report.budget_ms = 10, report.predicted_ms = 9.5, report.top1_ema = 0.8123;
     report.dense = (sv_report_model){ 0.8, 0.95, 20, 22, 4.6e9, 22e6, 50 };
     report.pruned = (sv_report_model){ 0.79, 0.94, 9, 9.9, 2.3e9, 22.5e6, 111 };
+    static const sv_report_round rounds[] = { { 8, 10, 9.5, 11, 12, 20, 0.8 }, { 9, 10, 8.5, 9, NAN, 20, NAN } };
+    report.rounds = rounds, report.round_count = SV_COUNT(rounds);
     report.stages = stages, report.stage_count = SV_COUNT(stages);
     report.facts = &fact, report.fact_count = 1;
     report.charts = &chart, report.chart_count = 1;
@@ -88,11 +90,12 @@ static void a_part_without_figures_is_left_out(void **state)
         sv_report_confusion no_classes = { 0 };
         if (left_out == 0)
             report.dense = report.pruned = sv_report_unknown(), report.budget_ms = report.predicted_ms = report.top1_ema = NAN;
-        if (left_out == 1) report.stage_count = 0;
-        if (left_out == 2) report.chart_count = 0;
-        if (left_out == 3) report.picture_count = 0;
-        if (left_out == 4) report.confusion = &no_classes;
-        if (left_out == 5) report.config = "";
+        if (left_out == 1) report.round_count = 0;
+        if (left_out == 2) report.stage_count = 0;
+        if (left_out == 3) report.chart_count = 0;
+        if (left_out == 4) report.picture_count = 0;
+        if (left_out == 5) report.confusion = &no_classes;
+        if (left_out == 6) report.config = "";
         text = print(&report);
         for (size_t i = 0; i < SV_COUNT(sections); i++) {
             char heading[64];
