@@ -1,4 +1,5 @@
-/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good. A form is a file
+/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good;
+ * freeze: backbones of several stages, dropped rows wait in their grid for the next stage. A form is a file
  * that ends in one of these rows; a method's row (methods.c) lists those it can take, the first that fits a model is used. A model without selectors
  * is recorded by the flat form, whatever its backbone. */
 #ifndef SIEVE_PRUNING_FORM_H
@@ -23,7 +24,7 @@ struct sv_pruning_form {
     uint64_t (*macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
     uint64_t (*training_macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 };
-extern const sv_pruning_form sv_form_flat;
+extern const sv_pruning_form sv_form_flat, sv_form_freeze;
 
 /* The first form of the method that fits the model; NULL where none does. */
 const sv_pruning_form *sv_form_find(sv_method method, const sv_model *model);
