@@ -21,14 +21,17 @@ static sv_status seen_picture(const sv_real *chw, const sv_transform_options *tr
     return status;
 }
 
-sv_status sv_overlay_of_run(const sv_removal_tape *removal, size_t image, const sv_real *chw, const sv_transform_options *transform, size_t side, sv_picture *drawn,
-                            sv_error *err)
+sv_status sv_overlay_of_run(const sv_removal_tape *removal, size_t image, const sv_real *chw, const sv_transform_options *transform, sv_picture *drawn, sv_error *err)
 {
-    size_t patches = side * side, width = 0, height = 0;
+    size_t width = 0, height = 0, patches = 1, sides[SV_MOST_STAGES];
     sv_picture seen = { 0 };
     uint8_t *kept = NULL;
     const uint8_t *stages[SV_MOST_STAGES];
     sv_status status = seen_picture(chw, transform, &seen, err);
+    for (size_t t = 0; t < removal->stages; t++) {
+        sides[t] = (size_t)(sqrt((double)removal->patches[t]) + 0.5);
+        if (removal->patches[t] > patches) patches = removal->patches[t];
+    }
     if (!status) status = sv_alloc_zero(&kept, patches * SV_MOST_STAGES, "overlay", err);
     for (size_t t = 0; !status && t < removal->stages; t++) {
         const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(removal->tape, removal->after[t], image);
@@ -37,7 +40,7 @@ sv_status sv_overlay_of_run(const sv_removal_tape *removal, size_t image, const 
             if (origin[r] >= 0) kept[t * patches + (size_t)origin[r]] = 1;
         stages[t] = kept + t * patches;
     }
-    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .grid_columns = side, .grid_rows = side, .kept = stages, .stages = removal->stages };
+    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .kept = stages, .stages = removal->stages, .sides = sides };
     if (!status) status = sv_overlay_size(&overlay, &width, &height, err);
     if (!status) status = sv_picture_resize(drawn, width, height, err);
     if (!status) sv_overlay_draw(&overlay, drawn->rgb);
@@ -52,7 +55,6 @@ typedef struct workshop {
     const sv_removal_tape *removal;
     const sv_source *source;
     const sv_transform_options *options;
-    size_t side;
     sv_transform *transform;
     sv_picture picture;
     sv_real *chw;
@@ -101,7 +103,7 @@ static sv_status make_one(workshop *w, size_t sample, sv_overlaid *item, sv_erro
     if (status) return status;
     memcpy(sv_tape_data(removal->tape, removal->picture, 0), w->chw, numbers * sizeof *w->chw);
     status = sv_tape_forward(removal->tape, &step, err);
-    if (!status) status = sv_overlay_of_run(removal, 0, w->chw, w->options, w->side, &item->drawn, err);
+    if (!status) status = sv_overlay_of_run(removal, 0, w->chw, w->options, &item->drawn, err);
     if (!status) status = file_name(w->source, sample, &item->file, err);
     if (status) return status;
     take_answer(item, sv_tape_data(removal->tape, removal->logits, 0), sv_tensor_width(removal->logits));
@@ -109,12 +111,13 @@ static sv_status make_one(workshop *w, size_t sample, sv_overlaid *item, sv_erro
     return SV_OK;
 }
 
-sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t side,
-                           size_t wanted, sv_error *err)
+sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t wanted,
+                           sv_error *err)
 {
-    workshop w = { .removal = removal, .source = source, .options = transform, .side = side };
+    workshop w = { .removal = removal, .source = source, .options = transform };
     size_t all = sv_source_count(source);
-    sv_overlays made = { .stages = removal->stages, .patches = side * side };
+    sv_overlays made = { .stages = removal->stages };
+    memcpy(made.patches, removal->patches, sizeof made.patches);
     if (wanted > SV_OVERLAYS_MOST) wanted = SV_OVERLAYS_MOST;
     if (wanted > all) wanted = all;
     sv_status status = sv_alloc_zero(&made.items, (wanted + 1) * sizeof *made.items, "overlays", err);
@@ -162,8 +165,11 @@ void sv_overlay_caption(const sv_overlays *overlays, size_t at, const sv_classes
     sv_text_add(text, ", answered ");
     add_class(text, classes, item->answer);
     sv_text_add(text, " (%.1f %%)", 100 * item->probability);
-    for (size_t t = 0; t < overlays->stages; t++) sv_text_add(text, "%s%zu", t ? ", " : "; keeps ", item->kept[t]);
-    if (overlays->stages) sv_text_add(text, " of %zu patches", overlays->patches);
+    for (size_t t = 0; t < overlays->stages; t++) {
+        sv_text_add(text, "%s%zu", t ? ", " : "; keeps ", item->kept[t]);
+        if (t + 1 == overlays->stages) sv_text_add(text, " of %zu patches", overlays->patches[t]);
+        else if (overlays->patches[t] != overlays->patches[t + 1]) sv_text_add(text, " of %zu", overlays->patches[t]);
+    }
 }
 
 sv_status sv_overlays_sheet(const sv_overlays *overlays, sv_picture *sheet, sv_error *err)

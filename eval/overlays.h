@@ -9,9 +9,8 @@
 
 enum { SV_OVERLAYS_MOST = 64 };
 
-/* Image `image` of the tape's last run. chw: [3, size, size], what that image was; side: patches a side. *drawn is cleared by the caller. */
-sv_status sv_overlay_of_run(const sv_removal_tape *removal, size_t image, const sv_real *chw, const sv_transform_options *transform, size_t side, sv_picture *drawn,
-                            sv_error *err) SV_MUST_CHECK;
+/* Image `image` of the tape's last run. chw: [3, size, size], what that image was. *drawn is cleared by the caller. */
+sv_status sv_overlay_of_run(const sv_removal_tape *removal, size_t image, const sv_real *chw, const sv_transform_options *transform, sv_picture *drawn, sv_error *err) SV_MUST_CHECK;
 
 typedef struct sv_overlaid {
     sv_picture drawn;
@@ -21,16 +20,16 @@ typedef struct sv_overlaid {
     double probability;                 /* of the answer */
     size_t kept[SV_MOST_STAGES];        /* patches behind each selector */
 } sv_overlaid;
-typedef struct sv_overlays { sv_overlaid *items; size_t count, stages, patches; } sv_overlays;
+typedef struct sv_overlays { sv_overlaid *items; size_t count, stages, patches[SV_MOST_STAGES]; } sv_overlays;
 
 /* `wanted` pictures (at most SV_OVERLAYS_MOST, and no more than there are) evenly spread over the source, one at a time through the tape, which was
- * recorded for pictures of `transform` and side * side patches. For one that cannot be read the next that can stands in; where there is none before
+ * recorded for pictures of `transform`. For one that cannot be read the next that can stands in; where there is none before
  * the following place, it is left out. */
-sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t side,
-                           size_t wanted, sv_error *err) SV_MUST_CHECK;
+sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t wanted,
+                           sv_error *err) SV_MUST_CHECK;
 void sv_overlays_clear(sv_overlays *overlays);
 
-/* "x.jpg: cat, answered dog (51.2 %); keeps 98, 61 of 196 patches". Names stand in it as they are: whoever shows it must escape it. */
+/* "x.jpg: cat, answered dog (51.2 %); keeps 98, 61 of 196 patches", or of each selector's own grid. Names stand in it as they are: whoever shows it must escape it. */
 void sv_overlay_caption(const sv_overlays *overlays, size_t at, const sv_classes *classes, sv_text *text);
 /* All below one another on white. *sheet is cleared by the caller. SV_USAGE where there is none. */
 sv_status sv_overlays_sheet(const sv_overlays *overlays, sv_picture *sheet, sv_error *err) SV_MUST_CHECK;

@@ -74,8 +74,11 @@ static void print_answer(const looker *l, const char *file, const answer *a)
 {
     char name[128], safe[256];
     printf("%s: %.2f ms", sv_text_safe(safe, sizeof safe, file), a->ms);
-    for (size_t t = 0; t < l->about.stages; t++) printf("%s%.0f", t ? ", " : ", keeps ", a->kept[t]);
-    if (l->about.stages) printf(" of %zu patches", l->about.patches);
+    for (size_t t = 0; t < l->about.stages; t++) {
+        printf("%s%.0f", t ? ", " : ", keeps ", a->kept[t]);
+        if (t + 1 == l->about.stages) printf(" of %zu patches", l->about.stage_patches[t]);
+        else if (l->about.stage_patches[t] != l->about.stage_patches[t + 1]) printf(" of %zu", l->about.stage_patches[t]);
+    }
     printf("\n");
     for (size_t i = 0; i < a->count; i++) printf("  %5.1f %%  %s\n", 100 * a->top[i].probability, class_name(l, a->top[i].class_index, name));
 }
@@ -138,19 +141,23 @@ static sv_status seen_picture(const looker *l, sv_picture *out, sv_error *err)
 
 static sv_status draw_overlay(const looker *l, const char *path, sv_error *err)
 {
-    size_t side = l->about.image / l->about.patch, width = 0, height = 0;
+    size_t width = 0, height = 0, most = 1, sides[SIEVE_MOST_STAGES];
     sv_picture seen = { 0 }, drawn = { 0 };
     uint8_t *kept = NULL;
     const uint8_t *stages[SIEVE_MOST_STAGES];
     sv_status status = seen_picture(l, &seen, err);
-    if (!status) status = sv_alloc_zero(&kept, l->about.patches * SIEVE_MOST_STAGES, "overlay", err);
+    for (size_t t = 0; t < l->about.stages; t++) {
+        sides[t] = (size_t)(sqrt((double)l->about.stage_patches[t]) + 0.5);
+        if (l->about.stage_patches[t] > most) most = l->about.stage_patches[t];
+    }
+    if (!status) status = sv_alloc_zero(&kept, most * SIEVE_MOST_STAGES, "overlay", err);
     for (size_t t = 0; !status && t < l->about.stages; t++) {
         const uint32_t *patches;
         size_t count = sieve_kept(l->session, 0, t, &patches);
-        stages[t] = kept + t * l->about.patches;
-        for (size_t i = 0; i < count; i++) kept[t * l->about.patches + patches[i]] = 1;
+        stages[t] = kept + t * most;
+        for (size_t i = 0; i < count; i++) kept[t * most + patches[i]] = 1;
     }
-    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .grid_columns = side, .grid_rows = side, .kept = stages, .stages = l->about.stages };
+    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .kept = stages, .stages = l->about.stages, .sides = sides };
     if (!status) status = sv_overlay_size(&overlay, &width, &height, err);
     if (!status) status = sv_picture_resize(&drawn, width, height, err);
     if (!status) {

@@ -275,10 +275,9 @@ static sv_status write_overlay(const sv_picture *picture, const char *name, sv_e
 
 static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, size_t wanted, sv_error *err)
 {
-    const sv_model_options *model = &pruned->model.model->options;
     sv_overlays overlays = { 0 };
     sv_picture sheet = { 0 };
-    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, model->image / model->patch, wanted, err);
+    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, wanted, err);
     if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for --overlays can be read", sv_source_name(source));
     if (!status) status = sv_folder_create(overlay_folder, err);
     for (size_t i = 0; !status && i < overlays.count; i++) {

@@ -134,6 +134,7 @@ typedef struct sv_removal_tape {
     sv_tensor *picture;                     /* input */
     sv_tensor *value;                       /* per-batch input [stages]: thresholds or counts; set by sv_removal_set_plan */
     sv_tensor *logits;                      /* [1,K], kept */
+    size_t patches[SV_MOST_STAGES];         /* of the grid that each selector stands on */
     sv_tensor *a[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *before[SV_MOST_STAGES]; /* [n,1] decision logits, decisions, origins of the rows scored; kept */
     sv_tensor *after[SV_MOST_STAGES];       /* SV_INDEX [n',1] origins of the rows that go on, prefix rows (-1) and packages (-2..) included; kept */
 } sv_removal_tape;

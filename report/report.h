@@ -74,11 +74,13 @@ sv_status sv_chart_write(const sv_chart *chart, const char *path, sv_error *err)
 /* ---- token overlays ---------------------------------------------------------------------------------------------- */
 
 /* The picture, then beside it for each stage what survives: patches that are dropped are faded to near white.
- * kept: [stages][grid_rows * grid_columns], not 0 where the patch stays, in raster order. Small pictures are enlarged in whole steps. */
+ * kept: [stages][grid_rows * grid_columns] (with sides [sides[t] * sides[t]]), not 0 where the patch stays, in raster order. Small pictures are enlarged in whole steps. */
 typedef struct sv_overlay {
     const uint8_t *rgb; size_t width, height;   /* rows of R, G, B */
     size_t grid_columns, grid_rows;             /* must divide width and height */
     const uint8_t *const *kept; size_t stages;
+    const size_t *sides;                        /* where stages have grids of their own: stage t's is sides[t] x sides[t], which need not divide the
+                                                 * picture; NULL: grid_columns x grid_rows */
 } sv_overlay;
 /* Size of the result in pixels. SV_USAGE where the grid does not fit the picture or the result is too large. */
 sv_status sv_overlay_size(const sv_overlay *overlay, size_t *width, size_t *height, sv_error *err) SV_MUST_CHECK;

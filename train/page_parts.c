@@ -5,9 +5,8 @@
 static sv_status draw_pictures(sv_page_parts *p, sv_session *s, sv_report *report, sv_error *err)
 {
     const sv_classes *classes = sv_source_classes(s->train_source);
-    const size_t side = s->model->options.image / s->model->options.patch;
     if (!s->options.pictures || !s->pruned.stages) return SV_OK;
-    sv_status status = sv_overlays_make(&p->overlays, &s->pruned, s->val_source, &s->data.transform, side, s->options.pictures, err);
+    sv_status status = sv_overlays_make(&p->overlays, &s->pruned, s->val_source, &s->data.transform, s->options.pictures, err);
     for (size_t i = 0; !status && i < p->overlays.count; i++) {
         size_t bytes = 0;
         sv_overlay_caption(&p->overlays, i, classes, &p->captions[i]);
