@@ -76,6 +76,8 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     const sv_precision precision = d->model->options.precision;
     sv_status status = plan_for(&plan, d, options, err);
     if (status) return status;
+    if (sv_model_unfit(d->model))
+        return sv_fail(err, SV_USAGE, "%s cannot be written as ONNX: the export knows plain vision transformers (ViT, DeiT); write it as safetensors", d->model->backbone->name);
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;
     status = sv_onnx_round(d, options, err);
     if (!status) status = sv_onnx_create(&m.graph, d->model->backbone->name, err);
