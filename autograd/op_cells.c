@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_SIDE = 64, MOST_GRID = 1 << 12 };
+enum { MOST_SIDE = 32, MOST_GRID = 1 << 12 };
 
 static const sv_real apart = -100; /* as in window_attention */
 
@@ -28,7 +28,7 @@ static sv_status check_grid(const sv_attributes *a, sv_error *err)
 {
     const int64_t height = a->i[0], width = a->i[1], side = a->i[2], shift = a->i[3];
     if (side < 1 || side > MOST_SIDE || height < 1 || width < 1 || height > MOST_GRID || width > MOST_GRID || height % side || width % side)
-        return sv_fail(err, SV_USAGE, "a grid of %lld x %lld cannot be cut into windows of %lld x %lld (at most 64 x 64)", (long long)height, (long long)width,
+        return sv_fail(err, SV_USAGE, "a grid of %lld x %lld cannot be cut into windows of %lld x %lld (at most 32 x 32)", (long long)height, (long long)width,
                        (long long)side, (long long)side);
     if (shift < 0 || shift >= side) return sv_fail(err, SV_USAGE, "windows of %lld cannot be shifted by %lld", (long long)side, (long long)shift);
     if (!(a->r[0] > 0)) return sv_fail(err, SV_USAGE, "the clamp of exponents must be above 0, but is %g", a->r[0]);
@@ -67,8 +67,13 @@ typedef struct cells {
     cell *row;
     int32_t *first, *keys;  /* [windows + 1], [rows]: of the query looked at */
     sv_real *a, *p, *x;     /* [rows] by key: exponents, weights, exponentials */
+    sv_real *room;          /* of window_head */
     sv_real scale, clamp;
 } cells;
+
+/* Room: queries and keys turned [d, most], values [most, d], p and its turn [most, most], y [most, d]; most = side^2 + 1: a full window and a package. */
+static size_t most_keys(const grid *g) { return g->side * g->side + 1; }
+static size_t window_room(const grid *g, size_t d) { return most_keys(g) * (4 * d + 2 * most_keys(g)); }
 
 /* 0, 1 or 2: which part of the axis a rolled coordinate lies in. */
 static int32_t band(const grid *g, size_t at, size_t length) { return !g->shift || at < length - g->side ? 0 : at < length - g->shift ? 1 : 2; }
@@ -99,10 +104,10 @@ static cells cells_of(const sv_call *call)
     const size_t rows = call->in[0].rows, most = call->node->in[0]->rows.most, windows = g.height / g.side * (g.width / g.side);
     const size_t part = call->out[0].width;
     sv_real *room = call->scratch;
-    cell *row = (cell *)(void *)(room + 3 * most);
+    cell *row = (cell *)(void *)(room + 3 * most + window_room(&g, part / g.heads));
     cells s = { .g = g, .rows = rows, .windows = windows, .d = part / g.heads, .stride = 3 * part, .qkv = call->in[0].data, .table = call->in[1].data,
                 .policy = call->in[3].present ? call->in[3].data : NULL, .row = row, .first = (int32_t *)(void *)(row + most),
-                .keys = (int32_t *)(void *)(row + most) + windows + 1, .a = room, .p = room + most, .x = room + 2 * most,
+                .keys = (int32_t *)(void *)(row + most) + windows + 1, .a = room, .p = room + most, .x = room + 2 * most, .room = room + 3 * most,
                 .clamp = (sv_real)call->attributes->r[0] };
     s.scale = (sv_real)(1 / sqrt((double)s.d));
     list_rows(&s, call->in[2].ints);
@@ -113,7 +118,7 @@ static size_t cell_attention_scratch(const sv_node *node)
 {
     const grid g = grid_of(&node->attributes);
     const size_t rows = node->in[0]->rows.most, windows = g.height / g.side * (g.width / g.side);
-    return rows * (3 * sizeof(sv_real) + sizeof(cell) + sizeof(int32_t)) + (windows + 1) * sizeof(int32_t);
+    return window_room(&g, node->out[0]->width / (size_t)node->attributes.i[4]) * sizeof(sv_real) + rows * (3 * sizeof(sv_real) + sizeof(cell) + sizeof(int32_t)) + (windows + 1) * sizeof(int32_t);
 }
 
 static sv_real seen(const cells *s, size_t i, size_t j) { return i == j || !s->policy ? 1 : s->policy[j]; }
@@ -169,18 +174,81 @@ static sv_real weigh(const cells *s, size_t h, size_t i, size_t count)
     return total;
 }
 
+static void query_forward(const sv_call *call, const cells *s, size_t i)
+{
+    const size_t width = call->out[0].width, count = keys_of(s, i, false);
+    for (size_t h = 0; h < s->g.heads; h++) {
+        sv_real *y = call->out[0].data + i * width + h * s->d;
+        weigh(s, h, i, count);
+        for (size_t n = 0; n < count; n++) sv_scale(y, s->qkv + 2 * width + (size_t)s->keys[n] * s->stride + h * s->d, s->p[n], s->d, n > 0);
+    }
+}
+
+/* ---- living queries of a window together --------------------------------------------------------------------------- */
+
+/* turned [d, count] = factor * numbers at `from` of these rows. */
+static void turn_rows(sv_real *turned, const cells *s, const sv_real *from, const int32_t *rows, size_t count, sv_real factor)
+{
+    for (size_t r = 0; r < count; r++)
+        for (size_t c = 0; c < s->d; c++) turned[c * count + r] = factor * from[(size_t)rows[r] * s->stride + c];
+}
+
+static void bias_row(const cells *s, size_t h, size_t i, sv_real *a, size_t count)
+{
+    for (size_t n = 0; n < count; n++) {
+        const size_t j = (size_t)s->keys[n];
+        const int64_t pair = pair_of(s, i, j);
+        if (pair >= 0) a[n] += s->table[(size_t)pair * s->g.heads + h] + (s->row[i].band != s->row[j].band ? apart : 0);
+    }
+}
+
+/* Queries are keys first .. first + count - 1 of `keys`. */
+static void window_head(const sv_call *call, const cells *s, size_t h, size_t first, size_t count, size_t keys)
+{
+    const size_t width = call->out[0].width, most = most_keys(&s->g), at = h * s->d;
+    sv_real *q = s->room, *k = q + most * s->d, *v = k + most * s->d, *y = v + most * s->d, *p = y + most * s->d, *turned = p + most * most;
+    turn_rows(q, s, s->qkv + at, s->keys + first, count, s->scale);
+    turn_rows(k, s, s->qkv + width + at, s->keys, keys, 1);
+    for (size_t n = 0; n < keys; n++) memcpy(v + n * s->d, s->qkv + 2 * width + (size_t)s->keys[n] * s->stride + at, s->d * sizeof *v);
+    sv_product_outer(p, keys, q, count, k, keys, s->d, count, keys, false);
+    for (size_t i = 0; i < count; i++) bias_row(s, h, (size_t)s->keys[first + i], p + i * keys, keys);
+    sv_softmax(p, keys, p, keys, count, keys, false);
+    for (size_t i = 0; i < count; i++)
+        for (size_t n = 0; n < keys; n++) turned[n * count + i] = p[i * keys + n];
+    sv_product_outer(y, s->d, turned, count, v, s->d, keys, count, s->d, false);
+    for (size_t i = 0; i < count; i++) memcpy(call->out[0].data + (size_t)s->keys[first + i] * width + at, y + i * s->d, s->d * sizeof *y);
+}
+
+static void window_forward(const sv_call *call, const cells *s, size_t window)
+{
+    const size_t own = add_list(s, window, s->rows, false, 0), keys = add_list(s, s->windows, s->rows, false, own);
+    size_t first = 0, end = own;
+    while (first < end && (size_t)s->keys[first] < call->row_begin) first++;
+    while (end > first && (size_t)s->keys[end - 1] >= call->row_end) end--;
+    if (first == end) return;
+    if (keys <= most_keys(&s->g)) {
+        for (size_t h = 0; h < s->g.heads; h++) window_head(call, s, h, first, end - first, keys);
+        return;
+    }
+    for (int32_t i = s->first[window]; i >= 0; i = s->row[i].next) /* places that are named more than once */
+        if ((size_t)i >= call->row_begin && (size_t)i < call->row_end && seen(s, s->rows, (size_t)i) != 0) query_forward(call, s, (size_t)i);
+}
+
+static bool is_binary(const cells *s)
+{
+    for (size_t i = 0; s->policy && i < s->rows; i++)
+        if (s->policy[i] != 0 && s->policy[i] != 1) return false;
+    return true;
+}
+
+/* Living cells by windows; package rows, cells that are dropped (which see themselves too) and soft policies one by one. */
 static void cell_attention_forward(const sv_call *call)
 {
     const cells s = cells_of(call);
-    const size_t width = call->out[0].width;
-    for (size_t i = call->row_begin; i < call->row_end; i++) {
-        const size_t count = keys_of(&s, i, false);
-        for (size_t h = 0; h < s.g.heads; h++) {
-            sv_real *y = call->out[0].data + i * width + h * s.d;
-            weigh(&s, h, i, count);
-            for (size_t n = 0; n < count; n++) sv_scale(y, s.qkv + 2 * width + (size_t)s.keys[n] * s.stride + h * s.d, s.p[n], s.d, n > 0);
-        }
-    }
+    const bool binary = is_binary(&s);
+    for (size_t w = 0; binary && w < s.windows; w++) window_forward(call, &s, w);
+    for (size_t i = call->row_begin; i < call->row_end; i++)
+        if (!binary || is_package(&s, i) || (s.policy && s.policy[i] == 0)) query_forward(call, &s, i);
 }
 
 static void query_back(const sv_call *call, const cells *s, size_t h, size_t i, size_t count)

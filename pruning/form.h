@@ -12,7 +12,7 @@
 typedef struct sv_student { sv_tensor *finished, *tokens, *origin; } sv_student;
 
 struct sv_pruning_form {
-    const char *name;                               /* "flat": in errors that list several */
+    const char *name;                               /* "flat" */
     const char *(*misfit)(const sv_model *model);   /* why it does not fit, as "its pooling ..."; NULL: it does */
     sv_status (*check)(const sv_model *model, const sv_pruning_options *options, sv_error *err);    /* settings it cannot have, SV_USAGE; NULL: none */
     sv_status (*declare)(sv_pruning *pruning, sv_error *err);       /* parameters beside the selectors', into pruning->extra; NULL: there are none */
@@ -28,7 +28,7 @@ extern const sv_pruning_form sv_form_flat, sv_form_freeze;
 
 /* The first form of the method that fits the model; NULL where none does. */
 const sv_pruning_form *sv_form_find(sv_method method, const sv_model *model);
-/* Why none does: the reason, or one of each form. */
+/* Why none does: the reasons of all, parted by "; ". */
 const char *sv_form_misfits(char *room, size_t size, sv_method method, const sv_model *model);
 /* Package tokens behind so many selectors. */
 size_t sv_plan_packages(const sv_pruning_plan *plan, size_t selectors);
