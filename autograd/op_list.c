@@ -2,7 +2,7 @@
 #include "autograd/op.h"
 
 extern const sv_op sv_op_linear, sv_op_linear_add, sv_op_linear_scale_add, sv_op_linear_gelu, sv_op_product, sv_op_patch_embed, sv_op_embed_tokens,
-    sv_op_embed_map, sv_op_conv2d, sv_op_depthwise_conv, sv_op_pool, sv_op_batch_norm, sv_op_layer_scale, sv_op_layer_scale_add, sv_op_window_rows, sv_op_window_attention,
+    sv_op_embed_map, sv_op_conv2d, sv_op_depthwise_conv, sv_op_pool, sv_op_batch_norm, sv_op_layer_scale, sv_op_layer_scale_add, sv_op_window_rows, sv_op_window_attention, sv_op_cell_attention, sv_op_put_rows, sv_op_carry_package,
     sv_op_merge_patches, sv_op_relu, sv_op_layer_norm, sv_op_attention, sv_op_policy_attention, sv_op_gelu, sv_op_sigmoid, sv_op_softmax, sv_op_log_softmax, sv_op_add,
     sv_op_scale, sv_op_slice_rows, sv_op_concat_rows, sv_op_slice_columns, sv_op_concat_columns, sv_op_gather_rows, sv_op_scatter_rows,
     sv_op_split_heads, sv_op_count_up, sv_op_fill, sv_op_fill_index, sv_op_dropout, sv_op_drop_path, sv_op_head_mean, sv_op_weighted_mean,
@@ -27,6 +27,7 @@ const sv_op *const sv_ops[] = {
     &sv_op_layer_scale_add,
     &sv_op_window_rows,
     &sv_op_window_attention,
+    &sv_op_cell_attention,
     &sv_op_merge_patches,
     &sv_op_layer_norm,
     &sv_op_attention,
@@ -44,6 +45,7 @@ const sv_op *const sv_ops[] = {
     &sv_op_concat_columns,
     &sv_op_gather_rows,
     &sv_op_scatter_rows,
+    &sv_op_put_rows,
     &sv_op_split_heads,
     &sv_op_blend_rows,
     &sv_op_add_rows_at,
@@ -60,6 +62,7 @@ const sv_op *const sv_ops[] = {
     &sv_op_choose,
     &sv_op_live_order,
     &sv_op_package,
+    &sv_op_carry_package,
     &sv_op_cross_entropy,
     &sv_op_kl,
     &sv_op_top_class,

@@ -46,6 +46,10 @@ sv_tensor *sv_tape_window_reverse(sv_tape *tape, sv_tensor *x, size_t height, si
 /* qkv [H*W,3D] in window order, table [(2 side - 1)^2,heads] of relative positions -> [H*W,D]; shift 0: no mask. */
 sv_tensor *sv_tape_window_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, size_t height, size_t width, size_t side, size_t shift,
                                     size_t heads);
+/* The same attention among some cells of the grid (op_cells.c): row r of qkv [R,3D] is cell place[r] (SV_INDEX [R,1]), below 0 a package token, which all
+ * see and which sees all. policy [R,1] weighs keys (a row always sees itself), NULL: ones; exponents of keys of weight 0 cut at clamp in its gradient. */
+sv_tensor *sv_tape_cell_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, sv_tensor *place, sv_tensor *policy, size_t height, size_t width,
+                                  size_t side, size_t shift, size_t heads, double clamp);
 sv_tensor *sv_tape_merge_patches(sv_tape *tape, sv_tensor *x, size_t height, size_t width); /* -> [H*W/4,4C] */
 
 /* ---- norm (op_norm.c) ---- gain, bias [D] */
@@ -83,6 +87,9 @@ sv_tensor *sv_tape_scatter_rows(sv_tape *tape, sv_tensor *x, sv_tensor *index, s
 sv_tensor *sv_tape_blend_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b, sv_tensor *share);
 /* base [R,D] with x [S,D] added to its rows index [S,1]; a row whose index is none of base's is left out. */
 sv_tensor *sv_tape_add_rows_at(sv_tape *tape, sv_tensor *base, sv_tensor *x, sv_tensor *index);
+/* y = x, but y[index[r]] = policy[r] moved[r] + (1 - policy[r]) x[index[r]] (op_put.c); policy [S,1] over rows of moved [S,D], NULL: ones; index: a row at
+ * least for each of moved, those below 0 or behind x are left out. All rows of y are live. */
+sv_tensor *sv_tape_put_rows(sv_tape *tape, sv_tensor *x, sv_tensor *moved, sv_tensor *index, sv_tensor *policy);
 sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
 /* ---- constants of an image's size (op_fill.c) ---- */
 /* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
@@ -125,6 +132,11 @@ typedef enum sv_package_form { SV_PACKAGE_WAVG, SV_PACKAGE_SUM, SV_PACKAGE_MEAN 
 typedef enum sv_package_empty { SV_EMPTY_MASK, SV_EMPTY_KEEP_ZERO } sv_package_empty;
 sv_tensor *sv_tape_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_tensor *after, sv_tensor *score, sv_package_form form,
                            sv_package_empty empty, sv_tensor **policy);
+
+/* The package carried on from selector to selector (op_carry.c): old [1,D] and *weight [1,1] so far (both NULL: nothing), u as above -> package [1,D],
+ * *weight and *policy [1,1]: wavg: averaged over all that was ever dropped, by scores. */
+sv_tensor *sv_tape_carry_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_tensor *after, sv_tensor *score, sv_tensor *old, sv_tensor **weight,
+                                 sv_package_form form, sv_package_empty empty, sv_tensor **policy);
 
 /* ---- losses of one image (op_loss.c) ---- */
 sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target);      /* [1,K], soft target [1,K] -> [1,1] */

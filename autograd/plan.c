@@ -95,7 +95,11 @@ static void mark_redone(sv_tape *tape, const sv_node *node)
     for (uint32_t o = 0; o < node->output_count; o++) wanted = wanted || (tape->plans[node->out[o]->index].backward_reads && ends_here(tape, node->out[o]));
     if (!wanted) return;
     tape->redone[node->index] = 1;
-    for (uint32_t o = 0; o < node->output_count; o++) tape->plans[node->out[o]->index].rebuilt = ends_here(tape, node->out[o]);
+    for (uint32_t o = 0; o < node->output_count; o++) {
+        sv_tensor_plan *plan = &tape->plans[node->out[o]->index];
+        plan->rebuilt = ends_here(tape, node->out[o]);
+        plan->backward_reads = plan->backward_reads || !plan->rebuilt; /* written again where it stood: the place must still be its own */
+    }
     for (uint32_t i = 0; i < node->input_count; i++) mark_read(tape, node->in[i], true);
 }
 

@@ -1,6 +1,7 @@
 /* The share of kept tokens that lie on the object, beside what tokens kept at random would have. */
 #include "eval/object.h"
 #include "eval/stage_view.h"
+#include "report/grid.h"
 
 #include <string.h>
 
@@ -80,6 +81,7 @@ sv_status sv_object_share_of(sv_object_share *out, const sv_removal_tape *remova
 {
     sv_object_share sums = { .stages = removal->stages };
     room r = { 0 };
+    if (removal->stages) side = sv_grid_common(removal->patches, removal->stages, transform->size);
     size_t count, patches = side * side;
     const uint64_t *samples = sv_objects_samples(objects, &count);
     sv_status status = prepare(&r, removal, transform, patches, err);

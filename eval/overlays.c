@@ -2,6 +2,7 @@
  * the origins that each stage lets through. */
 #include "eval/overlays.h"
 #include "eval/stage_view.h"
+#include "report/grid.h"
 #include "report/figure.h"
 #include "report/report.h"
 
@@ -108,12 +109,14 @@ static sv_status make_one(workshop *w, size_t sample, sv_overlaid *item, sv_erro
 sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t side,
                            const sv_overlay_choice *choice, sv_error *err)
 {
+    if (removal->stages) side = sv_grid_common(removal->patches, removal->stages, transform->size);
     workshop w = { .removal = removal, .source = source, .options = transform, .side = side };
     const size_t all = sv_source_count(source);
     size_t wanted = choice->wanted;
     sv_overlays made = { .stages = removal->stages, .patches = side * side, .size = transform->size, .placed = choice->before_block };
     if (wanted > SV_OVERLAYS_MOST) wanted = SV_OVERLAYS_MOST;
     if (wanted > all) wanted = all;
+    memcpy(made.own, removal->patches, sizeof made.own);
     for (size_t t = 0; choice->before_block && t < removal->stages; t++) made.before_block[t] = choice->before_block[t];
     sv_status status = sv_alloc_zero(&made.items, (wanted + 1) * sizeof *made.items, "overlays", err);
     if (!status) status = sv_alloc(&w.chw, sv_tensor_width(removal->picture) * sizeof *w.chw, "overlays", err);
@@ -165,8 +168,11 @@ void sv_overlay_caption(const sv_overlays *overlays, size_t at, const sv_classes
     sv_text_add(text, ", answered ");
     add_class(text, classes, item->answer);
     sv_text_add(text, " (%.1f %%)", 100 * item->probability);
-    for (size_t t = 0; t < overlays->stages; t++) sv_text_add(text, "%s%zu", t ? ", " : "; keeps ", item->kept[t]);
-    if (overlays->stages) sv_text_add(text, " of %zu patches", overlays->patches);
+    for (size_t t = 0; t < overlays->stages; t++) {
+        sv_text_add(text, "%s%zu", t ? ", " : "; keeps ", item->kept[t]);
+        if (t + 1 == overlays->stages) sv_text_add(text, " of %zu patches", overlays->own[t]);
+        else if (overlays->own[t] != overlays->own[t + 1]) sv_text_add(text, " of %zu", overlays->own[t]);
+    }
 }
 
 /* "96.1 %" where it is right, else what it was taken for. */
@@ -194,7 +200,7 @@ sv_status sv_overlays_write(const sv_overlays *overlays, size_t at, const sv_cla
         const sv_overlaid *item = &overlays->items[i];
         const size_t r = figure.row_count;
         for (size_t t = 0; t < overlays->stages; t++)
-            stages[r][t] = (sv_figure_stage){ item->stays + t * overlays->patches, item->score + t * overlays->patches, item->packaged[t] };
+            stages[r][t] = (sv_figure_stage){ item->stays + t * overlays->patches, item->score + t * overlays->patches, item->packaged[t], item->kept[t], overlays->own[t] };
         rows[r] = (sv_figure_row){ .rgb = item->seen, .object = item->object, .name = item->truth < classes->count ? classes->names[item->truth] : NULL, .stages = stages[r] };
         note_of(item, classes, &rows[r], notes[r]);
     }

@@ -22,7 +22,7 @@ typedef struct sv_overlaid {
     double packaged[SV_MOST_STAGES];
     uint8_t *object;                    /* a byte a pixel of `seen`, for the outline; set by who knows it (eval/object.h), freed with the rest */
 } sv_overlaid;
-typedef struct sv_overlays { sv_overlaid *items; size_t count, stages, patches, size /* pixels a side */, before_block[SV_MOST_STAGES]; bool placed; /* before_block is known */ } sv_overlays;
+typedef struct sv_overlays { sv_overlaid *items; size_t count, stages, patches /* of the grid they are drawn on */, own[SV_MOST_STAGES] /* of each selector's */, size /* pixels a side */, before_block[SV_MOST_STAGES]; bool placed; /* before_block is known */ } sv_overlays;
 
 /* What sv_overlays_make shows. */
 typedef struct sv_overlay_choice {
@@ -32,7 +32,7 @@ typedef struct sv_overlay_choice {
 } sv_overlay_choice;
 
 /* The chosen pictures one at a time through the tape, which was
- * recorded for pictures of `transform` and side * side patches. For one that cannot be read the next that can stands in; where there is none before
+ * recorded for pictures of `transform`; a dense model's has side * side patches, a pruned one's say themselves (report/grid.h). For one that cannot be read the next that can stands in; where there is none before
  * the following place, it is left out. */
 sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t side,
                            const sv_overlay_choice *choice, sv_error *err) SV_MUST_CHECK;

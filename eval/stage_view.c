@@ -1,5 +1,6 @@
 #include "eval/stage_view.h"
 #include "kernels/kernels.h"
+#include "report/grid.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,10 +13,11 @@ static const int32_t *origins(const sv_removal_tape *removal, const sv_tensor *t
 
 double sv_stage_view(const sv_removal_tape *removal, size_t stage, size_t image, size_t patches, uint8_t *kept, float *score)
 {
+    const size_t own = removal->patches[stage];
     size_t rows;
     double all = 0, packed = 0;
-    memset(kept, 0, patches);
-    for (size_t p = 0; score && p < patches; p++) score[p] = NAN;
+    memset(kept, 0, own);
+    for (size_t p = 0; score && p < own; p++) score[p] = NAN;
     const int32_t *after = origins(removal, removal->after[stage], image, &rows);
     for (size_t r = 0; r < rows; r++)
         if (after[r] >= 0) kept[after[r]] = 1;
@@ -28,5 +30,7 @@ double sv_stage_view(const sv_removal_tape *removal, size_t stage, size_t image,
         if (!kept[before[r]]) packed += value;
         if (score) score[before[r]] = (float)value;
     }
+    sv_grid_spread(kept, sizeof *kept, own, patches);
+    if (score) sv_grid_spread(score, sizeof *score, own, patches);
     return removal->packs && all > 0 ? packed / all : NAN;
 }

@@ -117,7 +117,7 @@ static void collect_kept(sieve_session *s, size_t picture)
         for (size_t r = 0; r < rows; r++)
             if (origin[r] >= 0) s->kept[place * s->patches + count++] = (uint32_t)origin[r];
         s->kept_count[place] = count;
-        s->packaged[place] = sv_stage_view(&s->removal, t, picture, s->patches, s->stays, s->score + place * s->patches);
+        s->packaged[place] = sv_stage_view(&s->removal, t, picture, s->removal.patches[t], s->stays, s->score + place * s->patches);
     }
 }
 

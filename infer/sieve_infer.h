@@ -75,10 +75,11 @@ enum { SIEVE_MOST_STAGES = 6 };
 typedef struct sieve_about {
     size_t image;   /* pixels a side */
     size_t patch;   /* pixels a side of a patch; patches are numbered row by row from the top left */
-    size_t patches; /* (image / patch) squared */
+    size_t patches; /* of the model's first grid, a square */
     size_t classes;
     size_t stages; /* places where tokens leave; 0: none do */
     size_t stage_before_block[SIEVE_MOST_STAGES];
+    size_t stage_patches[SIEVE_MOST_STAGES]; /* of the grid, a square, that each stage's selector looks at: `patches`, but where the model changes its grid */
     size_t parameters; /* numbers in the model */
     float mean[3], deviation[3];
 } sieve_about;

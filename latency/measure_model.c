@@ -167,7 +167,7 @@ static void clear(bench *b)
 static sv_status check_model(const sv_model *model, sv_error *err)
 {
     if (!sv_model_unfit(model)) return SV_OK;
-    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and between the blocks of this backbone no tokens can leave", model->backbone->name);
+    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and its blocks differ from stage to stage; set pruning.keep instead of a budget, and measure the whole model with eval --latency", model->backbone->name);
 }
 
 sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)

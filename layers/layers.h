@@ -70,9 +70,16 @@ typedef struct sv_family {
     sv_status (*check)(const sv_model *model, sv_error *err);   /* sizes that do not go together, SV_USAGE; NULL: pictures are multiples of the patch */
     size_t (*patches)(const sv_model *model);                   /* rows that embed makes, without prefix; NULL: (image / patch)^2 */
     sv_tensor *(*enter)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);  /* the step to the stage that block `index` opens, x where it
-                                                                 * opens none; NULL: no block does */
+                                                                 * opens none; NULL: no block does. Rows behind the grid's (package tokens) go the way
+                                                                 * of class tokens, or as a group of equal neighbours */
     sv_place (*place)(const sv_model *model, size_t index);     /* of block `index`; NULL: all work on the patches that embed makes */
     uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
+    /* Blocks that can run on some of their grid's rows; NULL: they cannot. x [R,D] in any order, place SV_INDEX [R,1]: the patch of each row, below 0 class
+     * and package tokens; policy as in sv_tape_attention. Its work with so many patches and package tokens there, patches taken as evenly spread;
+     * and that of a package token's step into the stage that the block opens. */
+    sv_tensor *(*among)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy);
+    uint64_t (*among_macs)(const sv_model *model, size_t index, size_t patches, size_t packages);
+    uint64_t (*carry_macs)(const sv_model *model, size_t index);
     const sv_block_ways *ways;                                  /* NULL: its blocks have one way alone */
     sv_tensor *(*features)(sv_tape *tape, const sv_model *model, sv_tensor *x); /* the last norm row by row; NULL: finish does that */
     bool without_prefix;                                        /* no class token */
@@ -123,6 +130,8 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
  * segment), and the block over rows of its own stage. */
 sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);
 sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* Block `index` over some of its grid's rows: see sv_family.among. Ends no segment. */
+sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy);
 /* The rows of x that the head reads: the prefix, of some backbones all. */
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */

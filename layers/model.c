@@ -244,6 +244,11 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
     return sv_model_block_inside(tape, model, index, sv_model_enter(tape, model, index, x), policy);
 }
 
+sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)
+{
+    return model->backbone->family->among(tape, model, index, x, place, policy);
+}
+
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x)
 {
     return model->backbone->family->head_reads_all ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(model));

@@ -153,12 +153,21 @@ static sv_tensor *swin_embed(sv_tape *tape, const sv_model *model, sv_tensor *pi
     return model->options.dropout > 0 ? sv_tape_dropout(tape, x, model->options.dropout, 0) : x;
 }
 
+/* A package token is merged as four equal neighbours. */
+static sv_tensor *merged_of(sv_tape *tape, const sv_model *model, const swin_merging *merging, sv_tensor *four)
+{
+    return sv_linear_of(tape, sv_norm_of(tape, four, merging->norm, merging->norm_bias, model->options.norm_eps), merging->reduction, NULL);
+}
+
 static sv_tensor *swin_merged(sv_tape *tape, const sv_model *model, size_t stage, sv_tensor *x)
 {
     const swin_merging *merging = &((const swin_slots *)model->slots)->mergings[stage];
     const size_t side = side_of(model, stage - 1);
-    x = sv_norm_of(tape, sv_tape_merge_patches(tape, x, side, side), merging->norm, merging->norm_bias, model->options.norm_eps);
-    return sv_linear_of(tape, x, merging->reduction, NULL);
+    if (sv_tensor_rows(x).most == side * side) return merged_of(tape, model, merging, sv_tape_merge_patches(tape, x, side, side));
+    sv_tensor *package = sv_tape_slice_rows(tape, x, side * side, 0), *two = sv_tape_concat_columns(tape, package, package);
+    x = sv_tape_merge_patches(tape, sv_tape_slice_rows(tape, x, 0, side * side), side, side);
+    package = merged_of(tape, model, merging, sv_tape_concat_columns(tape, two, two));
+    return sv_tape_concat_rows(tape, merged_of(tape, model, merging, x), package);
 }
 
 static sv_tensor *swin_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
@@ -230,6 +239,20 @@ static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t
     return x;
 }
 
+/* Rows need no windows before the attention, which looks at the cell of each. */
+static sv_tensor *swin_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)
+{
+    const struct swin_block *b = &((const swin_slots *)model->slots)->blocks[index];
+    const sv_block_form form = form_of(model, index);
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    const size_t side = side_of(model, stage), window = window_of(model, stage), shift = shift_of(model, stage, inside);
+    sv_tensor *h = sv_tape_cell_attention(tape, sv_block_qkv(tape, &b->plain, &form, x), sv_tape_parameter(tape, b->table), place, policy, side, side, window,
+                                          shift, form.heads, model->attention.clamp);
+    x = sv_block_mlp(tape, &b->plain, &form, sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x));
+    sv_tape_label(tape, x, "layers.%zu.blocks.%zu", stage, inside);
+    return x;
+}
+
 static sv_tensor *swin_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
 {
     const swin_slots *s = model->slots;
@@ -251,6 +274,23 @@ static sv_place swin_place(const sv_model *model, size_t index)
     const sv_stages *stages = sv_stages_of(model);
     size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
     return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
+}
+
+/* n C^2 (4 + 2R) + 2 C sum over windows of n_w (n_w + packages), and the same of a package, which sees all; n_w taken as n / windows. */
+static uint64_t swin_among_macs(const sv_model *model, size_t index, size_t patches, size_t packages)
+{
+    const sv_block_form form = form_of(model, index);
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    const uint64_t c = form.width, n = patches, side = side_of(model, stage), window = window_of(model, stage), windows = side / window * (side / window);
+    const uint64_t rows = sv_block_macs(&form, n + packages, 0), pairs = (n * n + windows / 2) / windows + n * packages + packages * (n + 1);
+    return rows + 2 * c * pairs;
+}
+
+static uint64_t swin_carry_macs(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
+    return stage && !inside ? 4 * (uint64_t)stages->width[stage - 1] * stages->width[stage] : 0;
 }
 
 static uint64_t swin_macs(const sv_model *model)
@@ -280,6 +320,9 @@ const sv_family sv_family_swin = {
     .place = swin_place,
     .ways = &swin_ways,
     .block = swin_record_block,
+    .among = swin_among,
+    .among_macs = swin_among_macs,
+    .carry_macs = swin_carry_macs,
     .finish = swin_finish,
     .head = swin_head,
     .macs = swin_macs,

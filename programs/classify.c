@@ -4,6 +4,7 @@
 #include "data/data.h"
 #include "formats/pictures.h"
 #include "infer/sieve_infer.h"
+#include "report/grid.h"
 #include "report/figure.h"
 
 #include <math.h>
@@ -140,22 +141,26 @@ static sv_status seen_picture(const looker *l, sv_picture *out, sv_error *err)
 
 static sv_status draw_overlay(const looker *l, const answer *a, const char *path, sv_error *err)
 {
-    const size_t side = l->about.image / l->about.patch;
+    const size_t side = l->about.stages ? sv_grid_common(l->about.stage_patches, l->about.stages, l->about.image) : 1, cells = side * side;
     sv_picture seen = { 0 };
     sv_canvas canvas = { 0 };
     sv_canvas_form form;
     uint8_t *kept = NULL;
+    float *score = NULL;
     char name[128], note[32];
     sv_figure_stage stages[SIEVE_MOST_STAGES];
     sv_status status = sv_canvas_form_of(&form, path, err);
     if (!status) status = seen_picture(l, &seen, err);
-    if (!status) status = sv_alloc_zero(&kept, l->about.patches * SIEVE_MOST_STAGES, "overlay", err);
+    if (!status) status = sv_alloc_zero(&kept, cells * SIEVE_MOST_STAGES, "overlay", err);
+    if (!status) status = sv_alloc_zero(&score, cells * SIEVE_MOST_STAGES * sizeof *score, "overlay", err);
     for (size_t t = 0; !status && t < l->about.stages; t++) {
         const uint32_t *patches;
-        const size_t count = sieve_kept(l->session, 0, t, &patches);
-        stages[t].kept = kept + t * l->about.patches;
-        stages[t].score = sieve_scores(l->session, 0, t, &stages[t].packaged);
-        for (size_t i = 0; i < count; i++) kept[t * l->about.patches + patches[i]] = 1;
+        sv_figure_stage *stage = &stages[t];
+        *stage = (sv_figure_stage){ .kept = kept + t * cells, .score = score + t * cells, .kept_count = sieve_kept(l->session, 0, t, &patches), .patches = l->about.stage_patches[t] };
+        memcpy(score + t * cells, sieve_scores(l->session, 0, t, &stage->packaged), stage->patches * sizeof *score);
+        for (size_t i = 0; i < stage->kept_count; i++) kept[t * cells + patches[i]] = 1;
+        sv_grid_spread(kept + t * cells, sizeof *kept, stage->patches, cells);
+        sv_grid_spread(score + t * cells, sizeof *score, stage->patches, cells);
     }
     snprintf(note, sizeof note, "%.1f %%", 100 * a->top[0].probability);
     const sv_figure_row row = { .rgb = seen.rgb, .name = class_name(l, a->top[0].class_index, name), .note = note, .stages = stages };
@@ -164,6 +169,7 @@ static sv_status draw_overlay(const looker *l, const answer *a, const char *path
     if (!status) status = sv_figure_draw(&canvas, form, &figure, err);
     if (!status) status = sv_canvas_write(&canvas, path, err);
     sv_canvas_clear(&canvas);
+    sv_free(score);
     sv_free(kept);
     sv_picture_clear(&seen);
     return status;

@@ -1,5 +1,5 @@
-/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good; paths: rows stay, and some take a
- * cheaper way through a stage. A form is a file
+/* Forms of pruning: how tokens leave a backbone, whatever the method that chose them. flat: blocks of one width, rows leave for good;
+ * freeze: backbones of several stages, dropped rows wait in their grid for the next stage; paths: rows stay, and some take a cheaper way through a stage. A form is a file
  * that ends in one of these rows; a method's row (methods.c) lists those it can take, the first that fits a model is used. A model without selectors
  * is recorded by the flat form, whatever its backbone. */
 #ifndef SIEVE_PRUNING_FORM_H
@@ -12,7 +12,7 @@
 typedef struct sv_student { sv_tensor *finished, *tokens, *origin; } sv_student;
 
 struct sv_pruning_form {
-    const char *name;                               /* "flat": in errors that list several */
+    const char *name;                               /* "flat" */
     const char *(*misfit)(const sv_model *model);   /* why it does not fit, as "its pooling ..."; NULL: it does */
     sv_status (*check)(const sv_model *model, const sv_pruning_options *options, sv_error *err);    /* settings it cannot have, SV_USAGE; NULL: none */
     sv_status (*declare)(sv_pruning *pruning, sv_error *err);       /* parameters beside the selectors', into pruning->extra; NULL: there are none */
@@ -25,11 +25,11 @@ struct sv_pruning_form {
     uint64_t (*macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
     uint64_t (*training_macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 };
-extern const sv_pruning_form sv_form_flat, sv_form_paths;
+extern const sv_pruning_form sv_form_flat, sv_form_freeze, sv_form_paths;
 
 /* The first form of the method that fits the model; NULL where none does. */
 const sv_pruning_form *sv_form_find(sv_method method, const sv_model *model);
-/* Why none does: the reason, or one of each form. */
+/* Why none does: the reasons of all, parted by "; ". */
 const char *sv_form_misfits(char *room, size_t size, sv_method method, const sv_model *model);
 /* Package tokens behind so many selectors. */
 size_t sv_plan_packages(const sv_pruning_plan *plan, size_t selectors);

@@ -12,14 +12,16 @@ const sv_pruning_form *sv_form_find(sv_method method, const sv_model *model)
     return NULL;
 }
 
+/* A reason that two forms share is said once. */
 const char *sv_form_misfits(char *room, size_t size, sv_method method, const sv_model *model)
 {
     const sv_pruning_method *m = sv_pruning_method_of(method);
-    const bool several = m->forms[1] != NULL;
+    const char *last = "";
     room[0] = 0;
     for (size_t i = 0, used = 0; i < SV_FORMS_MOST && m->forms[i] && used < size; i++) {
         const char *reason = m->forms[i]->misfit(model);
-        if (reason) snprintf(room + used, size - used, several ? "%s%s: %s" : "%s%.0s%s", used ? "; " : "", m->forms[i]->name, reason);
+        if (reason && strcmp(reason, last) != 0) snprintf(room + used, size - used, "%s%s", used ? "; " : "", reason);
+        if (reason) last = reason;
         used = strlen(room);
     }
     return room;

@@ -137,6 +137,7 @@ typedef struct sv_removal_tape {
     sv_tensor *picture;                     /* input */
     sv_tensor *value;                       /* per-batch input [stages]: thresholds or counts; set by sv_removal_set_plan */
     sv_tensor *logits;                      /* [1,K], kept */
+    size_t patches[SV_MOST_STAGES];         /* of the grid that each selector stands on */
     sv_tensor *a[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *before[SV_MOST_STAGES]; /* [n,1] decision logits, decisions, origins of the rows scored; kept */
     bool packs;                             /* dropped tokens become package tokens */
     sv_tensor *after[SV_MOST_STAGES];       /* SV_INDEX [n',1] origins of the rows that go on, prefix rows (-1) and packages (-2..) included; kept */
@@ -158,6 +159,8 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 uint64_t sv_selector_macs(sv_method method, const sv_place *place, size_t rows);   /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
+/* The grid whose tokens are compared: the last one. */
+sv_place sv_tokens_place(const sv_model *model);
 /* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher);
 /* Of one training step's picture: teacher (NULL: none), student forward, backward with the exact savings (spec exact savings 3). */

@@ -37,6 +37,7 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
     if (status) return status;
     out->stages = plan ? plan->stages : 0;
     out->packs = out->stages && plan->package != SV_CHOICE_NONE;
+    memcpy(out->patches, pruning->options.plan.patches, sizeof out->patches);
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     if (out->stages) out->value = sv_tape_batch_input(out->tape, "thresholds", out->stages);
     const sv_pruning_form *form = out->stages ? pruning->form : &sv_form_flat;

@@ -112,10 +112,15 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     sv_tape_keep(tape, out->loss);
 }
 
+/* Whether its rows are its patches up to the last norm. */
+static bool has_tokens(const sv_model *model) { return !sv_model_unfit(model) || model->backbone->family->among || model->backbone->family->ways; }
+
+sv_place sv_tokens_place(const sv_model *model) { return sv_model_place(model, sv_model_depth(model) - 1); }
+
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
-    const sv_place own = sv_model_place(student, sv_model_depth(student) - 1), other = sv_model_place(teacher, sv_model_depth(teacher) - 1);
-    return own.width == other.width && own.patches == other.patches;
+    const sv_place ours = sv_tokens_place(student), theirs = sv_tokens_place(teacher);
+    return has_tokens(student) && has_tokens(teacher) && ours.width == theirs.width && ours.patches == theirs.patches;
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
@@ -128,8 +133,8 @@ static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teache
         return sv_fail(err, SV_USAGE, "the teacher takes pictures of %zu pixels and has %zu classes, the student %zu and %zu; they must be equal", teacher->options.image,
                        teacher->options.classes, student->options.image, student->options.classes);
     if (pruning->options.token_weight > 0 && !sv_tokens_comparable(student, teacher))
-        return sv_fail(err, SV_USAGE, "tokens of the teacher cannot be compared with the student's: %zu patches, %zu wide, against %zu patches, %zu wide", sv_model_patches(teacher),
-                       teacher->options.width, sv_model_patches(student), student->options.width);
+        return sv_fail(err, SV_USAGE, "tokens of the teacher cannot be compared with the student's: %zu patches, %zu wide, against %zu patches, %zu wide",
+                       sv_tokens_place(teacher).patches, sv_tokens_place(teacher).width, sv_tokens_place(student).patches, sv_tokens_place(student).width);
     return SV_OK;
 }
 

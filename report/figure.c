@@ -97,11 +97,11 @@ static void caption_kept(const layout *l, const sv_figure_stage *stage, double x
     const size_t patches = l->figure->grid_columns * l->figure->grid_rows;
     const double wide = (double)l->panel_width;
     char text[64], share[24];
-    size_t kept = 0;
-    for (size_t p = 0; p < patches; p++) kept += stage->kept[p] != 0;
-    snprintf(text, sizeof text, "%zu of %zu", kept, patches);
+    size_t kept = stage->kept_count, all = stage->patches ? stage->patches : patches;
+    for (size_t p = 0; !stage->patches && p < patches; p++) kept += stage->kept[p] != 0;
+    snprintf(text, sizeof text, "%zu of %zu", kept, all);
     sv_canvas_text(l->canvas, x, y + 27, TEXT, wide * 0.7, SV_ANCHOR_START, ink, text);
-    sv_canvas_text(l->canvas, x + wide, y + 27, TEXT, wide * 0.3, SV_ANCHOR_END, soft, share_text(share, (double)kept / (double)patches));
+    sv_canvas_text(l->canvas, x + wide, y + 27, TEXT, wide * 0.3, SV_ANCHOR_END, soft, share_text(share, (double)kept / (double)all));
     if (!isfinite(stage->packaged)) return;
     const double left = sv_letters_width("package ", SMALL) + 9, right = sv_letters_width(" 00.0 %", SMALL) + 2, length = wide - left - right;
     sv_canvas_text(l->canvas, x, y + 53, SMALL, wide, SV_ANCHOR_START, soft, "package");

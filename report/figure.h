@@ -10,6 +10,7 @@ typedef struct sv_figure_stage {
     const uint8_t *kept;                /* [rows * columns] of the grid, not 0 where the patch stays */
     const float *score;                 /* the same: 0..1; NAN: the patch had left before. NULL without heat */
     double packaged;                    /* share of the score in the package token; NAN: there is none */
+    size_t kept_count, patches;         /* what is written below; patches 0: cells of the grid are counted */
 } sv_figure_stage;
 
 typedef enum sv_note { SV_NOTE_PLAIN, SV_NOTE_RIGHT, SV_NOTE_WRONG, SV_NOTES } sv_note;

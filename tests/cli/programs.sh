@@ -55,10 +55,10 @@ try fewer_classes_than_the_data_has 2 "model.classes" train --model.classes=3
 try batch_larger_than_the_data 3 "train.batch" train --train.batch=512
 try odd_batch_with_mixup 2 "train.batch" train --train.batch=7 --data.mixup=0.8
 try unknown_backbone 2 "vit_nano" train --model.arch=vit_nanno
-try pruning_of_a_backbone_it_does_not_fit 2 "does not fit pit_nano" train --model.arch=pit_nano --pruning.method=spvit
+try pruning_of_a_backbone_it_does_not_fit 2 "does not fit convnext_nano" train --model.arch=convnext_nano --pruning.method=spvit
 try sizes_of_a_backbone_of_stages 2 "sizes by stage" train --model.arch=swin_nano --model.width=64
 try layer_decay_of_a_backbone_of_stages 2 "counts them by stage" train --model.arch=convnext_nano --train.layer_decay=0.7 --run.dir="$room/decay"
-try latency_table_of_a_backbone_of_stages 2 "has no latency table" bin/latency measure --config configs/quickstart_dense.ini --model.arch=pit_nano --out "$room/pit.csv"
+try latency_table_of_a_backbone_of_stages 2 "eval --latency" bin/latency measure --config configs/quickstart_dense.ini --model.arch=pit_nano --out "$room/pit.csv"
 for arch in pit_nano convnext_nano swin_nano lvvit_nano; do # learn, go on to the byte, answer, leave
     other_backbone="--config configs/quickstart_dense.ini --quiet --model.arch=$arch --train.epochs=1 --train.warmup_epochs=0"
     try verify_resume_of_$arch 0 "" bin/train $other_backbone --run.dir="$room/verify_$arch" --verify-resume 2
