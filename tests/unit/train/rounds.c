@@ -14,7 +14,8 @@ static void world_open(world *w)
     sv_pruning_options options = { .plan = { .stages = 2, .at = { 1, 3 }, .keep = { 0.5, 0.25 } }, .mask_clamp = 30, .tau = 1 };
     sv_error err = { 0 };
     memset(w, 0, sizeof *w);
-    sv_plan_set_keep(&options.plan, options.plan.keep, 16);
+    sv_plan_fit_grid(&options.plan, 16);
+    sv_plan_set_keep(&options.plan, options.plan.keep);
     assert_ok(sv_model_create(&w->model, "vit_test", &sizes, &err), err);
     assert_ok(sv_pruning_create(&w->session.pruning, w->model, &options, &err), err);
     w->session.model = w->model;
