@@ -184,6 +184,17 @@ static sv_status make_room(settings_run *run, sv_error *err)
     return status;
 }
 
+/* What a point counts as: where it stays above points of more tokens whatever is tried, the least of those, for more tokens cannot cost so much less. */
+static double settled_ms(const settings_run *run, const point *p)
+{
+    double ms = time_of(p);
+    for (size_t i = 0; i < run->point_count; i++) {
+        const point *other = &run->points[i];
+        if (other->part.op == p->part.op && other->part.tokens > p->part.tokens && sv_latency_below_noise(time_of(p), time_of(other))) ms = fmin(ms, time_of(other));
+    }
+    return ms;
+}
+
 /* All rows or none: they are added to a copy first. */
 static sv_status add_points(sv_latency_table *table, settings_run *run, sv_error *err)
 {
@@ -193,7 +204,8 @@ static sv_status add_points(sv_latency_table *table, settings_run *run, sv_error
     for (size_t i = 0; i < table->count && !status; i++) status = sv_latency_table_add(&grown, &table->rows[i], err);
     for (size_t i = 0; i < run->point_count && !status; i++) {
         const point *p = &run->points[i];
-        const sv_latency_row row = { .op = p->part.op, .batch = run->batch, .tokens = p->part.tokens, .median_ms = factor * time_of(p), .p95_ms = factor * fmax(p->p95_ms[quartile(p)], time_of(p)) };
+        const double ms = settled_ms(run, p);
+        const sv_latency_row row = { .op = p->part.op, .batch = run->batch, .tokens = p->part.tokens, .median_ms = factor * ms, .p95_ms = factor * fmax(p->p95_ms[quartile(p)], ms) };
         status = sv_latency_table_add(&grown, &row, err);
     }
     if (status) {
@@ -220,7 +232,7 @@ sv_status sv_latency_measure_settings(sv_latency_table *table, size_t batch, con
     for (size_t i = 0; i < run.point_count && !status; i++) {
         const double apart = difference(&run.points[i]);
         found.worst = fmax(found.worst, apart);
-        found.unsteady += apart > tolerance;
+        found.unsteady += apart > tolerance || settled_ms(&run, &run.points[i]) < time_of(&run.points[i]);
     }
     if (!status && quality) {
         found.machine = sv_machine_between(before, sv_machine_times_now());

@@ -53,8 +53,12 @@ points() { # TOTAL: the numbers to try
     if [ "$faults" = all ] || [ "$1" -le "$faults" ]; then seq 1 "$1"
     else awk -v n="$1" -v k="$faults" 'BEGIN { for (i = 0; i < k; i++) printf "%d\n", 1 + int((i + 0.5) * n / k) }'; fi
 }
-same() { # ONE OTHER: an onnx file's card holds a measured time; its weights, at the end, are compared
-    if [ "$scenario" = onnx ]; then cmp -s <(tail -c 1000000 "$1") <(tail -c 1000000 "$2"); else cmp -s "$1" "$2"; fi
+same() { # ONE OTHER: an export's card holds a measured time; its weights are compared
+    case $scenario in
+    onnx) cmp -s <(tail -c 1000000 "$1") <(tail -c 1000000 "$2") ;;
+    safetensors) [ -s "$1" ] && cmp -s <("$bin/eval" --inspect "$1" --json 2>&1) <("$bin/eval" --inspect "$2" --json) ;;
+    *) cmp -s "$1" "$2" ;;
+    esac
 }
 complain() { printf '%s\n' "not ok $1: $2" "$(head -c 2000 "$room/said")"; trouble=yes all_good=no; }
 judge() { # NAME SCENARIO DIR CODE PROGRAM

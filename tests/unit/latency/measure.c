@@ -276,6 +276,28 @@ static void rows_add_up_to_whole_runs(void **state)
     sv_latency_table_clear(&table);
 }
 
+/* A machine that was busy at one point only is no reason to have no table. */
+static void a_point_that_stays_too_slow_takes_the_time_of_more_tokens(void **state)
+{
+    (void)state;
+    turned_bench bench = { 0 };
+    const sv_latency_part parts[] = { { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_BLOCK, 40 } };
+    const sv_latency_setting settings[] = { { parts, 2 } };
+    bench.take_ms[20] = 9, bench.take_ms[40] = 3;
+    sv_latency_table table = empty_table();
+    sv_latency_bench calls = bench_of(&bench, settings);
+    sv_measure_options options = turning(&bench, 0, 9, 10);
+    sv_latency_quality quality = { 0 };
+    sv_error err;
+    double few = 0, many = 0;
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 1, &options, 0.03, &calls, &quality, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 20, SV_LATENCY_LINEAR, &few, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 40, SV_LATENCY_LINEAR, &many, &err), err);
+    assert_true(few == many);
+    assert_int_equal(quality.unsteady, 1);
+    sv_latency_table_clear(&table);
+}
+
 /* ---- the machine ---- */
 
 static bool first_two(void *context, size_t cpu)
@@ -384,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_failure_in_the_middle_leaves_the_table_as_it_was),
         cmocka_unit_test(parts_alike_are_one_op),
         cmocka_unit_test(rows_add_up_to_whole_runs),
+        cmocka_unit_test(a_point_that_stays_too_slow_takes_the_time_of_more_tokens),
         cmocka_unit_test(only_our_cpus_are_counted),
         cmocka_unit_test(a_busy_machine_is_said_and_an_idle_one_is_not),
         cmocka_unit_test(a_machine_loaded_on_purpose_is_noticed),
