@@ -128,6 +128,12 @@ sv_tensor *sv_tape_masked_square(sv_tape *tape, sv_tensor *x, sv_tensor *teacher
 /* Sum of keep [R,1] over rows with origin >= 0, divided by patches -> [1,1]. */
 sv_tensor *sv_tape_kept_share(sv_tape *tape, sv_tensor *keep, sv_tensor *origin, size_t patches);
 
+/* ---- answers of kept patches (op_kept.c) ---- live rows with origin >= 0 count; origin SV_INDEX [R,1] or NULL: all live rows are patches */
+/* x [R,K] -> [1,K]: the largest number of each column, zero where no row counts. */
+sv_tensor *sv_tape_largest_kept(sv_tape *tape, sv_tensor *x, sv_tensor *origin);
+/* x [R,K], teacher [T,K] logits -> [1,2]: sum of KL(softmax teacher[origin[r] + offset] || softmax x[r]), and how many rows. teacher constant. */
+sv_tensor *sv_tape_masked_kl(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset);
+
 /* ---- numbers of the batch (op_batch.c) ---- per-batch results */
 sv_tensor *sv_tape_batch_mean(sv_tape *tape, sv_tensor *x);                                 /* [1,W] an image -> [W] */
 sv_tensor *sv_tape_batch_ratio(sv_tape *tape, sv_tensor *x);                                /* [1,2] an image: sum x0 / max(sum x1, 1) -> [1] */

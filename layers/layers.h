@@ -55,6 +55,12 @@ typedef struct sv_family {
     uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
     bool without_prefix;                                        /* no class token */
     bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
+    /* A second head that answers for each patch (LV-ViT), NULL: none. head_kept: as head, reading of the rows behind the prefix those whose origin
+     * [rows,1] is a patch (NULL: all). class_head: the class token's answer alone, patch_head: logits [R,K] of any finished rows. */
+    sv_tensor *(*head_kept)(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin);
+    sv_tensor *(*class_head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+    sv_tensor *(*patch_head)(sv_tape *tape, const sv_model *model, sv_tensor *rows);
+    uint64_t (*patch_head_macs)(const sv_model *model, size_t patches);
     const char *unfit;                                          /* why selectors cannot stand between its blocks, "its pooling ..."; NULL: they can */
     /* Files whose parameters have other names than ours (timm's): a name that only they have, and the translation of ours (false: the same). */
     const char *official_probe;
@@ -87,6 +93,7 @@ size_t sv_model_parameter_count(const sv_model *model);
 /* Multiply-adds of the parts at n tokens (spec latency 4.1; 0 where sv_model_unfit), and of the whole dense model. */
 uint64_t sv_model_block_macs(const sv_model *model, size_t tokens);
 uint64_t sv_model_fixed_macs(const sv_model *model);    /* patch embedding and head */
+uint64_t sv_model_patch_head_macs(const sv_model *model, size_t patches);   /* of a head that reads each patch; 0 where there is none */
 uint64_t sv_model_macs(const sv_model *model);
 
 /* ---- recording --------------------------------------------------------------------------------------------------- */
@@ -101,6 +108,13 @@ sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+/* The same where tokens may have left: finished [R,D] in the order prefix, others; origin SV_INDEX [R,1], below 0: no patch (NULL: nothing left).
+ * Heads that read the class token alone do not care; LV-ViT's takes the largest answer of the live patches there are. */
+sv_tensor *sv_model_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin);
+/* Whether a head answers for every patch (LV-ViT); only such models have the two calls below. */
+bool sv_model_has_patch_head(const sv_model *model);
+sv_tensor *sv_model_class_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);  /* [1,K] */
+sv_tensor *sv_model_patch_head(sv_tape *tape, const sv_model *model, sv_tensor *rows);      /* finished rows [R,D] -> [R,K] */
 /* The heads apart: class logits [1,K]; *distillation: those of the distillation head, where there is none the class logits again. */
 sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation);
 /* Logits of the dense model: embed, blocks, finish of the first rows alone, head. */

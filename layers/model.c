@@ -205,10 +205,16 @@ uint64_t sv_model_fixed_macs(const sv_model *model)
     return family->fixed_macs ? family->fixed_macs(model) : 0;
 }
 
+uint64_t sv_model_patch_head_macs(const sv_model *model, size_t patches)
+{
+    const sv_family *family = model->backbone->family;
+    return family->patch_head_macs ? family->patch_head_macs(model, patches) : 0;
+}
+
 uint64_t sv_model_macs(const sv_model *model)
 {
     if (model->backbone->family->macs) return model->backbone->family->macs(model);
-    return sv_model_fixed_macs(model) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
+    return sv_model_fixed_macs(model) + sv_model_patch_head_macs(model, sv_model_patches(model)) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
 }
 
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture)
@@ -232,6 +238,16 @@ sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x
 
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
+
+sv_tensor *sv_model_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin)
+{
+    const sv_family *family = model->backbone->family;
+    return family->head_kept ? family->head_kept(tape, model, finished, origin) : family->head(tape, model, finished);
+}
+
+bool sv_model_has_patch_head(const sv_model *model) { return model->backbone->family->patch_head != NULL; }
+sv_tensor *sv_model_class_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->class_head(tape, model, finished); }
+sv_tensor *sv_model_patch_head(sv_tape *tape, const sv_model *model, sv_tensor *rows) { return model->backbone->family->patch_head(tape, model, rows); }
 
 sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)
 {

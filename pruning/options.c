@@ -7,7 +7,7 @@
 #define AUTO "; auto: as the method has it, "
 static const sv_config_row rows[] = {
     { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit|dynamicvit", "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind" },
-    { "pruning.at", SV_CONFIG_INTS, "3,6,9", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising" },
+    { "pruning.at", SV_CONFIG_INTS, "", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising. Empty: three that part the depth in four, as the papers have it (3,6,9 of 12; LV-ViT-S 4,8,12; LV-ViT-M 5,10,15)" },
     { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ..." },
     { "pruning.rule", SV_CONFIG_CHOICE, "auto", 0, 0, "threshold|topk|argmax|gumbel|auto", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" AUTO "spvit threshold, dynamicvit topk" },
     { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
@@ -27,12 +27,25 @@ static const sv_config_row rows[] = {
 };
 const sv_config_group sv_pruning_config = SV_CONFIG_GROUP(rows);
 
+/* Three places that part the depth in four; fewer in models of less than four blocks. */
+static size_t default_places(int64_t *at, size_t depth)
+{
+    size_t count = 0;
+    for (size_t quarter = 1; quarter < 4; quarter++) {
+        int64_t place = (int64_t)(quarter * depth / 4);
+        if (place > (count ? at[count - 1] : 0)) at[count++] = place;
+    }
+    return count;
+}
+
 static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, size_t depth, size_t patches, sv_error *err)
 {
     size_t count = 0, keeps = 0;
     const int64_t *at = sv_config_ints(config, "pruning.at", &count);
     const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
     const char *where = sv_config_where(config, "pruning.at");
+    int64_t automatic[3];
+    if (!count) count = default_places(automatic, depth), at = automatic;
     if (!count || count > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%s: pruning.at names %zu places; expected 1 to %d", where, count, SV_MOST_STAGES);
     for (size_t t = 0; t < count; t++) {
         if ((size_t)at[t] >= depth)

@@ -106,7 +106,9 @@ typedef struct sv_training_choice {
     bool details;               /* keep score, keep, origin and package of every stage for reading */
 } sv_training_choice;
 
-/* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
+/* Of models with an answer for each patch (LV-ViT) the token term is the KL of those answers, and while it is on cls and kl read the class token alone,
+ * of both; else they read the measured answer.
+ * Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
  * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
  * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]; with distillation
  * (1 - alpha) cls + alpha distill stands in place of cls.
@@ -147,7 +149,7 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 uint64_t sv_selector_macs(sv_method method, const sv_model *model, size_t rows);   /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
-/* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */
+/* Whether tokens of the one can be compared with the other's, patch by patch: as many and as wide, or as many with an answer for each (LV-ViT). */
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher);
 /* Of one training step's picture: teacher (NULL: none), student forward, backward with the exact savings (spec exact savings 3). */
 uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher);

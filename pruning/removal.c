@@ -44,7 +44,7 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
         stream.x = sv_model_block(out->tape, model, i, stream.x, NULL);
     }
     stream.x = sv_model_head_rows(out->tape, model, stream.x);
-    out->logits = sv_model_head(out->tape, model, sv_model_finish(out->tape, model, stream.x));
+    out->logits = sv_model_head_kept(out->tape, model, sv_model_finish(out->tape, model, stream.x), stream.origin);
     sv_tape_keep(out->tape, out->logits);
     status = sv_tape_finish(out->tape, NULL, err);
     if (status) sv_removal_clear(out);

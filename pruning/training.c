@@ -60,9 +60,13 @@ static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning
     return stream;
 }
 
+/* Whether tokens are compared by what a second head answers for each (LV-ViT) instead of by their numbers; then the loss of classes reads the class
+ * token alone, as the second head has a teacher of its own (spec DynamicViT 5.1, 5.4). */
+static bool compares_answers(const sv_pruning *pruning, bool tokens) { return tokens && sv_model_has_patch_head(pruning->model); }
+
 /* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. *features: all its tokens behind the
- * last norm, NULL unless wanted. */
-static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, sv_tensor **features)
+ * last norm, or its answers for all patches, NULL unless wanted. */
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, bool answers, sv_tensor **features)
 {
     sv_model teacher = *model;
     sv_tape *tape = out->tape;
@@ -70,8 +74,8 @@ static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, b
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
     sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_model_head_rows(tape, &teacher, x));
-    sv_tensor *logits = sv_model_head(tape, &teacher, finished);
-    *features = tokens ? finished : NULL;
+    sv_tensor *logits = answers ? sv_model_class_head(tape, &teacher, finished) : sv_model_head(tape, &teacher, finished);
+    *features = answers ? sv_model_patch_head(tape, &teacher, sv_tape_slice_rows(tape, finished, sv_model_prefix(&teacher), 0)) : tokens ? finished : NULL;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
@@ -86,6 +90,26 @@ static sv_tensor *record_distillation(sv_training_tape *out, const sv_training_c
     if (choice->distillation == SV_DISTILL_HARD) return sv_tape_cross_entropy(tape, out->distilled, sv_tape_top_class(tape, out->teacher_logits));
     sv_tensor *kl = sv_tape_kl(tape, sv_tape_scale(tape, out->distilled, 1 / tau), sv_tape_scale(tape, out->teacher_logits, 1 / tau));
     return sv_tape_scale(tape, kl, tau * tau / (double)sv_tensor_width(out->target));
+}
+
+/* What cls reads; *distilled: what a distillation loss reads. */
+static sv_tensor *record_answer(sv_tape *tape, const sv_model *model, const sv_stream *stream, sv_tensor *finished, bool answers, sv_tensor **distilled)
+{
+    if (model->options.distilled && distilled) return sv_model_heads(tape, model, finished, distilled);
+    sv_tensor *logits = answers ? sv_model_class_head(tape, model, finished) : sv_model_head_kept(tape, model, finished, stream->origin);
+    if (distilled) *distilled = logits;
+    return logits;
+}
+
+/* How far the kept tokens are from the teacher's [1,2], see sv_tape_masked_square and sv_tape_masked_kl. */
+static sv_tensor *record_tokens(sv_tape *tape, const sv_model *model, const sv_stream *stream, sv_tensor *finished, const sv_model *teacher, sv_tensor *features,
+                                bool answers)
+{
+    size_t prefix = sv_model_prefix(model);
+    sv_tensor *origin = stream->origin ? stream->origin : sv_tape_count_up(tape, finished, -(int64_t)prefix);
+    if (!answers) return sv_tape_masked_square(tape, finished, features, origin, sv_model_prefix(teacher));
+    sv_tensor *own = sv_model_patch_head(tape, model, sv_tape_slice_rows(tape, finished, prefix, 0));
+    return sv_tape_masked_kl(tape, own, features, sv_tape_slice_rows(tape, origin, prefix, 0), 0);
 }
 
 static size_t curve_width(const sv_pruning *pruning) { return 2 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
@@ -110,20 +134,15 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
-    size_t prefix = sv_model_prefix(model);
-    bool tokens = teacher_features != NULL;
+    bool tokens = teacher_features != NULL, answers = compares_answers(pruning, tokens);
     sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_model_head_rows(tape, model, stream.x));
     bool distill = choice->distillation != SV_DISTILL_NONE;
-    out->logits = distill ? sv_model_heads(tape, model, finished, &out->distilled) : sv_model_head(tape, model, finished);
+    out->logits = record_answer(tape, model, &stream, finished, answers, distill ? &out->distilled : NULL);
     sv_tape_keep(tape, out->logits);
     if (distill) sv_tape_keep(tape, out->distilled);
     sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
     if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
-    if (tokens) {
-        sv_tensor *origin = stream.origin;
-        if (!origin) origin = sv_tape_count_up(tape, finished, -(int64_t)prefix);
-        square = sv_tape_masked_square(tape, finished, teacher_features, origin, sv_model_prefix(teacher));
-    }
+    if (tokens) square = record_tokens(tape, model, &stream, finished, teacher, teacher_features, answers);
     term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), distill ? 1 - choice->distill_alpha : 1, "loss cls");
     if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
@@ -146,7 +165,9 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
 
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
-    return !sv_model_unfit(student) && !sv_model_unfit(teacher) && student->options.width == teacher->options.width && sv_model_patches(student) == sv_model_patches(teacher);
+    if (sv_model_unfit(student) || sv_model_unfit(teacher) || sv_model_patches(student) != sv_model_patches(teacher)) return false;
+    if (sv_model_has_patch_head(student) || sv_model_has_patch_head(teacher)) return sv_model_has_patch_head(student) && sv_model_has_patch_head(teacher);
+    return student->options.width == teacher->options.width;
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
@@ -177,7 +198,7 @@ sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, c
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
-    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, &features);
+    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, compares_answers(pruning, pruning->options.token_weight > 0), &features);
     sv_stream stream = record_student(out, pruning, choice);
     record_losses(out, pruning, choice, stream, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);

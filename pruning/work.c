@@ -16,7 +16,7 @@ uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, cons
         }
         sum += sv_model_block_macs(model, tokens);
     }
-    return sum;
+    return sum + sv_model_patch_head_macs(model, tokens - prefix);
 }
 
 uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher)
@@ -34,5 +34,5 @@ uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, co
         sum += sv_model_block_macs(model, all) + 2 * sv_model_block_macs(model, live);
         if (t) sum += 2 * (uint64_t)live * (all - live) * model->options.width;
     }
-    return sum;
+    return sum + sv_model_patch_head_macs(model, all - prefix) + 2 * sv_model_patch_head_macs(model, live - prefix);
 }

@@ -12,6 +12,8 @@ typedef struct small_case {
     bool distilled;
     sv_pruning_options options;
     double goal[2]; /* linear and square weight of a stage's share */
+    const char *backbone; /* NULL: vit_test */
+    size_t image;         /* of 16 patches; 0: the backbone's */
 } small_case;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
@@ -73,12 +75,13 @@ typedef struct small_world {
 static inline small_world small_open(const small_case *c)
 {
     small_world w = { .c = c, .options = c->options };
-    sv_model_options sizes = { .width = WIDTH, .heads = 3, .depth = 5, .classes = CLASSES, .distilled = c->distilled };
+    sv_model_options sizes = { .width = WIDTH, .heads = 3, .depth = 5, .classes = CLASSES, .distilled = c->distilled, .image = c->image };
+    const char *backbone = c->backbone ? c->backbone : "vit_test";
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = true, .details = true };
     sv_error err = { 0 };
     sv_plan_set_keep(&w.options.plan, c->options.plan.keep, PATCHES);
-    if (sv_model_create(&w.student, "vit_test", &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
-        || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, "vit_test", &sizes, &err)
+    if (sv_model_create(&w.student, backbone, &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
+        || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, backbone, &sizes, &err)
         || sv_model_allocate(w.teacher, false, &err))
         fail_msg("%s", err.text);
     fill_weights(w.student, "");

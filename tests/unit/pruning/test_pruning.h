@@ -13,6 +13,7 @@ enum { MOST_IMAGES = 5 };
 
 typedef struct world {
     uint64_t seed;
+    const char *backbone;       /* NULL: vit_test */
     size_t images;
     sv_model_options sizes;
     sv_pruning_options options;
@@ -79,11 +80,12 @@ static inline void world_open(world *w)
 {
     sv_training_choice choice = { .images = w->images, .lanes = 3, .details = true };
     sv_error err = { 0 };
-    sv_plan_set_keep(&w->options.plan, w->options.plan.keep, w->sizes.image / 4 * (w->sizes.image / 4));
-    assert_ok(sv_model_create(&w->student, "vit_test", &w->sizes, &err), err);
+    const char *backbone = w->backbone ? w->backbone : "vit_test";
+    assert_ok(sv_model_create(&w->student, backbone, &w->sizes, &err), err);
+    sv_plan_set_keep(&w->options.plan, w->options.plan.keep, sv_model_patches(w->student));
     assert_ok(sv_pruning_create(&w->pruning, w->student, &w->options, &err), err);
     assert_ok(sv_model_allocate(w->student, true, &err), err);
-    assert_ok(sv_model_create(&w->teacher, "vit_test", &w->sizes, &err), err);
+    assert_ok(sv_model_create(&w->teacher, backbone, &w->sizes, &err), err);
     assert_ok(sv_model_allocate(w->teacher, false, &err), err);
     sv_model_initialise(w->student, w->seed);
     sv_model_initialise(w->teacher, w->seed + 1);
