@@ -7,7 +7,8 @@ extern const sv_op sv_op_linear, sv_op_linear_add, sv_op_linear_gelu, sv_op_prod
     sv_op_scale, sv_op_slice_rows, sv_op_concat_rows, sv_op_slice_columns, sv_op_concat_columns, sv_op_gather_rows, sv_op_scatter_rows,
     sv_op_split_heads, sv_op_count_up, sv_op_fill, sv_op_fill_index, sv_op_dropout, sv_op_drop_path, sv_op_head_mean, sv_op_weighted_mean,
     sv_op_local_global, sv_op_combine_heads, sv_op_decide, sv_op_choose, sv_op_live_order, sv_op_package, sv_op_cross_entropy, sv_op_kl,
-    sv_op_top_class, sv_op_masked_square, sv_op_kept_share, sv_op_largest_kept, sv_op_masked_kl, sv_op_batch_mean, sv_op_batch_ratio, sv_op_ratio_loss, sv_op_latency_loss, sv_op_weighted_sum;
+    sv_op_top_class, sv_op_masked_square, sv_op_kept_share, sv_op_largest_kept, sv_op_masked_kl, sv_op_class_attention, sv_op_random_score, sv_op_constant,
+    sv_op_sized_attention, sv_op_merge_match, sv_op_merge_rows, sv_op_batch_mean, sv_op_batch_ratio, sv_op_ratio_loss, sv_op_latency_loss, sv_op_weighted_sum;
 
 const sv_op *const sv_ops[] = {
     &sv_op_linear,
@@ -55,6 +56,12 @@ const sv_op *const sv_ops[] = {
     &sv_op_choose,
     &sv_op_live_order,
     &sv_op_package,
+    &sv_op_class_attention,
+    &sv_op_random_score,
+    &sv_op_constant,
+    &sv_op_sized_attention,
+    &sv_op_merge_match,
+    &sv_op_merge_rows,
     &sv_op_cross_entropy,
     &sv_op_kl,
     &sv_op_top_class,

@@ -16,6 +16,7 @@ struct sieve_session {
     float *seen;        /* [batch, numbers]; NULL where the tape's own numbers are floats */
     uint32_t *kept;     /* [batch, stages, patches] */
     size_t *kept_count; /* [batch, stages] */
+    uint64_t *drawn_by; /* [batch] zeros: what is drawn for a picture does not depend on its place */
 };
 
 /* ---- preparing ---- */
@@ -28,6 +29,7 @@ static sv_status take_memory(sieve_session *s, sv_error *err)
         status = sv_alloc_zero(&s->seen, s->batch * s->numbers * sizeof *s->seen, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept, rows * s->patches * sizeof *s->kept, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept_count, rows * sizeof *s->kept_count, "results", err);
+    if (!status) status = sv_alloc_zero(&s->drawn_by, s->batch * sizeof *s->drawn_by, "results", err);
     return status;
 }
 
@@ -92,6 +94,7 @@ void sieve_session_free(sieve_session *s)
     sv_free(s->seen);
     sv_free(s->kept);
     sv_free(s->kept_count);
+    sv_free(s->drawn_by);
     sv_infer_model_release(s->model);
     sv_free(s);
 }
@@ -122,7 +125,7 @@ static void collect(sieve_session *s, size_t picture)
 
 static sv_status run(sieve_session *s, size_t count, sv_error *err)
 {
-    sv_status status = sv_tape_forward(s->removal.tape, &(sv_step){ .images = count }, err);
+    sv_status status = sv_tape_forward(s->removal.tape, &(sv_step){ .images = count, .samples = s->drawn_by }, err);
     for (size_t i = 0; !status && i < count; i++) collect(s, i);
     if (!status) s->pictures = count;
     return status;

@@ -1,4 +1,5 @@
 /* Attention of one image, C form. Query i sees keys 0..live-1, and itself where it is dead (i >= live).
+ * With sizes s_j of keys, weights are s_j exp(a_ij - top_i) throughout.
  *   a_ij = scale q_i.k_j;  top_i = max over visible j;  Z_i = sum of exp(a_ij - top_i);  p_ij = exp(a_ij - top_i) / Z_i;
  *   out_i = sum of p_ij v_j;  log_sum_i = top_i + log Z_i.
  * Backward over live rows, g = d_out:  D_i = g_i.out_i;  e_ij = p_ij (g_i.v_j - D_i);
@@ -16,6 +17,7 @@ typedef struct head {
     sv_real *out;
     size_t stride, out_stride, width, live;
     sv_real scale;
+    const sv_real *sizes;
 } head;
 
 static head head_of(const sv_attention *a, size_t h)
@@ -30,7 +32,8 @@ static head head_of(const sv_attention *a, size_t h)
                    a->out_stride,
                    a->width,
                    a->live,
-                   1 / real_sqrt((sv_real)a->width) };
+                   1 / real_sqrt((sv_real)a->width),
+                   a->sizes };
 }
 
 /* Enough for every form (drawn in kernels/wide/attention.h and attention_bf16.h) and any share of live rows; the C form needs less. */
@@ -68,6 +71,7 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
     }
     for (size_t j = 0; j < d.live; j++) {
         weights[j] = real_exp2_below(weights[j] - top, c, lowest);
+        if (d.sizes) weights[j] *= d.sizes[j];
         lanes[j % SV_LANES] += weights[j];
     }
     const sv_real own_weight = dead ? real_exp2_below(own - top, c, lowest) : 0;
@@ -120,6 +124,7 @@ static void backward_row(const back *b, size_t i)
     for (size_t j = 0; j < d->live; j++) {
         const sv_real score = chain_sum(b->chain, 0, q, 1, d->k + j * d->stride, 1, d->width);
         weights[j] = real_exp2(real_fma(score, c, -(b->log_sum[i] * REAL_LOG2_E)));
+        if (d->sizes) weights[j] *= d->sizes[j];
         b->e[j] = weights[j] * (chain_sum(b->chain, 0, g, 1, d->v + j * d->stride, 1, d->width) - through);
         slopes[j] = b->e[j] * d->scale;
     }

@@ -97,6 +97,7 @@ typedef struct sv_attention {
     void *scratch;      /* sv_attention_*_scratch bytes, of this thread alone */
     sv_parts parts;     /* of the operands of products; sums, exponents and their sum are f32 */
     uint16_t *out_half; /* one part, forward alone: rounded rows instead of out; else NULL */
+    const sv_real *sizes; /* [live]: key j counts as so many, above 0 (exp(a_ij) sizes_j in place of exp(a_ij)); NULL: each as one */
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
 size_t sv_attention_backward_scratch(size_t rows, size_t width);

@@ -35,6 +35,7 @@ static sv_status predict(sv_latency_trial *trial, size_t index, const sv_latency
     for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
     sv_status status = sv_latency_shape_fill(&shape, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
                                              plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    if (!status) sv_latency_shape_method(&shape, plan);
     if (!status && !index) status = sv_latency_predict_dense(table, batch, &shape, rule, &predicted, err);
     else if (!status) status = sv_latency_predict(table, batch, &shape, plan->count, rule, &predicted, err);
     if (!status) trial->predicted_ms = predicted.total_ms;

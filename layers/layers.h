@@ -25,6 +25,8 @@ typedef struct sv_model_options {
  * eps, its maximum over all keys or the visible ones. clamp cuts the exponent of a dropped key in the gradient of its decision. */
 typedef struct sv_attention_form { bool plain; double eps; bool top_all; double clamp; } sv_attention_form;
 
+struct sv_block;        /* layers/block.h */
+struct sv_block_form;
 typedef struct sv_backbone sv_backbone;
 typedef struct sv_model {
     const sv_backbone *backbone;
@@ -61,6 +63,8 @@ typedef struct sv_family {
     sv_tensor *(*class_head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
     sv_tensor *(*patch_head)(sv_tape *tape, const sv_model *model, sv_tensor *rows);
     uint64_t (*patch_head_macs)(const sv_model *model, size_t patches);
+    /* Block `index` and its form, where blocks are those of block.h and may be recorded in halves; NULL: they are not. */
+    const struct sv_block *(*block_of)(const sv_model *model, size_t index, struct sv_block_form *form);
     const char *unfit;                                          /* why selectors cannot stand between its blocks, "its pooling ..."; NULL: they can */
     /* Files whose parameters have other names than ours (timm's): a name that only they have, and the translation of ours (false: the same). */
     const char *official_probe;
@@ -92,6 +96,7 @@ const char *sv_model_unfit(const sv_model *model);
 size_t sv_model_parameter_count(const sv_model *model);
 /* Multiply-adds of the parts at n tokens (spec latency 4.1; 0 where sv_model_unfit), and of the whole dense model. */
 uint64_t sv_model_block_macs(const sv_model *model, size_t tokens);
+uint64_t sv_model_mlp_macs(const sv_model *model, size_t tokens);       /* the MLP's share of block_macs */
 uint64_t sv_model_fixed_macs(const sv_model *model);    /* patch embedding and head */
 uint64_t sv_model_patch_head_macs(const sv_model *model, size_t patches);   /* of a head that reads each patch; 0 where there is none */
 uint64_t sv_model_macs(const sv_model *model);
@@ -102,6 +107,10 @@ uint64_t sv_model_macs(const sv_model *model);
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
 /* Block `index` over tokens x; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* The same block in halves, for what stands between them; of every backbone that is not sv_model_unfit. Neither ends a segment.
+ * x + attention(norm1 x), all rows live; size [rows,1] or NULL: how many patches a key stands for (sv_tape_sized_attention); *qkv: what attention read. */
+sv_tensor *sv_model_attention_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *size, sv_tensor **qkv);
+sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);
 /* The rows of x that the head reads: the prefix, of some backbones all. */
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */

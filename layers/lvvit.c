@@ -191,6 +191,12 @@ static sv_tensor *lvvit_head_kept(sv_tape *tape, const sv_model *model, sv_tenso
 
 static sv_tensor *lvvit_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return lvvit_head_kept(tape, model, finished, NULL); }
 
+static const sv_block *lvvit_block_of(const sv_model *model, size_t index, sv_block_form *form)
+{
+    *form = form_of(model, index);
+    return &((const lvvit_slots *)model->slots)->blocks[index];
+}
+
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
 static uint64_t lvvit_block_macs(const sv_model *model, size_t tokens)
@@ -225,6 +231,7 @@ const sv_family sv_family_lvvit = {
     .block_macs = lvvit_block_macs,
     .fixed_macs = lvvit_fixed_macs,
     .patch_head_macs = lvvit_patch_head_macs,
+    .block_of = lvvit_block_of,
     .head_reads_all = true,
     .head_names = head_names,
 };

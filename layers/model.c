@@ -1,5 +1,6 @@
 /* A model: a row of the table of backbones, with the sizes of a run put over it, and the calls that go to its family. */
 #include "layers/layers.h"
+#include "layers/block.h"
 #include "layers/convnext.h"
 #include "layers/lvvit.h"
 #include "layers/pit.h"
@@ -199,6 +200,13 @@ uint64_t sv_model_block_macs(const sv_model *model, size_t tokens)
     return family->block_macs ? family->block_macs(model, tokens) : 0;
 }
 
+uint64_t sv_model_mlp_macs(const sv_model *model, size_t tokens)
+{
+    sv_block_form form;
+    model->backbone->family->block_of(model, 0, &form);
+    return 2 * (uint64_t)tokens * form.width * form.hidden;
+}
+
 uint64_t sv_model_fixed_macs(const sv_model *model)
 {
     const sv_family *family = model->backbone->family;
@@ -228,6 +236,24 @@ sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv
 {
     x = model->backbone->family->block(tape, model, index, x, policy);
     sv_tape_cut(tape);
+    return x;
+}
+
+sv_tensor *sv_model_attention_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *size, sv_tensor **qkv)
+{
+    sv_block_form form;
+    const sv_block *block = model->backbone->family->block_of(model, index, &form);
+    *qkv = sv_block_qkv(tape, block, &form, x);
+    sv_tensor *h = size ? sv_tape_sized_attention(tape, *qkv, size, form.heads) : sv_tape_attention(tape, *qkv, NULL, form.heads, model->attention.clamp);
+    return sv_block_add(tape, &form, 0, h, block->proj, block->proj_bias, x);
+}
+
+sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    sv_block_form form;
+    const sv_block *block = model->backbone->family->block_of(model, index, &form);
+    x = sv_block_mlp(tape, block, &form, x);
+    sv_tape_label(tape, x, "blocks.%zu", index);
     return x;
 }
 

@@ -1,4 +1,4 @@
-/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT: a file and a row of methods.c each) adds its parameters to a model;
+/* Pruning: how tokens are scored, dropped, packed and merged. A method (a file and a row of methods.c each) may add parameters to a model;
  * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
  * pictures or clocks.
  * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
@@ -11,10 +11,16 @@
 enum { SV_MOST_STAGES = 6 };
 
 /* Whose selectors; what each is stands in its row (pruning/methods.c). */
-typedef enum sv_method { SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHODS } sv_method;
+typedef enum sv_method {
+    SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHOD_RANDOM, SV_METHOD_ATTENTION, SV_METHOD_EVIT, SV_METHOD_TOME, SV_METHODS
+} sv_method;
 const char *sv_method_name(sv_method method);               /* "spvit": the word of pruning.method, of plans, and of latency tables */
 const char *sv_method_title(sv_method method);              /* "SPViT" */
 bool sv_method_find(sv_method *out, const char *name);      /* false: no such name */
+/* How a method's work falls into parts of a latency table: its stages stand between whole blocks; in a block, whose attention is timed with the stage and
+ * whose MLP apart; or there is one in every block. */
+typedef enum sv_method_form { SV_BETWEEN_BLOCKS, SV_INSIDE_BLOCKS, SV_IN_EVERY_BLOCK } sv_method_form;
+sv_method_form sv_method_form_of(sv_method method);
 
 typedef enum sv_decision_rule { SV_RULE_THRESHOLD, SV_RULE_TOPK, SV_RULE_ARGMAX, SV_RULE_GUMBEL } sv_decision_rule;
 typedef enum sv_package_choice { SV_CHOICE_WAVG, SV_CHOICE_SUM, SV_CHOICE_MEAN, SV_CHOICE_NONE } sv_package_choice;
@@ -26,7 +32,7 @@ typedef struct sv_pruning_plan {
     size_t at[SV_MOST_STAGES];          /* selector t stands before block at[t] */
     double keep[SV_MOST_STAGES];        /* rho_t */
     double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
-    size_t count[SV_MOST_STAGES];       /* floor(N0 rho_t + 1e-9) */
+    size_t count[SV_MOST_STAGES];       /* floor(N0 rho_t + 1e-9); of ToMe: tokens left behind the last block */
     sv_decision_rule rule;
     sv_package_choice package;
     sv_package_empty empty;
@@ -80,7 +86,9 @@ typedef struct sv_training_tape {
     /* inputs */
     sv_tensor *picture, *target;            /* [1,3*image*image], [1,K] soft targets */
     sv_tensor *noise[SV_MOST_STAGES];       /* [N0,1] logistic, by patch; NULL unless noise is given */
-    sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss */
+    sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss; NULL where decisions are not learned: then */
+    sv_tensor *value;                       /* per batch [stages], how many patches stay; sv_training_set_goals fills both */
+    size_t patches;
     sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
     /* results, kept */
     sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms, *distill;  /* per batch [1]; NULL where there is no such term */

@@ -11,14 +11,19 @@ static sv_rule rule_of(sv_decision_rule rule)
     return rules[rule];
 }
 
-static sv_stream record_stage(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t t, sv_stream stream)
+typedef struct deployed_walk {
+    sv_removal_tape *out;
+    const sv_pruning *pruning;
+    const sv_pruning_plan *plan;
+} deployed_walk;
+
+static sv_stream record_stage(void *context, size_t t, sv_stream stream)
 {
+    const deployed_walk *walk = context;
+    sv_removal_tape *out = walk->out;
     sv_tape *tape = out->tape;
     sv_cut cut = { 0 };
-    sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
-    out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
-    cut.keep = sv_tape_choose(tape, out->a[t], cut.before, cut.origin, out->value, rule_of(plan->rule), t, plan->min_keep);
-    stream = sv_stream_cut(tape, pruning, stream, &cut, plan->package, plan->empty, SV_CUT_REMOVED);
+    stream = sv_stream_leave(tape, walk->pruning, walk->plan, rule_of(walk->plan->rule), t, stream, out->value, &cut, &out->a[t]);
     out->keep[t] = cut.keep, out->before[t] = cut.origin, out->after[t] = stream.origin;
     sv_tape_keep(tape, out->a[t]);
     sv_tape_keep(tape, cut.keep);
@@ -26,6 +31,17 @@ static sv_stream record_stage(sv_removal_tape *out, const sv_pruning *pruning, c
     sv_tape_keep(tape, stream.origin);
     sv_tape_cut(tape);
     return stream;
+}
+
+/* Of merged tokens: those that are left, each by the patch it stands in. */
+static void keep_merged(sv_removal_tape *out, const sv_stream *stream)
+{
+    out->a[0] = sv_tape_fill(out->tape, stream->origin, 0, 0);
+    out->keep[0] = sv_tape_fill(out->tape, stream->origin, 0, 1);
+    out->before[0] = out->after[0] = stream->origin;
+    sv_tape_keep(out->tape, out->a[0]);
+    sv_tape_keep(out->tape, out->keep[0]);
+    sv_tape_keep(out->tape, out->after[0]);
 }
 
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err)
@@ -39,10 +55,9 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     if (out->stages) out->value = sv_tape_batch_input(out->tape, "thresholds", out->stages);
     sv_stream stream = { .x = sv_model_embed(out->tape, model, out->picture) };
-    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        if (t < out->stages && plan->at[t] == i) stream = record_stage(out, pruning, plan, t++, stream);
-        stream.x = sv_model_block(out->tape, model, i, stream.x, NULL);
-    }
+    deployed_walk walk = { out, pruning, plan };
+    stream = sv_stream_walk(out->tape, pruning, plan, stream, &(sv_walk){ &walk, record_stage, out->value });
+    if (out->stages && sv_pruning_method_of(plan->method)->merges) keep_merged(out, &stream);
     stream.x = sv_model_head_rows(out->tape, model, stream.x);
     out->logits = sv_model_head_kept(out->tape, model, sv_model_finish(out->tape, model, stream.x), stream.origin);
     sv_tape_keep(out->tape, out->logits);
@@ -62,8 +77,9 @@ void sv_removal_set_plan(sv_removal_tape *removal, const sv_pruning_plan *plan)
 {
     if (!removal->stages) return;
     sv_real *value = sv_tape_data(removal->tape, removal->value, 0);
+    const bool counts = plan->rule == SV_RULE_TOPK || sv_pruning_method_of(plan->method)->merges;
     for (size_t t = 0; t < removal->stages; t++)
-        value[t] = (sv_real)(plan->rule == SV_RULE_TOPK ? (double)plan->count[t] : plan->rule == SV_RULE_THRESHOLD ? plan->threshold[t] : 0.5);
+        value[t] = (sv_real)(counts ? (double)plan->count[t] : plan->rule == SV_RULE_THRESHOLD ? plan->threshold[t] : 0.5);
 }
 
 size_t sv_removal_kept(const sv_removal_tape *removal, size_t stage, size_t image)

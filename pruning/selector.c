@@ -21,7 +21,7 @@ static sv_status declare_selector(sv_pruning *pruning, size_t stage, sv_error *e
 {
     const sv_pruning_method *method = sv_pruning_method_of(pruning->options.plan.method);
     sv_selector_layer layers[SV_SELECTOR_LAYERS_MOST];
-    size_t count = method->layers(pruning->model, layers);
+    size_t count = method->layers ? method->layers(pruning->model, layers) : 0;
     sv_status status = SV_OK;
     for (size_t i = 0; !status && i < count; i++) status = declare(pruning->model, method->prefix, stage, &layers[i], &pruning->slots[stage][i], err);
     return status;
@@ -34,9 +34,11 @@ static sv_status check_plan(const sv_pruning_plan *plan, const sv_model *model, 
     if (plan->stages > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%zu selectors are too many; at most %d", plan->stages, SV_MOST_STAGES);
     if (plan->stages && sv_model_unfit(model))
         return sv_fail(err, SV_USAGE, "%s cannot be pruned by tokens: %s; set pruning.method = none, or take a backbone such as deit_s", model->backbone->name, sv_model_unfit(model));
-    sv_status status = plan->stages ? method->check(model, err) : SV_OK;
+    sv_status status = plan->stages && method->check ? method->check(model, err) : SV_OK;
     if (status) return status;
     if (plan->stages && !method->packs && plan->package != SV_CHOICE_NONE) return sv_fail(err, SV_USAGE, "%s has no package tokens", method->name);
+    if (plan->stages && method->watches && !method->inside && !plan->at[0])
+        return sv_fail(err, SV_USAGE, "%s scores patches by the attention of the block in front, but there is none in front of block 0; let pruning.at begin with 1 or more", method->name);
     for (size_t t = 0; t < plan->stages; t++) {
         if (plan->at[t] >= depth)
             return sv_fail(err, SV_USAGE, "a selector before block %zu lies behind the last one; the model has blocks 0 to %zu", plan->at[t], depth - 1);
@@ -74,14 +76,14 @@ void sv_pruning_initialise(sv_pruning *pruning, uint64_t seed)
     const sv_pruning_plan *plan = &pruning->options.plan;
     const sv_pruning_method *method = sv_pruning_method_of(plan->method);
     sv_selector_layer layers[SV_SELECTOR_LAYERS_MOST];
-    size_t count = method->layers(pruning->model, layers);
+    size_t count = method->layers ? method->layers(pruning->model, layers) : 0;
     for (size_t i = 0; i < pruning->model->parameters->count; i++) {
         sv_parameter *p = pruning->model->parameters->items[i];
         sv_random random = sv_random_at(seed, SV_FOR_INIT, 1, i, 0);
         if (!sv_name_selects(p->name)) continue;
         for (size_t k = 0; k < p->count; k++) p->value[k] = (sv_real)(p->dims == 2 ? 0.02 * sv_random_normal(&random) : 0);
     }
-    for (size_t t = 0; t < plan->stages; t++) {
+    for (size_t t = 0; count && t < plan->stages; t++) {
         const sv_layer_slots *slots = pruning->slots[t];
         double share = plan->keep[t] / (t ? plan->keep[t - 1] : 1);
         for (size_t i = 0; i < count; i++)

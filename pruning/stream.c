@@ -24,9 +24,9 @@ sv_stream sv_stream_cut(sv_tape *tape, const sv_pruning *pruning, sv_stream stre
         policy = sv_tape_concat_rows(tape, policy, cut->package_policy);
         origin = sv_tape_concat_rows(tape, origin, sv_tape_fill_index(tape, cut->u, 1, -2));
     }
-    if (how == SV_CUT_IN_PLACE) return (sv_stream){ x, policy, origin };
+    if (how == SV_CUT_IN_PLACE) return (sv_stream){ .x = x, .policy = policy, .origin = origin };
     sv_tensor *order = sv_tape_live_order(tape, policy);
-    if (how == SV_CUT_REMOVED) return (sv_stream){ sv_tape_gather_rows(tape, x, order, SV_TAKE_LIVE), NULL, sv_tape_gather_rows(tape, origin, order, SV_TAKE_LIVE) };
-    return (sv_stream){ sv_tape_gather_rows(tape, x, order, SV_TAKE_ALL), sv_tape_gather_rows(tape, policy, order, SV_TAKE_ALL_LIVE),
-                        sv_tape_gather_rows(tape, origin, order, SV_TAKE_ALL) };
+    if (how == SV_CUT_REMOVED) return (sv_stream){ .x = sv_tape_gather_rows(tape, x, order, SV_TAKE_LIVE), .origin = sv_tape_gather_rows(tape, origin, order, SV_TAKE_LIVE) };
+    return (sv_stream){ .x = sv_tape_gather_rows(tape, x, order, SV_TAKE_ALL), .policy = sv_tape_gather_rows(tape, policy, order, SV_TAKE_ALL_LIVE),
+                        .origin = sv_tape_gather_rows(tape, origin, order, SV_TAKE_ALL) };
 }

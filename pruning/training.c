@@ -23,6 +23,12 @@ static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const
     sv_tape_keep(tape, cut->package_policy);
 }
 
+typedef struct student_walk {
+    sv_training_tape *out;
+    const sv_pruning *pruning;
+    const sv_training_choice *choice;
+} student_walk;
+
 static sv_stream record_stage(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_stream stream)
 {
     const sv_pruning_options *o = &pruning->options;
@@ -41,18 +47,53 @@ static sv_stream record_stage(sv_training_tape *out, const sv_pruning *pruning, 
     return stream;
 }
 
+/* Decisions that are not learned: what is trained is what is deployed. */
+static sv_stream record_fixed_stage(student_walk *walk, size_t t, sv_stream stream)
+{
+    sv_training_tape *out = walk->out;
+    const sv_pruning *pruning = walk->pruning;
+    sv_cut cut = { 0 };
+    stream = sv_stream_leave(out->tape, pruning, &pruning->options.plan, SV_BY_TOP_K, t, stream, out->value, &cut, &out->a[t]);
+    out->share[t] = sv_tape_kept_share(out->tape, cut.keep, cut.origin, sv_model_patches(pruning->model));
+    keep_stage(out, &cut, t, walk->choice);
+    sv_tape_cut(out->tape);
+    return stream;
+}
+
+static sv_stream stage_of_student(void *context, size_t t, sv_stream stream)
+{
+    student_walk *walk = context;
+    if (sv_pruning_method_of(walk->pruning->options.plan.method)->fixed) return record_fixed_stage(walk, t, stream);
+    return record_stage(walk->out, walk->pruning, walk->choice, t, stream);
+}
+
+/* Of merged tokens: as many as are left, each by the patch it stands in. */
+static void keep_merged(sv_training_tape *out, const sv_pruning *pruning, const sv_stream *stream)
+{
+    sv_tape *tape = out->tape;
+    out->origin[0] = stream->origin;
+    out->a[0] = sv_tape_fill(tape, stream->origin, 0, 0);
+    out->keep[0] = sv_tape_fill(tape, stream->origin, 0, 1);
+    out->share[0] = sv_tape_kept_share(tape, out->keep[0], stream->origin, sv_model_patches(pruning->model));
+    sv_tape_keep(tape, out->a[0]);
+    sv_tape_keep(tape, out->keep[0]);
+    sv_tape_keep(tape, out->origin[0]);
+    sv_tape_keep(tape, out->share[0]);
+}
+
 /* Selectors at their places, blocks between them; returns the tokens in front of the last norm, live rows first. */
 static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
 {
     const sv_pruning_plan *plan = &pruning->options.plan;
+    const sv_pruning_method *method = sv_pruning_method_of(plan->method);
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
+    student_walk walk = { out, pruning, choice };
+    if (plan->stages && method->fixed) out->value = sv_tape_batch_input(tape, "counts", plan->stages);
     sv_stream stream = { .x = sv_model_embed(tape, model, out->picture) };
-    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        if (t < plan->stages && plan->at[t] == i) stream = record_stage(out, pruning, choice, t++, stream);
-        stream.x = sv_model_block(tape, model, i, stream.x, stream.policy);
-    }
-    if (plan->stages && model->attention.plain) { /* rows stayed where they were */
+    stream = sv_stream_walk(tape, pruning, plan, stream, &(sv_walk){ &walk, stage_of_student, out->value });
+    if (plan->stages && method->merges) keep_merged(out, pruning, &stream);
+    if (plan->stages && model->attention.plain && stream.policy) { /* rows stayed where they were */
         sv_tensor *order = sv_tape_live_order(tape, stream.policy);
         stream.x = sv_tape_gather_rows(tape, stream.x, order, SV_TAKE_ALL);
         stream.origin = sv_tape_gather_rows(tape, stream.origin, order, SV_TAKE_ALL);
@@ -147,12 +188,13 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
     if (square) term(tape, &terms, out->token = sv_tape_batch_ratio(tape, square), o->token_weight, "loss token");
-    for (size_t t = 0; t < out->stages; t++) {
+    bool pulled = out->stages && !sv_pruning_method_of(o->plan.method)->fixed;
+    for (size_t t = 0; pulled && t < out->stages; t++) {
         out->goal[t] = sv_tape_batch_input(tape, "goal", 3);
         term(tape, &ratios, sv_tape_ratio_loss(tape, out->share[t], out->goal[t], o->ratio_per_image), 1, "loss ratio");
     }
     if (ratios.count) term(tape, &terms, add_all(tape, &ratios), 1, "loss ratio");
-    if (out->stages && o->latency_weight > 0) {
+    if (pulled && o->latency_weight > 0) {
         out->curve = sv_tape_batch_input(tape, "latency curve", curve_width(pruning));
         out->latency = sv_tape_latency_loss(tape, out->share, out->stages, out->curve, sv_model_patches(model), &out->predicted_ms);
         sv_tape_keep(tape, out->predicted_ms);
@@ -195,6 +237,7 @@ sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, c
     if (!status) status = sv_tape_create(&out->tape, &options, err);
     if (status) return status;
     out->stages = pruning->options.plan.stages;
+    out->patches = sv_model_patches(model);
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
@@ -214,7 +257,12 @@ void sv_training_clear(sv_training_tape *training)
 
 void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier)
 {
-    for (size_t t = 0; t < training->stages; t++) {
+    if (training->value) {
+        sv_pruning_plan plan = options->plan;
+        sv_plan_set_keep(&plan, keep, training->patches);
+        for (size_t t = 0; t < training->stages; t++) sv_tape_data(training->tape, training->value, 0)[t] = (sv_real)plan.count[t];
+    }
+    for (size_t t = 0; t < training->stages && training->goal[t]; t++) {
         sv_real *goal = sv_tape_data(training->tape, training->goal[t], 0);
         bool lagrange = options->ratio_form == SV_RATIO_LAGRANGE;
         goal[0] = (sv_real)keep[t];

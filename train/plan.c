@@ -13,7 +13,9 @@ static sv_status make_shape(sv_session *s, sv_error *err)
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     int64_t at[SV_MOST_STAGES];
     for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    return sv_latency_shape_fill(&s->shape, sv_model_prefix(s->model), sv_model_patches(s->model), sv_model_depth(s->model), at, plan->stages, packages_of(plan), err);
+    sv_status status = sv_latency_shape_fill(&s->shape, sv_model_prefix(s->model), sv_model_patches(s->model), sv_model_depth(s->model), at, plan->stages, packages_of(plan), err);
+    if (!status) sv_latency_shape_method(&s->shape, plan);
+    return status;
 }
 
 /* ---- the table --------------------------------------------------------------------------------------------------- */
@@ -127,7 +129,7 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
     if (status) return status;
     s->budget_ms = INFINITY;
     if (!plan->stages && s->budget.kind != SV_NO_BUDGET)
-        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method = spvit or dynamicvit", sv_config_where(s->config, "latency.budget"));
+        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method", sv_config_where(s->config, "latency.budget"));
     if (!plan->stages || (s->budget.kind == SV_NO_BUDGET && weight <= 0 && !sv_config_text(s->config, "latency.table")[0])) {
         s->budget_ms = 0;
         return SV_OK;

@@ -11,6 +11,7 @@ typedef struct head {
     float *out;
     size_t stride, out_stride, width, live;
     float scale;
+    const float *sizes; /* of keys, NULL: one each */
 } head;
 
 static head head_of(const sv_attention *a, size_t h)
@@ -25,7 +26,8 @@ static head head_of(const sv_attention *a, size_t h)
                    a->out_stride,
                    a->width,
                    a->live,
-                   1.0f / v_first(v_sqrt(v_set((float)a->width))) };
+                   1.0f / v_first(v_sqrt(v_set((float)a->width))),
+                   a->sizes };
 }
 
 static float row_dot(const float *x, const float *y, size_t count)
