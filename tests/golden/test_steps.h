@@ -14,6 +14,7 @@ typedef struct small_case {
     double goal[2]; /* linear and square weight of a stage's share */
     const char *backbone; /* NULL: vit_test */
     size_t image;         /* of 16 patches; 0: the backbone's */
+    bool fixed;           /* nothing is learned about decisions: there are no noise, goals and scores to compare */
 } small_case;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
@@ -89,8 +90,8 @@ static inline small_world small_open(const small_case *c)
     if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
     fill_pictures(w.t.tape, w.t.picture);
     fill_targets(&w.t);
-    fill_noise(&w.t);
-    fill_goals(&w.t, c);
+    if (c->fixed) sv_training_set_goals(&w.t, &w.options, w.options.plan.keep, NULL);
+    if (!c->fixed) fill_noise(&w.t), fill_goals(&w.t, c);
     fill_curve(&w.t);
     return w;
 }
@@ -136,7 +137,7 @@ static inline void hold_losses(const small_world *w, worst *losses)
     const sv_training_tape *t = &w->t;
     hold_scalar(w->c->name, losses, "loss_cls", t->tape, t->cls);
     hold_scalar(w->c->name, losses, "loss_kl", t->tape, t->kl);
-    hold_scalar(w->c->name, losses, "loss_token", t->tape, t->token);
+    if (t->token) hold_scalar(w->c->name, losses, "loss_token", t->tape, t->token);
     if (t->latency) hold_scalar(w->c->name, losses, "loss_latency", t->tape, t->latency);
     if (t->latency) hold_scalar(w->c->name, losses, "ms", t->tape, t->predicted_ms);
     hold_scalar(w->c->name, losses, "loss", t->tape, t->loss);
@@ -150,7 +151,7 @@ static inline void step_equals(const small_case *c)
     sv_error err = { 0 };
     if (sv_tape_forward(w.t.tape, &step, &err)) fail_msg("%s", err.text);
     sv_tape_backward(w.t.tape, 1);
-    for (size_t t = 0; t < w.t.stages; t++) hold_stage(&w, t, &scores);
+    for (size_t t = 0; !c->fixed && t < w.t.stages; t++) hold_stage(&w, t, &scores);
     hold_logits(c->name, &losses, "logits", w.t.tape, w.t.logits);
     hold_logits(c->name, &losses, "teacher_logits", w.t.tape, w.t.teacher_logits);
     hold_losses(&w, &losses);
