@@ -62,7 +62,9 @@ static void write_card(const sv_deployed *d, sv_text *card)
     sv_text_add(card, "work: %.3f GMAC a picture dense", 1e-9 * (double)sv_model_macs(d->model));
     if (plan->stages) sv_text_add(card, ", %.3f GMAC pruned at the plan's counts", 1e-9 * (double)sv_pruned_macs(d->model, plan, plan->count));
     sv_text_add(card, "\npruning: %s", plan->stages ? sv_method_title(plan->method) : "none\n");
-    for (size_t t = 0; t < plan->stages; t++) {
+    const bool merges = plan->stages && sv_method_form_of(plan->method) == SV_IN_EVERY_BLOCK;
+    if (merges) sv_text_add(card, ", merges to %.4f behind the last block (%zu patches)", plan->keep[0], plan->count[0]);
+    for (size_t t = 0; !merges && t < plan->stages; t++) {
         sv_text_add(card, "%skeep %.4f before block %zu ", t ? "; " : ", ", plan->keep[t], plan->at[t]);
         if (plan->rule == SV_RULE_TOPK) sv_text_add(card, "(the best %zu patches)", plan->count[t]);
         else sv_text_add(card, "(threshold %.6f)", plan->threshold[t]);

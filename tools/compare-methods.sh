@@ -5,12 +5,13 @@
 #     tools/compare-methods.sh --config configs/quickstart.ini --budgets "80% 60%" --methods "random attention evit tome dynamicvit spvit" --out runs/compare \
 #         [-- --train.epochs=4 ...]
 #
-# Writes OUT/METHOD-BUDGET/ (the run), OUT/compare.csv and OUT/compare.txt, the table that it prints. What stands behind -- goes to every run. --bin: where
-# the programs are (bin). Exit 0 where every run gave a model; budgets that were missed are told in the table.
+# Writes OUT/METHOD-BUDGET/ (the run), OUT/compare.csv and OUT/compare.txt, the table that it prints. What stands behind -- goes to every run, with %METHOD%
+# replaced: --latency.table=phone-%METHOD%.csv. --bin: where the programs are (bin). Exit 0 where every run gave a model; budgets that were missed are told
+# in the table.
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 config="" budgets="" methods="random attention evit tome dynamicvit spvit" out="" bin="$here/bin"
-usage() { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
     --config|--budgets|--methods|--out|--bin) [ $# -gt 1 ] || usage; printf -v "${1#--}" '%s' "$2"; shift 2 ;;
@@ -31,6 +32,7 @@ one() { # METHOD BUDGET, then overrides
     local method=$1 budget=$2 code=0
     local run="$out/$method-${budget%\%}"
     shift 2
+    set -- "${@//%METHOD%/$method}"
     mkdir -p "$run"
     if [ ! -f "$run/figures.json" ]; then
         echo "== $method at $budget" >&2
