@@ -147,9 +147,7 @@ static const sv_sample masked_kl_samples[] = {
       .in = { IMAGE(NORMAL, 5, 17), CONSTANT(NORMAL, 6, 17), CONSTANT(INDEX, 5, 1) },
       .attributes.i = { 1 } },
     { .name = "some rows left", .images = 3, .in = { IMAGE(NORMAL, 2, 3), CONSTANT(NORMAL, 6, 3), CONSTANT(INDEX, 2, 1) } },
-    { .name = "rows the teacher does not have",
-      .images = 2,
-      .in = { IMAGE(NORMAL, 4, 3), CONSTANT(NORMAL, 2, 3), CONSTANT(INDEX, 4, 1) } },
+    { .name = "rows the teacher does not have", .images = 2, .in = { IMAGE(NORMAL, 4, 3), CONSTANT(NORMAL, 2, 3), CONSTANT(INDEX, 4, 1) } },
     { .name = "a package token behind",
       .images = 2,
       .in = { IMAGE(NORMAL, 4, 3), CONSTANT(NORMAL, 5, 3), CONSTANT(ORIGIN, 4, 1) },
@@ -160,8 +158,9 @@ static const sv_sample masked_kl_samples[] = {
 
 const sv_op sv_op_masked_kl = {
     .name = "masked_kl",
-    .formula = "x [R,K], teacher [T,K], origin index [R,1] -> y [1,2] = (sum over live patches of KL(softmax(teacher[origin[r] + offset]) || "
-               "softmax(x[r])), how many)",
+    .formula =
+        "x [R,K], teacher [T,K], origin index [R,1] -> y [1,2] = (sum over live patches of KL(softmax(teacher[origin[r] + offset]) || "
+        "softmax(x[r])), how many)",
     .source = "Rao et al. 2021 (DynamicViT), token distillation of LV-ViT",
     .inputs_least = 3,
     .inputs_most = 3,

@@ -24,10 +24,12 @@ static sv_status merge_match_shape(sv_node *node, sv_error *err)
     if (!status) status = sv_want_batch(node->in[1], "value", 0, err);
     if (status) return status;
     if (i[0] < 1 || qkv->width % (3 * (size_t)i[0]))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)i[0], qkv->width);
+        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)i[0],
+                       qkv->width);
     if (i[1] < 1 || i[1] > 2 || qkv->rows.most < (size_t)i[1])
         return sv_fail(err, SV_USAGE, "merging needs a class token and at most one more in front, not %lld rows", (long long)i[1]);
-    if (i[3] < 1 || i[2] < 0 || i[2] >= i[3] || i[4] < 0) return sv_fail(err, SV_USAGE, "block %lld of %lld cannot merge", (long long)i[2], (long long)i[3]);
+    if (i[3] < 1 || i[2] < 0 || i[2] >= i[3] || i[4] < 0)
+        return sv_fail(err, SV_USAGE, "block %lld of %lld cannot merge", (long long)i[2], (long long)i[3]);
     for (size_t k = 0; k < 2; k++) {
         node->out[k]->dtype = SV_INDEX;
         sv_make_image(node->out[k], qkv->rows, 1);
@@ -130,7 +132,8 @@ static const sv_sample merge_match_samples[] = {
 
 const sv_op sv_op_merge_match = {
     .name = "merge_match",
-    .formula = "qkv [R,3D], value [1] -> to index [R,1], from index [R,1]: the most similar pairs of even and odd rows meet, by the cosine of the heads' mean keys",
+    .formula = "qkv [R,3D], value [1] -> to index [R,1], from index [R,1]: the most similar pairs of even and odd rows meet, by the cosine "
+               "of the heads' mean keys",
     .source = "Bolya et al. 2023 (ToMe), bipartite soft matching",
     .inputs_least = 2,
     .inputs_most = 2,
@@ -145,8 +148,8 @@ const sv_op sv_op_merge_match = {
     SV_SAMPLES_OF(merge_match_samples),
 };
 
-sv_tensor *sv_tape_merge_match(sv_tape *tape, sv_tensor *qkv, sv_tensor *value, size_t heads, size_t prefix, size_t block, size_t depth, size_t patches,
-                               sv_tensor **from)
+sv_tensor *sv_tape_merge_match(sv_tape *tape, sv_tensor *qkv, sv_tensor *value, size_t heads, size_t prefix, size_t block, size_t depth,
+                               size_t patches, sv_tensor **from)
 {
     sv_tensor *outputs[2] = { NULL, NULL };
     sv_attributes attributes = { .i = { (int64_t)heads, (int64_t)prefix, (int64_t)block, (int64_t)depth, (int64_t)patches } };
@@ -192,7 +195,8 @@ static void merge_rows_forward(const sv_call *call)
     for (size_t j = 0; j < x->rows; j++)
         if (goes_to(call, j, &o)) after[o] += size[j];
     for (size_t j = 0; j < x->rows; j++)
-        if (goes_to(call, j, &o) && after[o] > 0) sv_scale(y->data + o * y->width, x->data + j * x->width, size[j] / after[o], x->width, true);
+        if (goes_to(call, j, &o) && after[o] > 0)
+            sv_scale(y->data + o * y->width, x->data + j * x->width, size[j] / after[o], x->width, true);
 }
 
 static void merge_rows_backward(const sv_call *call)
@@ -202,23 +206,35 @@ static void merge_rows_backward(const sv_call *call)
     size_t o;
     sv_begin_gradient(x);
     for (size_t j = 0; j < x->live; j++)
-        if (goes_to(call, j, &o) && after[o] > 0) sv_scale(x->gradient + j * x->width, y->gradient + o * y->width, size[j] / after[o], x->width, true);
+        if (goes_to(call, j, &o) && after[o] > 0)
+            sv_scale(x->gradient + j * x->width, y->gradient + o * y->width, size[j] / after[o], x->width, true);
 }
 
 static const sv_sample merge_rows_samples[] = {
-    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), CONSTANT(ONE, 1, 1), CONSTANT(COUNT_UP, 1, 1), CONSTANT(COUNT_UP, 1, 1) } },
-    { .name = "nobody meets", .images = 2, .in = { IMAGE(NORMAL, 6, 5), CONSTANT(UNIT, 6, 1), CONSTANT(INDEX, 6, 1), CONSTANT(INDEX, 6, 1) } },
-    { .name = "all meet", .images = 3, .in = { IMAGE(NORMAL, 5, 17), CONSTANT(UNIT, 5, 1), CONSTANT(INDEX_ZERO, 5, 1), CONSTANT(COUNT_UP, 1, 1) } },
+    { .name = "one row",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 7), CONSTANT(ONE, 1, 1), CONSTANT(COUNT_UP, 1, 1), CONSTANT(COUNT_UP, 1, 1) } },
+    { .name = "nobody meets",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 6, 5), CONSTANT(UNIT, 6, 1), CONSTANT(INDEX, 6, 1), CONSTANT(INDEX, 6, 1) } },
+    { .name = "all meet",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 17), CONSTANT(UNIT, 5, 1), CONSTANT(INDEX_ZERO, 5, 1), CONSTANT(COUNT_UP, 1, 1) } },
     { .name = "a row that nobody goes to",
       .images = 2,
       .in = { IMAGE(NORMAL, 4, 3), CONSTANT(UNIT, 4, 1), CONSTANT(INDEX_ZERO, 4, 1), CONSTANT(COUNT_UP, 2, 1) } },
-    { .name = "rows that go nowhere", .images = 2, .in = { IMAGE(NORMAL, 5, 4), CONSTANT(UNIT, 5, 1), CONSTANT(ORIGIN, 5, 1), CONSTANT(COUNT_UP, 4, 1) } },
-    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 5, 32), CONSTANT(UNIT, 5, 1), CONSTANT(INDEX, 5, 1), CONSTANT(COUNT_UP, 5, 1) } },
+    { .name = "rows that go nowhere",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 5, 4), CONSTANT(UNIT, 5, 1), CONSTANT(ORIGIN, 5, 1), CONSTANT(COUNT_UP, 4, 1) } },
+    { .name = "large numbers",
+      .images = 1,
+      .in = { IMAGE(LARGE, 5, 32), CONSTANT(UNIT, 5, 1), CONSTANT(INDEX, 5, 1), CONSTANT(COUNT_UP, 5, 1) } },
 };
 
 const sv_op sv_op_merge_rows = {
     .name = "merge_rows",
-    .formula = "x [R,D], size [R,1], to index [R,1], from index [R',1] -> y [R',D] = sum of size_j x_j / sum of size_j over rows with to_j = o, size' [R',1]",
+    .formula = "x [R,D], size [R,1], to index [R,1], from index [R',1] -> y [R',D] = sum of size_j x_j / sum of size_j over rows with to_j "
+               "= o, size' [R',1]",
     .source = "Bolya et al. 2023 (ToMe), merge_wavg",
     .inputs_least = 4,
     .inputs_most = 4,

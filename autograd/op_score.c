@@ -16,7 +16,8 @@ static sv_status class_attention_shape(sv_node *node, sv_error *err)
     sv_status status = sv_want_image(qkv, "qkv", SV_REAL, err);
     if (status) return status;
     if (heads < 1 || qkv->width % (3 * (size_t)heads))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads, qkv->width);
+        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
+                       qkv->width);
     if (!sv_rows_equal(qkv->rows, qkv->live)) return sv_fail(err, SV_USAGE, "all rows of qkv must be live");
     node->out[0]->width = 1;
     return SV_OK;
@@ -32,7 +33,8 @@ static seen_by head_of(const sv_call *call, size_t h)
 {
     const sv_span *qkv = &call->in[0];
     const size_t part = qkv->width / 3, width = part / (size_t)call->attributes->i[0];
-    return (seen_by){ qkv->data + h * width, qkv->data + part + h * width, qkv->rows, qkv->width, width, (sv_real)(1 / sqrt((double)width)) };
+    return (
+        seen_by){ qkv->data + h * width, qkv->data + part + h * width, qkv->rows, qkv->width, width, (sv_real)(1 / sqrt((double)width)) };
 }
 
 static void weights_of(const seen_by *head, sv_real *p)
@@ -117,7 +119,8 @@ static sv_status random_score_shape(sv_node *node, sv_error *err)
 {
     const int64_t stage = node->attributes.i[0];
     sv_status status = sv_want_width(node->in[0], "origin", SV_INDEX, 1, err);
-    if (!status && (stage < 0 || stage >= MOST_STAGES)) status = sv_fail(err, SV_USAGE, "the stage must be 0 to %d, but is %lld", MOST_STAGES - 1, (long long)stage);
+    if (!status && (stage < 0 || stage >= MOST_STAGES))
+        status = sv_fail(err, SV_USAGE, "the stage must be 0 to %d, but is %lld", MOST_STAGES - 1, (long long)stage);
     if (!status && node->in[0]->rows.most > MOST_PATCHES) status = sv_fail(err, SV_USAGE, "at most %d tokens can be scored", MOST_PATCHES);
     node->out[0]->dtype = SV_REAL;
     return status;
@@ -173,9 +176,12 @@ static void constant_forward(const sv_call *call)
 }
 
 static const sv_sample constant_samples[] = {
-    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1) } },   { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 17) } },
-    { .name = "rows", .images = 3, .in = { IMAGE(NORMAL, 5, 3) } },         { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 32) } },
-    { .name = "of a constant", .images = 1, .in = { CONSTANT(UNIT, 4, 2) } }, { .name = "zeros", .images = 1, .in = { IMAGE(ZERO, 3, 3) } },
+    { .name = "one number", .images = 1, .in = { IMAGE(NORMAL, 1, 1) } },
+    { .name = "one row", .images = 2, .in = { IMAGE(NORMAL, 1, 17) } },
+    { .name = "rows", .images = 3, .in = { IMAGE(NORMAL, 5, 3) } },
+    { .name = "large numbers", .images = 2, .in = { IMAGE(LARGE, 4, 32) } },
+    { .name = "of a constant", .images = 1, .in = { CONSTANT(UNIT, 4, 2) } },
+    { .name = "zeros", .images = 1, .in = { IMAGE(ZERO, 3, 3) } },
 };
 
 const sv_op sv_op_constant = {

@@ -13,7 +13,8 @@ static sv_status sized_attention_shape(sv_node *node, sv_error *err)
     if (!status) status = sv_want_constant(node->in[1], "size", err);
     if (status) return status;
     if (heads < 1 || qkv->width % (3 * (size_t)heads))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads, qkv->width);
+        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
+                       qkv->width);
     if (!sv_rows_equal(qkv->rows, qkv->live)) return sv_fail(err, SV_USAGE, "all rows of qkv must be live");
     node->out[0]->width = qkv->width / 3;
     return SV_OK;
@@ -62,7 +63,8 @@ static size_t sized_attention_saved(const sv_node *node) { return 2 * (size_t)no
 static size_t sized_attention_scratch(const sv_node *node)
 {
     const size_t rows = node->in[0]->rows.most, width = node->out[0]->width / (size_t)node->attributes.i[0];
-    const size_t forward = sv_attention_forward_scratch(rows, width), backward = backward_room(rows, width) + rows * node->in[0]->width * sizeof(sv_real);
+    const size_t forward = sv_attention_forward_scratch(rows, width),
+                 backward = backward_room(rows, width) + rows * node->in[0]->width * sizeof(sv_real);
     return backward > forward ? backward : forward;
 }
 

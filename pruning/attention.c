@@ -8,7 +8,10 @@ static sv_tensor *attention_score(sv_tape *tape, size_t stage, sv_cut *cut, sv_t
 }
 
 /* One query over all rows, the prefix too. */
-static uint64_t attention_macs(const sv_model *model, size_t rows) { return (uint64_t)(rows + sv_model_prefix(model)) * model->options.width; }
+static uint64_t attention_macs(const sv_model *model, size_t rows)
+{
+    return (uint64_t)(rows + sv_model_prefix(model)) * model->options.width;
+}
 
 const sv_pruning_method sv_method_attention = {
     .name = "attention",

@@ -2,8 +2,8 @@
  * block, merging in every block; and what a stage is where tokens really leave. */
 #include "pruning/inside.h"
 
-sv_stream sv_stream_leave(sv_tape *tape, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_rule rule, size_t stage, sv_stream stream, sv_tensor *value,
-                          sv_cut *cut, sv_tensor **a)
+sv_stream sv_stream_leave(sv_tape *tape, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_rule rule, size_t stage,
+                          sv_stream stream, sv_tensor *value, sv_cut *cut, sv_tensor **a)
 {
     const sv_pruning_method *method = sv_pruning_method_of(pruning->options.plan.method);
     const size_t prefix = sv_model_prefix(pruning->model);
@@ -17,7 +17,8 @@ sv_stream sv_stream_leave(sv_tape *tape, const sv_pruning *pruning, const sv_pru
 }
 
 /* A block whose attention is watched, the stage in its middle where there is one (stage NULL: none). */
-static sv_stream watched_block(sv_tape *tape, const sv_pruning *pruning, size_t i, sv_stream stream, const sv_walk *walk, const size_t *stage)
+static sv_stream watched_block(sv_tape *tape, const sv_pruning *pruning, size_t i, sv_stream stream, const sv_walk *walk,
+                               const size_t *stage)
 {
     const sv_model *model = pruning->model;
     sv_tensor *qkv = NULL;

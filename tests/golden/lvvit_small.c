@@ -5,7 +5,11 @@
 #define COMMON .mask_clamp = 30, .tau = 1, .kl_weight = 0.5, .token_weight = 0.5
 static const small_case cases[] = {
     { .name = "dynamicvit",
-      .options = { .plan = { .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .stages = 2, .at = { 1, 3 }, .keep = { 0.7, 0.49 } },
+      .options = { .plan = { .method = SV_METHOD_DYNAMICVIT,
+                             .package = SV_CHOICE_NONE,
+                             .stages = 2,
+                             .at = { 1, 3 },
+                             .keep = { 0.7, 0.49 } },
                    .ratio_per_image = true,
                    COMMON },
       .goal = { 0, 1 },

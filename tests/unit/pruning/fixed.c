@@ -16,7 +16,8 @@ static world fixed_of(uint64_t seed)
     plan->rule = SV_RULE_TOPK, plan->min_keep = 1;
     plan->package = plan->method == SV_METHOD_EVIT ? SV_CHOICE_SUM : SV_CHOICE_NONE;
     plan->empty = SV_EMPTY_MASK;
-    if (seed % 8 >= 4) w.backbone = "lvvit_test", w.sizes.image = w.sizes.image / 4 % 4 * 16 + 16, w.sizes.patch = 16, w.sizes.distilled = false;
+    if (seed % 8 >= 4)
+        w.backbone = "lvvit_test", w.sizes.image = w.sizes.image / 4 % 4 * 16 + 16, w.sizes.patch = 16, w.sizes.distilled = false;
     w.sizes.depth += 1;
     if (!plan->stages) plan->stages = 1, plan->at[0] = 1, plan->keep[0] = 0.5;
     if (plan->method == SV_METHOD_ATTENTION)
@@ -81,14 +82,16 @@ static void training_answers_as_the_deployed_form_and_teaches_every_weight(void 
         forward(w.training.tape, w.images, seed);
         forward(w.removal.tape, w.images, seed);
         for (size_t b = 0; b < w.images; b++)
-            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "logits", seed);
+            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b),
+                                w.sizes.classes, "logits", seed);
         sv_tape_backward(w.training.tape, 1);
         assert_null(sv_tape_not_finite(w.training.tape));
         for (size_t i = 0; i < w.student->parameters->count; i++) {
             const sv_parameter *p = w.student->parameters->items[i];
             bool some = p->fixed;
             for (size_t k = 0; k < p->count; k++) some = some || p->gradient[k] < 0 || p->gradient[k] > 0;
-            if (!some && !strstr(p->name, "qkv.bias") && sv_model_patches(w.student) > 1) fail_msg("world %d: %s learns nothing", (int)seed, p->name);
+            if (!some && !strstr(p->name, "qkv.bias") && sv_model_patches(w.student) > 1)
+                fail_msg("world %d: %s learns nothing", (int)seed, p->name);
         }
         world_close(&w);
     }
@@ -109,8 +112,10 @@ static void keeping_all_is_the_dense_model(void **state)
         forward(w.removal.tape, w.images, seed);
         for (size_t b = 0; b < w.images; b++)
             for (size_t k = 0; k < w.sizes.classes; k++) { /* merging puts rows in another order */
-                const double a = (double)sv_tape_data(dense.tape, dense.logits, b)[k], c = (double)sv_tape_data(w.removal.tape, w.removal.logits, b)[k];
-                if (!(w.options.plan.method == SV_METHOD_TOME ? fabs(a - c) < 1e-5 : fabs(a - c) <= 0)) fail_msg("world %d: dense %.9g, pruned %.9g", (int)seed, a, c);
+                const double a = (double)sv_tape_data(dense.tape, dense.logits, b)[k],
+                             c = (double)sv_tape_data(w.removal.tape, w.removal.logits, b)[k];
+                if (!(w.options.plan.method == SV_METHOD_TOME ? fabs(a - c) < 1e-5 : fabs(a - c) <= 0))
+                    fail_msg("world %d: dense %.9g, pruned %.9g", (int)seed, a, c);
             }
         sv_removal_clear(&dense);
         world_close(&w);
@@ -125,7 +130,8 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
         sv_real logits[MOST_IMAGES][8];
         world_open(&w);
         forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) memcpy(logits[b], sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof(sv_real));
+        for (size_t b = 0; b < w.images; b++)
+            memcpy(logits[b], sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof(sv_real));
         for (size_t b = 0; b < w.images; b++)
             for (size_t threads = 1; threads < 3; threads++) {
                 const uint64_t sample = b;
@@ -199,7 +205,9 @@ static void times_add_up_by_the_parts_of_the_method(void **state)
             assert_ok(sv_latency_table_add(&table, &rows[i], &err), err);
         }
         for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-        assert_ok(sv_latency_shape_fill(&shape, prefix, patches, depth, at, plan->stages, plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, &err), err);
+        assert_ok(sv_latency_shape_fill(&shape, prefix, patches, depth, at, plan->stages,
+                                        plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, &err),
+                  err);
         sv_latency_shape_method(&shape, plan);
         assert_ok(sv_latency_predict(&table, 1, &shape, plan->count, SV_LATENCY_LINEAR, &predicted, &err), err);
         double sum = (double)(prefix + patches); /* embedding */

@@ -26,7 +26,8 @@ static void training_and_removal_with_the_same_draws_give_the_same_bits(void **s
         forward(w.training.tape, w.images, seed);
         forward(w.removal.tape, w.images, seed);
         for (size_t b = 0; b < w.images; b++)
-            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "logits", seed);
+            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b),
+                                w.sizes.classes, "logits", seed);
         world_close(&w);
     }
 }
@@ -44,8 +45,12 @@ static void the_plain_masked_form_equals_the_exact_one(void **state)
         forward(exact.training.tape, exact.images, seed);
         for (size_t b = 0; b < plain.images; b++)
             for (size_t k = 0; k < plain.sizes.classes; k++)
-                assert_true(fabs((double)sv_tape_data(plain.training.tape, plain.training.logits, b)[k] - (double)sv_tape_data(exact.training.tape, exact.training.logits, b)[k]) < 1e-5);
-        assert_true(fabs((double)sv_tape_data(plain.training.tape, plain.training.token, 0)[0] - (double)sv_tape_data(exact.training.tape, exact.training.token, 0)[0]) < 1e-5);
+                assert_true(fabs((double)sv_tape_data(plain.training.tape, plain.training.logits, b)[k]
+                                 - (double)sv_tape_data(exact.training.tape, exact.training.logits, b)[k])
+                            < 1e-5);
+        assert_true(fabs((double)sv_tape_data(plain.training.tape, plain.training.token, 0)[0]
+                         - (double)sv_tape_data(exact.training.tape, exact.training.token, 0)[0])
+                    < 1e-5);
         sv_tape_backward(plain.training.tape, 1);
         assert_null(sv_tape_not_finite(plain.training.tape));
         world_close(&plain);
@@ -68,7 +73,8 @@ static void nothing_dropped_is_the_dense_model(void **state)
         forward(dense.tape, w.images, seed);
         forward(w.removal.tape, w.images, seed);
         for (size_t b = 0; b < w.images; b++)
-            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "removal", seed);
+            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b),
+                                w.sizes.classes, "removal", seed);
         assert_int_equal(sv_tape_macs(dense.tape), w.images * sv_model_macs(w.student));
         sv_removal_clear(&dense);
         world_close(&w);
@@ -85,11 +91,13 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
         world_open(&w);
         assert_int_equal(sv_alloc(&logits, w.images * w.sizes.classes * sizeof *logits, "test", NULL), SV_OK);
         forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) memcpy(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof *logits);
+        for (size_t b = 0; b < w.images; b++)
+            memcpy(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof *logits);
         for (size_t b = 0; b < w.images; b++) {
             fill_picture(w.removal.tape, w.removal.picture, 0, b);
             forward(w.removal.tape, 1, seed);
-            assert_same_numbers(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits", seed);
+            assert_same_numbers(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits",
+                                seed);
         }
         sv_free(logits);
         world_close(&w);
@@ -170,7 +178,8 @@ static void places_part_the_depth_in_four_unless_told(void **state)
 {
     static const struct {
         size_t depth, stages, at[3];
-    } rows[] = { { 12, 3, { 3, 6, 9 } }, { 16, 3, { 4, 8, 12 } }, { 20, 3, { 5, 10, 15 } }, { 4, 3, { 1, 2, 3 } }, { 6, 3, { 1, 3, 4 } }, { 2, 1, { 1 } } };
+    } rows[] = { { 12, 3, { 3, 6, 9 } }, { 16, 3, { 4, 8, 12 } }, { 20, 3, { 5, 10, 15 } },
+                 { 4, 3, { 1, 2, 3 } },  { 6, 3, { 1, 3, 4 } },   { 2, 1, { 1 } } };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(rows); i++) {
         sv_config *config = NULL;
@@ -200,7 +209,8 @@ static sv_model *model_of(sv_method method, uint64_t seed)
     sv_pruning_destroy(pruning);
     for (size_t i = 0; i < model->parameters->count; i++) {
         sv_random random = sv_random_at(seed, SV_FOR_TEST, 1, i, 0);
-        for (size_t k = 0; k < model->parameters->items[i]->count; k++) model->parameters->items[i]->value[k] = (sv_real)sv_random_normal(&random);
+        for (size_t k = 0; k < model->parameters->items[i]->count; k++)
+            model->parameters->items[i]->value[k] = (sv_real)sv_random_normal(&random);
     }
     return model;
 }
@@ -214,16 +224,19 @@ static void add(sv_weights_writer *writer, const char *name, const sv_parameter 
 /* As the authors of SPViT save it: every layer of a selector once a head, branch of head importance apart; other: the second copy differs. */
 static void add_copies(sv_weights_writer *writer, const sv_parameter *p, size_t heads, const sv_real *other)
 {
-    static const char *const words[][3] = { { ".norm.", ".in_conv.", ".0." },  { ".fc_in.", ".in_conv.", ".1." },  { ".fc1.", ".out_conv.", ".0." },
-                                            { ".fc2.", ".out_conv.", ".2." },  { ".fc_out.", ".out_conv.", ".4." }, { ".head_fc1.", ".senet.0.", NULL },
+    static const char *const words[][3] = { { ".norm.", ".in_conv.", ".0." },    { ".fc_in.", ".in_conv.", ".1." },
+                                            { ".fc1.", ".out_conv.", ".0." },    { ".fc2.", ".out_conv.", ".2." },
+                                            { ".fc_out.", ".out_conv.", ".4." }, { ".head_fc1.", ".senet.0.", NULL },
                                             { ".head_fc2.", ".senet.2.", NULL } };
     const char *stage = p->name + strlen("selectors.");
     for (size_t i = 0; i < SV_COUNT(words); i++) {
         const char *at = strstr(p->name, words[i][0]), *ending = at ? at + strlen(words[i][0]) : NULL;
         for (size_t h = 0; at && h < (words[i][2] ? heads : 1); h++) {
             char name[160];
-            if (words[i][2]) snprintf(name, sizeof name, "module.score_predictor.%.1s%s%zu%s%s", stage, words[i][1], h, words[i][2], ending);
-            else snprintf(name, sizeof name, "module.score_predictor.%.1s%s%s", stage, words[i][1], ending);
+            if (words[i][2])
+                snprintf(name, sizeof name, "module.score_predictor.%.1s%s%zu%s%s", stage, words[i][1], h, words[i][2], ending);
+            else
+                snprintf(name, sizeof name, "module.score_predictor.%.1s%s%s", stage, words[i][1], ending);
             add(writer, name, p, other && h ? other : p->value);
         }
     }
@@ -239,10 +252,13 @@ static void save_published(const sv_model *model, sv_method method, bool differe
         const sv_parameter *p = model->parameters->items[i];
         char name[160];
         snprintf(name, sizeof name, "module.%s", p->name);
-        if (method == SV_METHOD_SPVIT && sv_name_selects(p->name)) add_copies(writer, p, model->options.heads, different ? zeros : NULL);
-        else add(writer, name, p, p->value);
+        if (method == SV_METHOD_SPVIT && sv_name_selects(p->name))
+            add_copies(writer, p, model->options.heads, different ? zeros : NULL);
+        else
+            add(writer, name, p, p->value);
     }
-    assert_ok(sv_weights_writer_add(writer, "module.patch_embed.bn1.num_batches_tracked", SV_REAL_DTYPE, 1, (size_t[]){ 1 }, zeros, &err), err);
+    assert_ok(sv_weights_writer_add(writer, "module.patch_embed.bn1.num_batches_tracked", SV_REAL_DTYPE, 1, (size_t[]){ 1 }, zeros, &err),
+              err);
     assert_ok(sv_weights_write_safetensors(writer, in_folder("published.safetensors"), SV_WITHOUT_CRC, &err), err);
     sv_weights_writer_destroy(writer);
 }
