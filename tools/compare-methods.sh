@@ -44,7 +44,8 @@ one() { # METHOD BUDGET, then overrides
     awk -v method="$method" -v budget="$budget" -v top1="$(value pruned top1 "$run/figures.json")" -v dense="$(value dense top1 "$run/figures.json")" \
         -v ms="$(value pruned ms_batch1_median "$run/figures.json")" -v dense_ms="$(value dense ms_batch1_median "$run/figures.json")" \
         -v macs="$(value pruned macs "$run/figures.json")" -v kept="$(value pruned tokens_kept "$run/figures.json")" \
-        'BEGIN { printf "%s,%s,%.2f,%.2f,%.4f,%.4f,%.3f,%.4f,%s\n", method, budget, 100 * top1, 100 * dense, ms, dense_ms, ms / dense_ms, macs / 1e9, kept }' >> "$csv.part"
+        'BEGIN { n = split(kept, left, "/"); kept = ""; for (i = 1; i <= n; i++) kept = kept (i > 1 ? "/" : "") sprintf("%.0f", left[i])
+            printf "%s,%s,%.2f,%.2f,%.4f,%.4f,%.3f,%.4f,%s\n", method, budget, 100 * top1, 100 * dense, ms, dense_ms, ms / dense_ms, macs / 1e9, kept }' >> "$csv.part"
 }
 
 rm -f "$csv.part"
