@@ -45,8 +45,8 @@ OBJECTS := $(SOURCES:%.c=$(BUILD)/%.o)
 PROGRAMS := $(patsubst programs/%.c,%,$(wildcard programs/*.c))
 TEST_SOURCES := $(wildcard tests/unit/*/*.c tests/golden/*.c tests/property/*.c tests/fault/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*/*.c)
-F64_SOURCES := $(wildcard tests/unit/autograd/*.c tests/golden/*.c)
-TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c)
+F64_SOURCES := $(wildcard tests/unit/autograd/*.c tests/unit/latency/gradient.c tests/golden/*.c)
+TSAN_SOURCES := $(wildcard tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c tests/unit/autograd/peers.c)
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 TESTS := $(TEST_SOURCES:%.c=$(BUILD)/%)
 FUZZERS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
@@ -57,7 +57,16 @@ else
 BIN ?= $(BUILD)/bin
 endif
 
-.PHONY: interop latency-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz install install-infer uninstall clean help lint format \
+# With MPI=1 one object is other than without: comm/mpi.o. MPICC says whose MPI; its flags are asked for, the compiler stays ours.
+MPICC ?= mpicc
+mpi_cflags = -DSIEVE_MPI $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(1) -show)))
+mpi_libraries = $(filter -L% -l% -Wl%,$(shell $(1) -show))
+ifdef MPI
+MPI_CFLAGS := $(call mpi_cflags,$(MPICC))
+LIBRARIES += $(call mpi_libraries,$(MPICC))
+endif
+
+.PHONY: interop latency-static classify-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -81,6 +90,9 @@ $(BUILD)/.flags: FORCE
 $(BUILD)/.objects: FORCE
 	@mkdir -p $(BUILD)
 	@echo '$(OBJECTS)' | cmp -s - $@ || echo '$(OBJECTS)' > $@
+$(BUILD)/.mpi: FORCE
+	@mkdir -p $(BUILD)
+	@echo '$(MPI_CFLAGS)' | cmp -s - $@ || echo '$(MPI_CFLAGS)' > $@
 FORCE:
 
 $(BUILD)/libsieve.a: $(OBJECTS) $(BUILD)/.objects
@@ -96,6 +108,16 @@ $(BUILD)/%.o: %.c $(BUILD)/.flags
 	@mkdir -p $(dir $@)
 	@echo "  cc $(VARIANT) $<"
 	@$(CC) $(FLAGS) $(call ISA_FLAGS,$<) -c $< -o $@
+
+$(BUILD)/comm/mpi.o: comm/mpi.c $(BUILD)/.flags $(BUILD)/.mpi
+	@mkdir -p $(dir $@)
+	@echo "  cc $(VARIANT) $<$(if $(MPI), (MPI=1))"
+	@$(CC) $(FLAGS) $(MPI_CFLAGS) -c $< -o $@
+# Beside one another, for the checks: build/release/mpi/train.openmpi, train.mpich.
+$(BUILD)/mpi/train.%: $(BUILD)/programs/train.o $(BUILD)/libsieve.a comm/mpi.c
+	@mkdir -p $(dir $@)
+	@echo "  ld $@"
+	@$(CC) $(filter-out -MMD -MP,$(FLAGS)) $(call mpi_cflags,mpicc.$*) comm/mpi.c $(BUILD)/programs/train.o $(BUILD)/libsieve.a $(LIBRARIES) $(call mpi_libraries,mpicc.$*) -o $@
 
 $(BIN)/%: $(BUILD)/programs/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(BIN)
@@ -130,15 +152,19 @@ $(INFER).so: $(BUILD)/pic/infer.o
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) -shared -Wl,-soname,$(@F).$(INFER_VERSION) -Wl,--no-undefined -Wl,--as-needed $< $(LIBRARIES) -o $@
 
-# One program with nothing to install beside it, for a device: bin/latency-static, of this machine or (CROSS=aarch64-linux-gnu-) another.
+# Programs with nothing to install beside them, for a device: bin/latency-static, bin/classify-static, of this machine or
+# (CROSS=aarch64-linux-gnu-) another.
 CROSS ?=
-latency-static:
-	@$(MAKE) --no-print-directory $(if $(CROSS),CC=$(CROSS)gcc AR=$(CROSS)ar BUILD=build/$(CROSS)release BIN=build/$(CROSS)release/bin,) $(if $(CROSS),build/$(CROSS)release/bin,$(BIN))/latency-static
-%/latency-static: $(BUILD)/programs/latency.o $(BUILD)/libsieve.a
-	@mkdir -p $(dir $@)
-	@echo "  ld $@ (static)"
-	@$(CC) $(FLAGS) -static $< $(BUILD)/libsieve.a $(LIBRARIES) -o $@
-	@! { command -v ldd > /dev/null && ldd $@ > /dev/null 2>&1; } || { echo "$@ still needs libraries:"; ldd $@; exit 1; }
+latency-static classify-static:
+	@$(MAKE) --no-print-directory $(if $(CROSS),CC=$(CROSS)gcc AR=$(CROSS)ar BUILD=build/$(CROSS)release BIN=build/$(CROSS)release/bin,) $(if $(CROSS),build/$(CROSS)release/bin,$(BIN))/$@
+define static_program
+%/$(1)-static: $$(BUILD)/programs/$(1).o $$(BUILD)/libsieve.a
+	@mkdir -p $$(dir $$@)
+	@echo "  ld $$@ (static)"
+	@$$(CC) $$(FLAGS) -static $$< $$(BUILD)/libsieve.a $$(LIBRARIES) -o $$@
+	@! { command -v ldd > /dev/null && ldd $$@ > /dev/null 2>&1; } || { echo "$$@ still needs libraries:"; ldd $$@; exit 1; }
+endef
+$(foreach program,latency classify,$(eval $(call static_program,$(program))))
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
@@ -169,6 +195,12 @@ tsan:
 fuzz:
 	@$(MAKE) --no-print-directory VARIANT=fuzz fuzzers
 	@echo "run one with, say: build/fuzz/tests/fuzz/fuzz_config -max_total_time=60 tests/fuzz/corpus/fuzz_config"
+faults: programs
+	@$(MAKE) --no-print-directory VARIANT=asan programs
+	@FAULTS='$(or $(FAULTS),25)' tools/faults.sh
+	@FAULTS='$(or $(LEAKS),2)' SIEVE_BIN=build/asan/bin tools/faults.sh
+soak: programs
+	@SOAK='$(SOAK)' tools/soak.sh
 lint:
 	@tools/check-layers.sh
 	@tools/check-headers.sh
@@ -207,13 +239,17 @@ help:
 	@echo "make f64           gradients in double precision"
 	@echo "make asan, tsan    unit tests under AddressSanitizer and UBSan; tests of threads under ThreadSanitizer"
 	@echo "make fuzz          fuzz targets with libFuzzer (clang)"
+	@echo "make faults        each allocation, read, write, thread, message ... fails in turn; FAULTS=n points a kind (25) or all; LEAKS=n under ASan"
+	@echo "make soak          a run that is killed, starved of memory and disk, shown broken pictures, beside one in peace; SOAK=minutes (30)"
 	@echo "make bench         speed, beside the peak of this machine; ARGS='--case gemm' for one case"
 	@echo "make bench-peer    the same beside PyTorch and OpenVINO, set up in build/peer; writes docs/performance.md"
 	@echo "make docs          reference pages that are printed from the program's own tables"
 	@echo "make lint, format  layers, headers, words; clang-format"
-	@echo "make interop         what TensorBoard and onnxruntime read of ours; sets up Python packages in build/interop"
+	@echo "make interop         what TensorBoard and onnxruntime and PyTorch read of ours; sets up Python packages in build/interop"
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
+	@echo "make classify-static bin/classify-static, likewise: a model's answers on a device (docs/how-to-arm.md)"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
+	@echo "make MPI=1         bin/train for mpirun; MPICC=mpicc.openmpi or mpicc.mpich says whose (tools/install-deps.sh --mpi)"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"
 	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"

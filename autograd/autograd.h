@@ -84,6 +84,7 @@ typedef struct sv_tape_options {
     sv_precision precision;
     bool recompute;             /* training: of a segment (a block) only what crosses its ends is kept; backward makes the rest again, bit for bit */
     size_t lanes;               /* of gradient sums; part of a run's identity; 0: 4 */
+    bool lanes_bf16;            /* each lane's sum, and their sum, are rounded to bf16 before they are added further, whoever adds; halves what ranks send */
 } sv_tape_options;
 
 sv_status sv_tape_create(sv_tape **out, const sv_tape_options *options, sv_error *err) SV_MUST_CHECK;
@@ -132,15 +133,21 @@ void sv_tape_backward(sv_tape *tape, double scale);
 
 /* A training tape whose lanes are shared out to processes ("ranks") in order, and with them their images: rank r has lanes r L / ranks and on. Ops of
  * one image run for own images alone. What an op of the batch reads, kept tensors and row counts are gathered, so that every rank has the
- * numbers of the whole batch; sums of lanes meet on rank 0, are added there in order and handed back. All bits are those of one process.
+ * numbers of the whole batch; of the sums of lanes each rank adds a slice, in order of lanes, and hands it to all, while backward goes on. All
+ * bits are those of one process.
  * The caller fills inputs of own images. Row counts of a batch must be alike on all ranks, and so must all calls. */
+typedef struct sv_peer_items { void *base; size_t stride, bytes, count; } sv_peer_items;
 typedef struct sv_tape_peers {
     size_t rank, ranks;
     void *context;
     /* Items of `bytes`, `stride` apart, from base on: rank r brings items first[r] .. first[r+1]-1; then rank 0, or to_all every rank, has all. */
     sv_status (*gather)(void *context, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all, sv_error *err);
-    sv_status (*broadcast)(void *context, void *block, size_t bytes, sv_error *err); /* of rank 0 */
+    /* Sends out[r] to each other rank r and receives in[r] from it. Called by a thread of the tape, never at once with gather. */
+    sv_status (*trade)(void *context, const sv_peer_items *out, const sv_peer_items *in, sv_error *err);
 } sv_tape_peers;
+/* Of all backward runs: how long gradients were on their way, what of a core that took, and how long backward had to wait for them. */
+typedef struct sv_peers_seconds { double exchange, core, waited; } sv_peers_seconds;
+sv_peers_seconds sv_tape_peers_seconds(const sv_tape *tape);
 /* After sv_tape_finish. SV_USAGE where a rank would have no lane or no image of a full batch. */
 sv_status sv_tape_set_peers(sv_tape *tape, const sv_tape_peers *peers, sv_error *err) SV_MUST_CHECK;
 /* The first image of a rank, and behind its last one that of the next. */

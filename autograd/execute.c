@@ -112,7 +112,7 @@ static void run_forward(const sv_tape *tape, const sv_call *call, size_t thread)
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-typedef struct segment_run { sv_tape *tape; const sv_segment *segment; double scale; size_t first; /* image or lane of item 0 */ } segment_run;
+typedef struct segment_run { sv_tape *tape; const sv_segment *segment; double scale; size_t first; /* image or lane of item 0 */ sv_real *lanes; } segment_run;
 
 static void forward_image(void *context, size_t item, size_t thread)
 {
@@ -148,7 +148,7 @@ static void forward_split(void *context, sv_team *team, size_t thread, size_t th
         const double begin = thread == 0 && tape->segment_seconds ? sv_now_seconds() : 0;
         for (size_t image = 0; image < (segment->batch ? 1 : tape->step.images); image++) {
             if (segment->batch) {
-                if (thread == 0) forward_image(&(segment_run){ tape, segment, 0, 0 }, 0, 0);
+                if (thread == 0) forward_image(&(segment_run){ tape, segment, 0, 0, NULL }, 0, 0);
             } else {
                 for (uint32_t n = segment->first; n < segment->end; n++) split_node(tape, team, tape->nodes[n], image, thread, threads);
             }
@@ -243,7 +243,7 @@ static sv_status run_all(sv_tape *tape, const sv_step *step, sv_error *err)
     tape->step = *step;
     tape->step.samples = tape->samples;
     tape->has_run = true;
-    segment_run run = { tape, NULL, 0, 0 };
+    segment_run run = { tape, NULL, 0, 0, NULL };
     if (tape->can_split && step->images < sv_threads()) {
         sv_team_run(forward_split, &run);
         return SV_OK;
@@ -306,15 +306,15 @@ static void run_way(const segment_run *run, const sv_way *way, size_t image, siz
     sv_clock_node(tape, node, thread, true, begin);
 }
 
-static size_t lane_begin(const sv_tape *tape, size_t lane) { return lane * tape->step.images / tape->options.lanes; }
+size_t sv_lane_begin(const sv_tape *tape, size_t lane) { return lane * tape->step.images / tape->options.lanes; }
 
 static void backward_lane(void *context, size_t item, size_t thread)
 {
     const segment_run *run = context;
     const sv_tape *tape = run->tape;
     const size_t lane = run->first + item;
-    sv_real *sums = tape->lanes + lane * tape->lane_stride;
-    size_t begin = lane_begin(tape, lane), end = lane_begin(tape, lane + 1);
+    sv_real *sums = run->lanes + lane * tape->lane_stride;
+    size_t begin = sv_lane_begin(tape, lane), end = sv_lane_begin(tape, lane + 1);
     for (size_t image = begin; image < end; image++)
         for (size_t w = 0; w < run->segment->way_count; w++) run_way(run, &run->segment->way[w], image, thread, sums, image == begin);
 }
@@ -332,8 +332,13 @@ static void add_lanes(void *context, size_t chunk, size_t thread)
         const sv_lane_item *item = &run->segment->lane_items[k];
         size_t from = item->offset > begin ? item->offset : begin, to = item->offset + item->parameter->count < end ? item->offset + item->parameter->count : end;
         if (from >= to) continue;
+        if (tape->options.lanes_bf16) {
+            sv_lanes_add_rounded(item->parameter->gradient + (from - item->offset), tape->lanes + from, tape->lane_stride, tape->options.lanes,
+                                 tape->lane_empty, to - from);
+            continue;
+        }
         for (size_t lane = 0; lane < tape->options.lanes; lane++)
-            if (lane_begin(tape, lane) < lane_begin(tape, lane + 1))
+            if (sv_lane_begin(tape, lane) < sv_lane_begin(tape, lane + 1))
                 sv_scale(item->parameter->gradient + (from - item->offset), tape->lanes + lane * tape->lane_stride + from, 1, to - from, true);
     }
     sv_clock_own(tape, SV_CLOCK_LANES, thread, began);
@@ -341,12 +346,13 @@ static void add_lanes(void *context, size_t chunk, size_t thread)
 
 void sv_tape_backward(sv_tape *tape, double scale)
 {
-    segment_run run = { tape, NULL, scale, sv_peers_lane(tape, tape->peers.rank) };
+    segment_run run = { tape, NULL, scale, sv_peers_lane(tape, tape->peers.rank), tape->lanes };
     const size_t own = sv_peers_lane(tape, tape->peers.rank + 1) - run.first;
     const double begin = sv_clock_begin(tape);
     tape->peers_error.code = SV_OK;
     if (!tape->loss || !tape->has_run || !tape->plans[tape->loss->index].reached) return;
     *(sv_real *)at(tape, tape->plans[tape->loss->index].gradient, 0, 0) = (sv_real)scale;
+    for (size_t lane = 0; lane < tape->options.lanes; lane++) tape->lane_empty[lane] = sv_lane_begin(tape, lane) == sv_lane_begin(tape, lane + 1);
     for (uint32_t s = tape->segment_count; s-- > 0;) {
         run.segment = &tape->segments[s];
         if (run.segment->batch) {
@@ -354,12 +360,15 @@ void sv_tape_backward(sv_tape *tape, double scale)
             continue;
         }
         if (!run.segment->way_count) continue;
+        run.lanes = sv_exchange_lanes(tape);
         sv_for_items(own, backward_lane, &run);
         if (!run.segment->lane_numbers) continue;
-        sv_peers_lanes_meet(tape, run.segment);
-        if (!tape->peers.rank) sv_for_items((run.segment->lane_numbers + LANE_CHUNK - 1) / LANE_CHUNK, add_lanes, &run);
-        sv_peers_hand_back(tape, run.segment);
+        if (tape->exchange)
+            sv_exchange_post(tape, run.segment);
+        else
+            sv_for_items((run.segment->lane_numbers + LANE_CHUNK - 1) / LANE_CHUNK, add_lanes, &run);
     }
+    sv_exchange_wait(tape);
     sv_clock_run(tape, false, begin);
 }
 

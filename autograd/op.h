@@ -111,6 +111,7 @@ struct sv_op {
      * readers take it: the same bits in half the room. */
     uint32_t takes_half;
     bool gives_half;
+    bool moves_half;            /* output 0 is numbers of input 0, moved: bf16 where that is, which its readers decide */
     uint32_t pack_forward, pack_backward;       /* bits: parameter inputs whose panels forward / backward reads */
     const sv_sample *samples; size_t sample_count;
 };

@@ -215,8 +215,9 @@ sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, 
 /* ---- latency_loss ------------------------------------------------------------------------------------------------- */
 
 /* kept_t = patches mean_b share_t (cut to 0..patches), ms = fixed + sum_t curve_t(kept_t), linear between whole numbers of patches;
- * loss = (max(ms - budget, 0) / budget)^2, 0 where the budget is not above 0:
- *   dshare_tb = (dms + dloss 2 max(ms - budget, 0) / budget^2) slope_t patches / B,
+ * excess = (ms - budget) / budget, pull = max(linear + 2 excess, 0), loss = (pull^2 - linear^2) / 4, 0 where the budget is not above 0: linear excess + excess^2
+ * down to where it would push upwards (the augmented Lagrangian of an inequality, Rockafellar 1973); without linear max(excess, 0)^2:
+ *   dshare_tb = (dms + dloss pull / budget) slope_t patches / B,
  *   slope_t of the piece that begins at or below kept_t. */
 enum { MOST_LATENCY_STAGES = 6 };
 
@@ -232,7 +233,7 @@ static sv_status latency_loss_shape(sv_node *node, sv_error *err)
         status = want_row(node->in[t], "share", 1, err);
     }
     if (!status && !node->in[stages]) status = sv_fail(err, SV_USAGE, "the curve is missing");
-    if (!status) status = sv_want_batch(node->in[stages], "curve", (size_t)(2 + stages * (patches + 1)), err);
+    if (!status) status = sv_want_batch(node->in[stages], "curve", (size_t)(3 + stages * (patches + 1)), err);
     if (!status) status = sv_want_constant(node->in[stages], "curve", err);
     sv_make_batch(node->out[0], 1);
     sv_make_batch(node->out[1], 1);
@@ -246,7 +247,7 @@ typedef struct stage_cost {
 static stage_cost cost_of(const sv_call *call, size_t stage)
 {
     const size_t patches = (size_t)call->attributes->i[1];
-    const sv_real *ms = call->in[call->attributes->i[0]].data + 2 + stage * (patches + 1);
+    const sv_real *ms = call->in[call->attributes->i[0]].data + 3 + stage * (patches + 1);
     const double kept = mean_share(call, &call->in[stage]) * (double)patches;
     if (!(kept >= 0)) return (stage_cost){ (double)ms[0], 0 };
     if (kept > (double)patches) return (stage_cost){ (double)ms[patches], 0 };
@@ -262,26 +263,31 @@ static double predicted_ms(const sv_call *call)
     return ms;
 }
 
-/* (ms - budget) / budget where that is above 0. */
+/* (ms - budget) / budget, 0 without a budget. */
 static double excess_of(const sv_call *call, double ms)
 {
     const double budget = (double)call->in[call->attributes->i[0]].data[1];
-    return budget > 0 && ms > budget ? (ms - budget) / budget : 0;
+    return budget > 0 ? (ms - budget) / budget : 0;
 }
+
+static double pull_of(double linear, double excess) { return linear + 2 * excess > 0 ? linear + 2 * excess : 0; }
+
+/* excess (linear + excess) rather than a difference of squares: exact zeros stay zeros. */
+static double loss_of(double linear, double excess) { return pull_of(linear, excess) > 0 ? excess * (linear + excess) : -linear * linear / 4; }
 
 static void latency_loss_forward(const sv_call *call)
 {
-    const double ms = predicted_ms(call), excess = excess_of(call, ms);
-    call->out[0].data[0] = (sv_real)(excess * excess);
+    const double ms = predicted_ms(call), excess = excess_of(call, ms), linear = (double)call->in[call->attributes->i[0]].data[2];
+    call->out[0].data[0] = (sv_real)(loss_of(linear, excess));
     call->out[1].data[0] = (sv_real)ms;
 }
 
 static void latency_loss_backward(const sv_call *call)
 {
     const size_t stages = (size_t)call->attributes->i[0];
-    const double excess = excess_of(call, predicted_ms(call)), budget = (double)call->in[stages].data[1];
+    const double excess = excess_of(call, predicted_ms(call)), budget = (double)call->in[stages].data[1], linear = (double)call->in[stages].data[2];
     double d_ms = (double)call->out[1].gradient[0];
-    if (excess > 0) d_ms += (double)call->out[0].gradient[0] * 2 * excess / budget;
+    if (budget > 0) d_ms += (double)call->out[0].gradient[0] * pull_of(linear, excess) / budget;
     for (size_t t = 0; t < stages; t++) {
         const double each =
             call->in[t].gradient ? d_ms * cost_of(call, t).slope * (double)call->attributes->i[1] / (double)call->images : 0;
@@ -290,26 +296,26 @@ static void latency_loss_backward(const sv_call *call)
 }
 
 static const sv_sample latency_loss_samples[] = {
-    { .name = "one stage", .images = 1, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 7) }, .attributes.i = { 1, 4 } },
-    { .name = "one patch", .images = 2, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 4) }, .attributes.i = { 1, 1 } },
+    { .name = "one stage", .images = 1, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 8) }, .attributes.i = { 1, 4 } },
+    { .name = "one patch", .images = 2, .in = { IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 5) }, .attributes.i = { 1, 1 } },
     { .name = "three stages",
       .images = 5,
-      .in = { IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 20) },
+      .in = { IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 21) },
       .attributes.i = { 3, 5 } },
     { .name = "one share constant",
       .images = 2,
-      .in = { CONSTANT(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 10) },
+      .in = { CONSTANT(UNIT, 1, 1), IMAGE(UNIT, 1, 1), NUMBERS(UNIT, 11) },
       .attributes.i = { 2, 3 } },
-    { .name = "flat curve", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ONE, 8) }, .attributes.i = { 1, 5 } },
-    { .name = "no budget", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ZERO, 8) }, .attributes.i = { 1, 5 } },
-    { .name = "shares above one", .images = 1, .in = { IMAGE(LARGE, 1, 1), NUMBERS(UNIT, 8) }, .attributes.i = { 1, 5 } },
+    { .name = "flat curve", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ONE, 9) }, .attributes.i = { 1, 5 } },
+    { .name = "no budget", .images = 3, .in = { IMAGE(UNIT, 1, 1), NUMBERS(ZERO, 9) }, .attributes.i = { 1, 5 } },
+    { .name = "shares above one", .images = 1, .in = { IMAGE(LARGE, 1, 1), NUMBERS(UNIT, 9) }, .attributes.i = { 1, 5 } },
 };
 
 const sv_op sv_op_latency_loss = {
     .name = "latency_loss",
-    .formula = "shares [1,1] of B images by stage, curve [2 + stages (patches+1)] -> loss [1] = (max(ms - budget, 0) / budget)^2, ms [1] = "
+    .formula = "shares [1,1] of B images by stage, curve [3 + stages (patches+1)] -> loss [1] = (max(linear + 2 e, 0)^2 - linear^2) / 4, e = (ms - budget) / budget, ms [1] = "
                "fixed + sum_t curve_t(patches mean_b share_t)",
-    .source = "ours: a latency table read by linear interpolation",
+    .source = "ours: a latency table read by linear interpolation; linear: the multiplier of an augmented Lagrangian (Rockafellar 1973)",
     .inputs_least = 2,
     .inputs_most = 1 + MOST_LATENCY_STAGES,
     .outputs = 2,

@@ -33,27 +33,24 @@ static void batch_norm_forward(const sv_call *call)
         factor[c] = call->in[1].data[c] * inverse_deviation(call, c);
         shift[c] = call->in[2].data[c] - call->in[3].data[c] * factor[c];
     }
-    for (size_t row = call->row_begin; row < call->row_end; row++) {
-        const sv_real *x = call->in[0].data + row * width;
-        sv_real *y = call->out[0].data + row * width;
-        for (size_t c = 0; c < width; c++) y[c] = x[c] * factor[c] + shift[c];
-    }
+    const size_t first = call->row_begin * width;
+    sv_affine_rows(call->out[0].data + first, call->in[0].data + first, &(sv_affine){ .factor = factor, .shift = shift },
+                   call->row_end - call->row_begin, width);
 }
 
 /* s0 and s1 of each channel. */
 static void batch_norm_sums(const sv_call *call, sv_real *sum, sv_real *along)
 {
     const size_t width = call->in[0].width;
-    memset(sum, 0, width * sizeof *sum);
-    memset(along, 0, width * sizeof *along);
-    for (size_t row = 0; row < call->out[0].live; row++) {
-        const sv_real *x = call->in[0].data + row * width, *dy = call->out[0].gradient + row * width;
-        for (size_t c = 0; c < width; c++) {
-            sum[c] += dy[c];
-            along[c] += dy[c] * (x[c] - call->in[3].data[c]);
-        }
-    }
+    sv_column_sums(sum, call->out[0].gradient, width, call->out[0].live, width, false);
+    sv_column_dots(along, call->out[0].gradient, call->in[0].data, call->in[3].data, call->out[0].live, width, false);
     for (size_t c = 0; c < width; c++) along[c] *= inverse_deviation(call, c);
+}
+
+/* dx (+)= dy factor. */
+static void scale_back(const sv_span *x, const sv_real *dy, const sv_real *factor)
+{
+    sv_affine_rows(x->gradient, dy, &(sv_affine){ .factor = factor, .addend = x->accumulate ? x->gradient : NULL }, x->live, x->width);
 }
 
 static void batch_norm_backward(const sv_call *call)
@@ -70,7 +67,7 @@ static void batch_norm_backward(const sv_call *call)
         if (variance->gradient) sv_give(variance, c, -slope * r * along[c] / 2);
         sum[c] = slope; /* from here on the factor of dx */
     }
-    for (size_t i = 0; x->gradient && i < x->live * width; i++) sv_give(x, i, call->out[0].gradient[i] * sum[i % width]);
+    if (x->gradient) scale_back(x, call->out[0].gradient, sum);
 }
 
 static size_t batch_norm_scratch(const sv_node *node) { return 2 * node->in[0]->width * sizeof(sv_real); }
@@ -122,21 +119,16 @@ static sv_status layer_scale_shape(sv_node *node, sv_error *err)
 
 static void layer_scale_forward(const sv_call *call)
 {
-    const size_t width = call->in[0].width;
-    const sv_real *gain = call->in[1].data;
-    for (size_t row = call->row_begin; row < call->row_end; row++)
-        for (size_t c = 0; c < width; c++) call->out[0].data[row * width + c] = call->in[0].data[row * width + c] * gain[c];
+    const size_t width = call->in[0].width, first = call->row_begin * width;
+    sv_affine_rows(call->out[0].data + first, call->in[0].data + first, &(sv_affine){ .factor = call->in[1].data },
+                   call->row_end - call->row_begin, width);
 }
 
 static void layer_scale_backward(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *gain = &call->in[1], *y = &call->out[0];
-    sv_begin_gradient(gain);
-    for (size_t row = 0; row < y->live; row++)
-        for (size_t c = 0, i = row * x->width; c < x->width; c++, i++) {
-            if (gain->gradient) gain->gradient[c] += y->gradient[i] * x->data[i];
-            if (x->gradient) sv_give(x, i, y->gradient[i] * gain->data[c]);
-        }
+    if (gain->gradient) sv_column_dots(gain->gradient, y->gradient, x->data, NULL, y->live, x->width, gain->accumulate);
+    if (x->gradient) scale_back(x, y->gradient, gain->data);
 }
 
 static const sv_sample layer_scale_samples[] = {
@@ -166,4 +158,64 @@ const sv_op sv_op_layer_scale = {
 sv_tensor *sv_tape_layer_scale(sv_tape *tape, sv_tensor *x, sv_tensor *gain)
 {
     return sv_tape_record(tape, &sv_op_layer_scale, (sv_tensor *[]){ x, gain }, 2, NULL, NULL);
+}
+
+/* ---- layer_scale, then a sum --------------------------------------------------------------------------------------- */
+
+/* y = gain x + addend: as above, and daddend = dy. Product and sum are rounded apart: the bits of the two ops, of which this is one pass. */
+static sv_status layer_scale_add_shape(sv_node *node, sv_error *err)
+{
+    const sv_tensor *addend = node->in[2];
+    sv_status status = layer_scale_shape(node, err);
+    if (!status) status = sv_want_width(addend, "addend", SV_REAL, node->in[0]->width, err);
+    if (!status) status = sv_want_rows(addend, "addend", node->in[0], "x", err);
+    if (!status && !sv_rows_equal(addend->live, node->in[0]->live))
+        status = sv_fail(err, SV_USAGE, "addend and x must have the same live rows");
+    return status;
+}
+
+static void layer_scale_add_forward(const sv_call *call)
+{
+    const size_t width = call->in[0].width, first = call->row_begin * width;
+    const sv_affine affine = { .factor = call->in[1].data, .addend = call->in[2].data + first };
+    sv_affine_rows(call->out[0].data + first, call->in[0].data + first, &affine, call->row_end - call->row_begin, width);
+}
+
+static void layer_scale_add_backward(const sv_call *call)
+{
+    const sv_span *addend = &call->in[2];
+    const sv_real *dy = call->out[0].gradient;
+    layer_scale_backward(call);
+    if (addend->gradient && addend->gradient != dy) sv_scale(addend->gradient, dy, 1, sv_span_numbers(addend), addend->accumulate);
+}
+
+static const sv_sample layer_scale_add_samples[] = {
+    { .name = "one row", .images = 1, .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 0, 7), IMAGE(NORMAL, 1, 7) } },
+    { .name = "one channel", .images = 2, .in = { IMAGE(NORMAL, 3, 1), WEIGHT(NORMAL, 0, 1), IMAGE(NORMAL, 3, 1) } },
+    { .name = "odd width", .images = 3, .in = { IMAGE(NORMAL, 4, 17), WEIGHT(NORMAL, 0, 17), IMAGE(NORMAL, 4, 17) } },
+    { .name = "gain of zeros", .images = 2, .in = { IMAGE(NORMAL, 4, 5), WEIGHT(ZERO, 0, 5), IMAGE(NORMAL, 4, 5) } },
+    { .name = "constant addend", .images = 2, .in = { IMAGE(NORMAL, 4, 5), WEIGHT(NORMAL, 0, 5), CONSTANT(NORMAL, 4, 5) } },
+    { .name = "large numbers", .images = 1, .in = { IMAGE(LARGE, 2, 32), WEIGHT(LARGE, 0, 32), IMAGE(LARGE, 2, 32) } },
+};
+
+const sv_op sv_op_layer_scale_add = {
+    .name = "layer_scale_add",
+    .formula = "x [R,C], gain [C], addend [R,C] -> y [R,C] = gain x + addend",
+    .source = "Touvron et al. 2021 (CaiT), sec. 2.1; Liu et al. 2022 (ConvNeXt)",
+    .equals = "layer_scale, add",
+    .inputs_least = 3,
+    .inputs_most = 3,
+    .outputs = 1,
+    .locality = SV_ROW_LOCAL,
+    .shape = layer_scale_add_shape,
+    .forward = layer_scale_add_forward,
+    .backward = layer_scale_add_backward,
+    .backward_inputs = 1,
+    .passes_gradient = 1 + 2,
+    SV_SAMPLES_OF(layer_scale_add_samples),
+};
+
+sv_tensor *sv_tape_layer_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *addend)
+{
+    return sv_tape_record(tape, &sv_op_layer_scale_add, (sv_tensor *[]){ x, gain, addend }, 3, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* Convolutions over rows that are the places of a picture (op_grid.h). weight [O,C/groups,P,P] as PyTorch has it.
  *   y[p][o] = bias[o] + sum over channels c of o's group and taps t of weight[o][c][t] x[tap(p, t)][c]
- * conv2d lays the taps of some places out as rows [C P P] and multiplies them with the weight; depthwise_conv (a group a channel) has
- * nothing to multiply and walks the taps. */
+ * conv2d lays the taps of some places out as rows [C P P] and multiplies them with the weight. A group a channel: op_depthwise.c. */
 #include "autograd/op_grid.h"
 #include "kernels/kernels.h"
 
@@ -40,8 +39,8 @@ sv_status sv_want_grid_rows(const sv_tensor *x, size_t height, size_t width, sv_
 
 /* ---- conv2d -------------------------------------------------------------------------------------------------------- */
 
-/* Places are laid out this many at a time, so that they stay in cache for the product. */
-enum { PLACES_AT_ONCE = 48 };
+/* Places are laid out some at a time, so that they stay in cache for the product. */
+enum { MOST_AT_ONCE = 112, LEAST_AT_ONCE = 16, ROWS_BYTES = 512 * 1024, TAPS_AT_ONCE = 16 };
 
 /* x is rows (channels last), or a picture as it comes from a file: one row of planes. */
 typedef struct conv {
@@ -64,7 +63,7 @@ static conv conv_of(const sv_node *node)
     return v;
 }
 
-static sv_status check_weight(const sv_node *node, sv_error *err)
+sv_status sv_want_windows(const sv_node *node, sv_error *err)
 {
     const sv_tensor *weight = node->in[1], *bias = node->in[2];
     sv_status status = sv_want_parameter(weight, "weight", 4, (size_t[]){ 0, 0, 0, 0 }, err);
@@ -82,7 +81,7 @@ static sv_status conv2d_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *x = node->in[0];
     sv_grid grid;
-    sv_status status = check_weight(node, err);
+    sv_status status = sv_want_windows(node, err);
     if (status) return status;
     const size_t *shape = node->in[1]->parameter->shape, channels = shape[1] * (size_t)node->attributes.i[4];
     status = sv_grid_of(&grid, &node->attributes, shape[3], err);
@@ -94,19 +93,75 @@ static sv_status conv2d_shape(sv_node *node, sv_error *err)
     return status;
 }
 
-/* rows [end - begin, numbers] = what places begin..end-1 see: channel, then tap, as a weight stands in memory; or, backwards, adds
- * the rows to x. */
-static void move_places(const conv *v, sv_real *rows, sv_real *x, size_t begin, size_t end, bool back)
+static size_t most_at_once(const conv *v)
 {
-    for (size_t place = begin; place < end; place++, rows += v->numbers)
-        for (size_t t = 0; t < v->taps; t++) {
-            const int64_t at = sv_grid_tap(&v->grid, place, t);
-            sv_real *from = at == SV_OUTSIDE ? NULL : x + (size_t)at * v->place_step;
-            for (size_t c = 0; c < v->channels; c++) {
-                if (!back) rows[c * v->taps + t] = from ? from[c * v->channel_step] : 0;
-                if (back && from) from[c * v->channel_step] += rows[c * v->taps + t];
+    const size_t fit = ROWS_BYTES / (v->numbers * sizeof(sv_real));
+    return fit < LEAST_AT_ONCE ? LEAST_AT_ONCE : fit < MOST_AT_ONCE ? fit : MOST_AT_ONCE;
+}
+
+/* Where the next pass over places begin..end-1 ends: passes are as even as can be. */
+static size_t pass_end(const conv *v, size_t begin, size_t end)
+{
+    const size_t most = most_at_once(v), passes = (end - begin + most - 1) / most;
+    return begin + (end - begin + passes - 1) / passes;
+}
+
+/* What a place sees of a picture of planes: row [channel][tap] by runs of a tap's row, 0 outside. */
+static void lay_out_planes(const conv *v, sv_real *row, const sv_real *picture, size_t place)
+{
+    const sv_grid *g = &v->grid;
+    const ptrdiff_t top = (ptrdiff_t)(place / g->across * g->stride) - (ptrdiff_t)g->padding;
+    const ptrdiff_t left = (ptrdiff_t)(place % g->across * g->stride) - (ptrdiff_t)g->padding;
+    for (size_t c = 0; c < v->channels; c++)
+        for (ptrdiff_t y = top; y < top + (ptrdiff_t)g->side; y++, row += g->side) {
+            const bool inside = y >= 0 && y < (ptrdiff_t)g->height;
+            const sv_real *line = picture + c * v->channel_step + (inside ? (size_t)y * g->width : 0);
+            for (size_t i = 0; i < g->side; i++) {
+                const ptrdiff_t x = left + (ptrdiff_t)i;
+                row[i] = inside && x >= 0 && x < (ptrdiff_t)g->width ? line[x] : 0;
             }
         }
+}
+
+/* The same of rows of channels: taps become columns. */
+static void lay_out_rows(const conv *v, sv_real *row, const sv_real *x, size_t place)
+{
+    const sv_real *seen[TAPS_AT_ONCE];
+    for (size_t first = 0, count; first < v->taps; first += count) {
+        count = v->taps - first < TAPS_AT_ONCE ? v->taps - first : TAPS_AT_ONCE;
+        for (size_t t = 0; t < count; t++) {
+            const int64_t at = sv_grid_tap(&v->grid, place, first + t);
+            seen[t] = at == SV_OUTSIDE ? NULL : x + (size_t)at * v->channels;
+        }
+        sv_turn_rows(row + first, v->taps, seen, count, v->channels);
+    }
+}
+
+/* rows [end - begin, numbers] = what places begin..end-1 see: channel, then tap, as a weight stands in memory. */
+static void lay_out(const conv *v, sv_real *rows, const sv_real *x, size_t begin, size_t end)
+{
+    for (size_t place = begin; place < end; place++, rows += v->numbers)
+        (v->place_step == 1 && v->channel_step > 1 ? lay_out_planes : lay_out_rows)(v, rows, x, place);
+}
+
+/* Back: adds what the places' rows hold to dx. room: a place's numbers. */
+static void add_places(const conv *v, const sv_real *rows, sv_real *dx, size_t begin, size_t end, sv_real *room)
+{
+    for (size_t place = begin; place < end; place++, rows += v->numbers) {
+        const sv_real *some[TAPS_AT_ONCE];
+        for (size_t first = 0, count; first < v->channels; first += count) { /* room [tap][channel] */
+            count = v->channels - first < TAPS_AT_ONCE ? v->channels - first : TAPS_AT_ONCE;
+            for (size_t c = 0; c < count; c++) some[c] = rows + (first + c) * v->taps;
+            sv_turn_rows(room + first, v->channels, some, count, v->taps);
+        }
+        for (size_t t = 0; t < v->taps; t++) {
+            const int64_t at = sv_grid_tap(&v->grid, place, t);
+            if (at == SV_OUTSIDE) continue;
+            sv_real *to = dx + (size_t)at * v->place_step;
+            if (v->channel_step == 1) sv_scale(to, room + t * v->channels, 1, v->channels, true);
+            for (size_t c = 0; v->channel_step > 1 && c < v->channels; c++) to[c * v->channel_step] += room[t * v->channels + c];
+        }
+    }
 }
 
 /* y [count, outs] of places laid out. Of several groups each is a small product of its own. */
@@ -138,9 +193,9 @@ static void conv2d_forward(const sv_call *call)
 {
     const conv v = conv_of(call->node);
     sv_real *rows = call->scratch;
-    for (size_t begin = call->row_begin; begin < call->row_end; begin += PLACES_AT_ONCE) {
-        const size_t end = begin + PLACES_AT_ONCE < call->row_end ? begin + PLACES_AT_ONCE : call->row_end;
-        move_places(&v, rows, call->in[0].data, begin, end, false);
+    for (size_t begin = call->row_begin, end; begin < call->row_end; begin = end) {
+        end = pass_end(&v, begin, call->row_end);
+        lay_out(&v, rows, call->in[0].data, begin, end);
         multiply(call, &v, rows, begin, end - begin);
     }
 }
@@ -150,7 +205,7 @@ static void weight_back(const sv_call *call, const conv *v, const sv_real *dy, c
 {
     const sv_span *weight = &call->in[1];
     const size_t outs = v->outs / v->groups, numbers = v->numbers / v->groups;
-    sv_real *room = (sv_real *)call->scratch + PLACES_AT_ONCE * v->numbers;
+    sv_real *room = (sv_real *)call->scratch + most_at_once(v) * v->numbers;
     if (v->groups == 1) {
         sv_weight_gradient(call, weight, dy, rows, false, count, v->outs, v->numbers, accumulate, room);
         return;
@@ -182,25 +237,27 @@ static void conv2d_backward(const sv_call *call)
     const sv_span *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2], *y = &call->out[0];
     sv_real *rows = call->scratch;
     sv_begin_gradient(x);
-    for (size_t begin = 0; begin < y->live; begin += PLACES_AT_ONCE) {
-        const size_t end = begin + PLACES_AT_ONCE < y->live ? begin + PLACES_AT_ONCE : y->live;
+    for (size_t begin = 0, end; begin < y->live; begin = end) {
+        end = pass_end(&v, begin, y->live);
         const sv_real *dy = y->gradient + begin * v.outs;
         if (weight->gradient) {
-            move_places(&v, rows, x->data, begin, end, false);
+            lay_out(&v, rows, x->data, begin, end);
             weight_back(call, &v, dy, rows, end - begin, weight->accumulate || begin);
         }
         if (x->gradient) {
             rows_back(call, &v, dy, rows, end - begin);
-            move_places(&v, rows, x->gradient, begin, end, true);
+            add_places(&v, rows, x->gradient, begin, end, rows + most_at_once(&v) * v.numbers);
         }
     }
     if (bias->gradient) sv_column_sums(bias->gradient, y->gradient, v.outs, y->live, v.outs, bias->accumulate);
 }
 
+/* Rows laid out; then what a product of gradients needs, or a place turned back. */
 static size_t conv2d_scratch(const sv_node *node)
 {
-    const size_t numbers = conv_of(node).numbers;
-    return PLACES_AT_ONCE * numbers * sizeof(sv_real) + sv_outer_room(node, PLACES_AT_ONCE, numbers);
+    const conv v = conv_of(node);
+    const size_t outer = sv_outer_room(node, most_at_once(&v), v.numbers), turned = v.numbers * sizeof(sv_real);
+    return most_at_once(&v) * v.numbers * sizeof(sv_real) + (outer > turned ? outer : turned);
 }
 
 /* A full window at every place, also where it lies over padding (spec backbones 1.4). */
@@ -240,8 +297,8 @@ static const sv_sample conv2d_samples[] = {
       .attributes.i = { 3, 3, 1, 1, 2 } },
     { .name = "more places than at once",
       .images = 1,
-      .in = { IMAGE(NORMAL, 72, 2), KERNEL(NORMAL, 2, 2, 2) },
-      .attributes.i = { 8, 9, 1, 0, 1 } },
+      .in = { IMAGE(NORMAL, 156, 2), KERNEL(NORMAL, 2, 2, 2) },
+      .attributes.i = { 12, 13, 1, 0, 1 } },
     { .name = "a window wider than the picture",
       .images = 1,
       .in = { IMAGE(LARGE, 4, 2), KERNEL(NORMAL, 3, 2, 5), WEIGHT(NORMAL, 0, 3) },
@@ -275,156 +332,4 @@ sv_tensor *sv_tape_conv2d(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_ten
 {
     sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width, (int64_t)stride, (int64_t)padding, (int64_t)groups } };
     return sv_tape_record(tape, &sv_op_conv2d, (sv_tensor *[]){ x, weight, bias }, 3, &attributes, NULL);
-}
-
-/* ---- depthwise_conv ------------------------------------------------------------------------------------------------ */
-
-/* Channel o of the result reads channel o / times of x alone. The weight is turned to [tap][o] first, so that the innermost loop runs
- * over channels, which are neighbours. */
-typedef struct depthwise {
-    sv_grid grid;
-    size_t channels, outs, times, taps;
-} depthwise;
-
-static depthwise depthwise_of(const sv_node *node)
-{
-    const size_t *shape = node->in[1]->parameter->shape, channels = node->in[0]->width;
-    return (depthwise){ sv_grid_accepted(&node->attributes, shape[3]), channels, shape[0], shape[0] / channels, shape[3] * shape[3] };
-}
-
-static sv_status depthwise_shape(sv_node *node, sv_error *err)
-{
-    const sv_tensor *x = node->in[0];
-    sv_grid grid;
-    node->attributes.i[4] = x ? (int64_t)x->width : 1;
-    sv_status status = check_weight(node, err);
-    if (!status) status = sv_grid_of(&grid, &node->attributes, node->in[1]->parameter->shape[3], err);
-    if (!status) status = sv_want_grid_rows(x, (size_t)node->attributes.i[0], (size_t)node->attributes.i[1], err);
-    if (!status && node->in[1]->parameter->shape[1] != 1)
-        status = sv_fail(err, SV_USAGE, "weight must have one channel a group, but has %zu", node->in[1]->parameter->shape[1]);
-    if (!status) sv_make_image(node->out[0], sv_rows_fixed(grid.down * grid.across), node->in[1]->parameter->shape[0]);
-    return status;
-}
-
-static void turn_weight(const depthwise *v, sv_real *turned, const sv_real *weight)
-{
-    for (size_t o = 0; o < v->outs; o++)
-        for (size_t t = 0; t < v->taps; t++) turned[t * v->outs + o] = weight[o * v->taps + t];
-}
-
-/* y += w x, each number of x for `times` numbers of y. */
-static void add_tap(sv_real *restrict y, const sv_real *restrict w, const sv_real *restrict x, size_t channels, size_t times)
-{
-    if (times == 1)
-        for (size_t c = 0; c < channels; c++) y[c] += w[c] * x[c];
-    else
-        for (size_t c = 0; c < channels; c++)
-            for (size_t k = 0; k < times; k++) y[c * times + k] += w[c * times + k] * x[c];
-}
-
-static void depthwise_forward(const sv_call *call)
-{
-    const depthwise v = depthwise_of(call->node);
-    const sv_span *bias = &call->in[2];
-    sv_real *turned = call->scratch;
-    turn_weight(&v, turned, call->in[1].data);
-    for (size_t place = call->row_begin; place < call->row_end; place++) {
-        sv_real *y = call->out[0].data + place * v.outs;
-        if (bias->present)
-            memcpy(y, bias->data, v.outs * sizeof *y);
-        else
-            memset(y, 0, v.outs * sizeof *y);
-        for (size_t t = 0; t < v.taps; t++) {
-            const int64_t at = sv_grid_tap(&v.grid, place, t);
-            if (at != SV_OUTSIDE) add_tap(y, turned + t * v.outs, call->in[0].data + (size_t)at * v.channels, v.channels, v.times);
-        }
-    }
-}
-
-/* dx += sum over `times` of w dy. */
-static void tap_back(sv_real *restrict dx, const sv_real *restrict w, const sv_real *restrict dy, size_t channels, size_t times)
-{
-    if (times == 1)
-        for (size_t c = 0; c < channels; c++) dx[c] += w[c] * dy[c];
-    else
-        for (size_t c = 0; c < channels; c++)
-            for (size_t k = 0; k < times; k++) dx[c] += w[c * times + k] * dy[c * times + k];
-}
-
-static void depthwise_backward(const sv_call *call)
-{
-    const depthwise v = depthwise_of(call->node);
-    const sv_span *x = &call->in[0], *weight = &call->in[1], *bias = &call->in[2], *y = &call->out[0];
-    sv_real *turned = call->scratch, *d_turned = turned + v.taps * v.outs;
-    turn_weight(&v, turned, weight->data);
-    memset(d_turned, 0, v.taps * v.outs * sizeof *d_turned);
-    sv_begin_gradient(x);
-    for (size_t place = 0; place < y->live; place++)
-        for (size_t t = 0; t < v.taps; t++) {
-            const int64_t at = sv_grid_tap(&v.grid, place, t);
-            const sv_real *dy = y->gradient + place * v.outs;
-            if (at == SV_OUTSIDE) continue;
-            if (weight->gradient) add_tap(d_turned + t * v.outs, dy, x->data + (size_t)at * v.channels, v.channels, v.times);
-            if (x->gradient) tap_back(x->gradient + (size_t)at * v.channels, turned + t * v.outs, dy, v.channels, v.times);
-        }
-    for (size_t i = 0; weight->gradient && i < v.outs * v.taps; i++) sv_give(weight, i, d_turned[i % v.taps * v.outs + i / v.taps]);
-    if (bias->gradient) sv_column_sums(bias->gradient, y->gradient, v.outs, y->live, v.outs, bias->accumulate);
-}
-
-static size_t depthwise_scratch(const sv_node *node) { return 2 * node->in[1]->parameter->count * sizeof(sv_real); }
-
-static uint64_t depthwise_macs(const sv_call *call)
-{
-    const depthwise v = depthwise_of(call->node);
-    return (uint64_t)call->out[0].rows * v.outs * v.taps;
-}
-
-static const sv_sample depthwise_samples[] = {
-    { .name = "one place",
-      .images = 1,
-      .in = { IMAGE(NORMAL, 1, 3), KERNEL(NORMAL, 3, 1, 1), WEIGHT(NORMAL, 0, 3) },
-      .attributes.i = { 1, 1, 1, 0 } },
-    { .name = "7 x 7 with padding",
-      .images = 2,
-      .in = { IMAGE(NORMAL, 20, 5), KERNEL(NORMAL, 5, 1, 7), WEIGHT(NORMAL, 0, 5) },
-      .attributes.i = { 4, 5, 1, 3 } },
-    { .name = "twice the channels, stride 2",
-      .images = 2,
-      .in = { IMAGE(NORMAL, 25, 3), KERNEL(NORMAL, 6, 1, 3), WEIGHT(NORMAL, 0, 6) },
-      .attributes.i = { 5, 5, 2, 1 } },
-    { .name = "no bias", .images = 3, .in = { IMAGE(NORMAL, 12, 17), KERNEL(NORMAL, 17, 1, 2) }, .attributes.i = { 3, 4, 1, 0 } },
-    { .name = "constant x",
-      .images = 2,
-      .in = { CONSTANT(NORMAL, 9, 4), KERNEL(NORMAL, 4, 1, 3), WEIGHT(NORMAL, 0, 4) },
-      .attributes.i = { 3, 3, 1, 1 } },
-    { .name = "large numbers",
-      .images = 1,
-      .in = { IMAGE(LARGE, 6, 2), KERNEL(LARGE, 4, 1, 3), WEIGHT(LARGE, 0, 4) },
-      .attributes.i = { 2, 3, 2, 1 } },
-};
-
-const sv_op sv_op_depthwise_conv = {
-    .name = "depthwise_conv",
-    .formula = "x [H*W,C], weight [m C,1,P,P], bias [m C] or none -> y [H'*W',m C], y[o] = bias[o] + sum weight[o] x[o / m] of the window",
-    .source = "torch.nn.functional.conv2d, groups = C, channels last",
-    .equals = "conv2d with as many groups as channels",
-    .inputs_least = 2,
-    .inputs_most = 3,
-    .outputs = 1,
-    .optional = 1 << 2,
-    .locality = SV_IMAGE_ROWS,
-    .shape = depthwise_shape,
-    .forward = depthwise_forward,
-    .backward = depthwise_backward,
-    .backward_inputs = 1,
-    .scratch = depthwise_scratch,
-    .macs = depthwise_macs,
-    SV_SAMPLES_OF(depthwise_samples),
-};
-
-sv_tensor *sv_tape_depthwise_conv(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, size_t height, size_t width,
-                                  size_t stride, size_t padding)
-{
-    sv_attributes attributes = { .i = { (int64_t)height, (int64_t)width, (int64_t)stride, (int64_t)padding } };
-    return sv_tape_record(tape, &sv_op_depthwise_conv, (sv_tensor *[]){ x, weight, bias }, 3, &attributes, NULL);
 }

@@ -26,5 +26,7 @@ static inline int64_t sv_grid_tap(const sv_grid *grid, size_t place, size_t tap)
 }
 /* x must have a row a place. */
 sv_status sv_want_grid_rows(const sv_tensor *x, size_t height, size_t width, sv_error *err) SV_MUST_CHECK;
+/* Of a convolution: weight (input 1) [O,C/groups,P,P], bias (input 2) [O] or none; attribute i[4]: groups. */
+sv_status sv_want_windows(const sv_node *node, sv_error *err) SV_MUST_CHECK;
 
 #endif

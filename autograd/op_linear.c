@@ -181,6 +181,97 @@ sv_tensor *sv_tape_linear_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv
     return sv_tape_record(tape, &sv_op_linear_add, (sv_tensor *[]){ x, weight, bias, addend }, 4, NULL, NULL);
 }
 
+/* ---- linear, a factor a channel, then a sum ---------------------------------------------------------------------- */
+
+/* z = x weight^T + bias, y = gain z + addend, one pass in inference. Backward makes z again: training records linear and layer_scale_add,
+ * which keep it, and give the same bits.  dz = gain dy;  dgain = sum dy z;  daddend = dy. */
+static sv_status linear_scale_add_shape(sv_node *node, sv_error *err)
+{
+    const sv_status status = linear_add_shape(node, err);
+    return status ? status : sv_want_parameter(node->in[4], "gain", 1, (size_t[]){ node->out[0]->width }, err);
+}
+
+static void linear_scale_add_forward(const sv_call *call)
+{
+    sv_product product = product_of(call);
+    product.epilogue = SV_ADD;
+    product.addend = call->in[3].data + call->row_begin * call->in[3].width;
+    product.addend_stride = call->in[3].width;
+    product.gain = call->in[4].data;
+    sv_product_rows(&product);
+}
+
+static size_t z_bytes(const sv_node *node)
+{
+    return ((size_t)node->out[0]->rows.most * node->out[0]->width * sizeof(sv_real) + 63) / 64 * 64;
+}
+
+static void linear_scale_add_backward(const sv_call *call)
+{
+    const sv_span *addend = &call->in[3], *gain = &call->in[4], *y = &call->out[0];
+    const sv_real *dy = y->gradient;
+    sv_real *z = call->scratch;
+    if (gain->gradient) {
+        sv_product product = product_of(call);
+        product.m = y->live;
+        product.y = z;
+        sv_product_rows(&product);
+        sv_column_dots(gain->gradient, dy, z, NULL, y->live, y->width, gain->accumulate);
+    }
+    sv_affine_rows(z, dy, &(sv_affine){ .factor = gain->data }, y->live, y->width); /* dz */
+    linear_back_from(call, z, (unsigned char *)call->scratch + z_bytes(call->node));
+    if (addend->gradient && addend->gradient != dy) sv_scale(addend->gradient, dy, 1, sv_span_numbers(addend), addend->accumulate);
+}
+
+static size_t linear_scale_add_scratch(const sv_node *node) { return z_bytes(node) + linear_room(node); }
+
+static const sv_sample linear_scale_add_samples[] = {
+    { .name = "one row",
+      .images = 1,
+      .in = { IMAGE(NORMAL, 1, 7), WEIGHT(NORMAL, 5, 7), WEIGHT(NORMAL, 0, 5), IMAGE(NORMAL, 1, 5), WEIGHT(NORMAL, 0, 5) } },
+    { .name = "odd widths",
+      .images = 3,
+      .in = { IMAGE(NORMAL, 5, 17), WEIGHT(NORMAL, 19, 17), WEIGHT(NORMAL, 0, 19), IMAGE(NORMAL, 5, 19), WEIGHT(NORMAL, 0, 19) } },
+    { .name = "no bias", .images = 2, .in = { IMAGE(NORMAL, 3, 6), WEIGHT(NORMAL, 33, 6), ABSENT, IMAGE(NORMAL, 3, 33), WEIGHT(NORMAL, 0, 33) } },
+    { .name = "gain of zeros",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 9), WEIGHT(NORMAL, 3, 9), WEIGHT(NORMAL, 0, 3), IMAGE(LARGE, 4, 3), WEIGHT(ZERO, 0, 3) } },
+    { .name = "constant addend",
+      .images = 2,
+      .in = { IMAGE(NORMAL, 4, 5), WEIGHT(NORMAL, 3, 5), WEIGHT(NORMAL, 0, 3), CONSTANT(NORMAL, 4, 3), WEIGHT(NORMAL, 0, 3) } },
+    { .name = "constant x",
+      .images = 2,
+      .in = { CONSTANT(NORMAL, 4, 5), WEIGHT(NORMAL, 3, 5), WEIGHT(NORMAL, 0, 3), IMAGE(NORMAL, 4, 3), WEIGHT(NORMAL, 0, 3) } },
+};
+
+const sv_op sv_op_linear_scale_add = {
+    .name = "linear_scale_add",
+    .formula = "x [R,K], weight [N,K], bias [N] or none, addend [R,N], gain [N] -> y [R,N] = gain (x weight^T + bias) + addend",
+    .source = "torch.nn.functional.linear, then layer scale (Liu et al. 2022, ConvNeXt), then +",
+    .equals = "linear, layer_scale_add",
+    .inputs_least = 5,
+    .inputs_most = 5,
+    .outputs = 1,
+    .optional = 1 << 2,
+    .locality = SV_ROW_LOCAL,
+    .shape = linear_scale_add_shape,
+    .forward = linear_scale_add_forward,
+    .backward = linear_scale_add_backward,
+    .backward_inputs = 1 | 2,
+    .passes_gradient = 1 + 3,
+    .scratch = linear_scale_add_scratch,
+    .macs = linear_macs,
+    .takes_half = 1 << 0,
+    .pack_forward = 1 << 1,
+    .pack_backward = 1 << 1,
+    SV_SAMPLES_OF(linear_scale_add_samples),
+};
+
+sv_tensor *sv_tape_linear_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, sv_tensor *gain, sv_tensor *addend)
+{
+    return sv_tape_record(tape, &sv_op_linear_scale_add, (sv_tensor *[]){ x, weight, bias, addend, gain }, 5, NULL, NULL);
+}
+
 /* ---- linear, then gelu ------------------------------------------------------------------------------------------- */
 
 /* before = x weight^T + bias, y = gelu(before). `before` is saved; y itself is made again from it, which is cheaper than keeping both. */

@@ -1,18 +1,20 @@
 /* The list of ops: the only one. Checks, bench and docs walk it. A new op is one line here. */
 #include "autograd/op.h"
 
-extern const sv_op sv_op_linear, sv_op_linear_add, sv_op_linear_gelu, sv_op_product, sv_op_patch_embed, sv_op_embed_tokens,
-    sv_op_embed_map, sv_op_conv2d, sv_op_depthwise_conv, sv_op_pool, sv_op_batch_norm, sv_op_layer_scale, sv_op_window_rows, sv_op_window_attention,
+extern const sv_op sv_op_linear, sv_op_linear_add, sv_op_linear_scale_add, sv_op_linear_gelu, sv_op_product, sv_op_patch_embed, sv_op_embed_tokens,
+    sv_op_embed_map, sv_op_conv2d, sv_op_depthwise_conv, sv_op_pool, sv_op_batch_norm, sv_op_layer_scale, sv_op_layer_scale_add, sv_op_window_rows, sv_op_window_attention, sv_op_cell_attention, sv_op_put_rows, sv_op_carry_package,
     sv_op_merge_patches, sv_op_relu, sv_op_layer_norm, sv_op_attention, sv_op_policy_attention, sv_op_gelu, sv_op_sigmoid, sv_op_softmax, sv_op_log_softmax, sv_op_add,
     sv_op_scale, sv_op_slice_rows, sv_op_concat_rows, sv_op_slice_columns, sv_op_concat_columns, sv_op_gather_rows, sv_op_scatter_rows,
     sv_op_split_heads, sv_op_count_up, sv_op_fill, sv_op_fill_index, sv_op_dropout, sv_op_drop_path, sv_op_head_mean, sv_op_weighted_mean,
     sv_op_local_global, sv_op_combine_heads, sv_op_decide, sv_op_choose, sv_op_live_order, sv_op_package, sv_op_cross_entropy, sv_op_kl,
     sv_op_top_class, sv_op_masked_square, sv_op_kept_share, sv_op_largest_kept, sv_op_masked_kl, sv_op_class_attention, sv_op_random_score, sv_op_constant,
-    sv_op_sized_attention, sv_op_merge_match, sv_op_merge_rows, sv_op_batch_mean, sv_op_batch_ratio, sv_op_ratio_loss, sv_op_latency_loss, sv_op_weighted_sum;
+    sv_op_sized_attention, sv_op_merge_match, sv_op_merge_rows, sv_op_batch_mean, sv_op_batch_ratio, sv_op_ratio_loss, sv_op_latency_loss, sv_op_weighted_sum,
+    sv_op_blend_rows, sv_op_add_rows_at;
 
 const sv_op *const sv_ops[] = {
     &sv_op_linear,
     &sv_op_linear_add,
+    &sv_op_linear_scale_add,
     &sv_op_linear_gelu,
     &sv_op_product,
     &sv_op_patch_embed,
@@ -23,8 +25,10 @@ const sv_op *const sv_ops[] = {
     &sv_op_pool,
     &sv_op_batch_norm,
     &sv_op_layer_scale,
+    &sv_op_layer_scale_add,
     &sv_op_window_rows,
     &sv_op_window_attention,
+    &sv_op_cell_attention,
     &sv_op_merge_patches,
     &sv_op_layer_norm,
     &sv_op_attention,
@@ -42,7 +46,10 @@ const sv_op *const sv_ops[] = {
     &sv_op_concat_columns,
     &sv_op_gather_rows,
     &sv_op_scatter_rows,
+    &sv_op_put_rows,
     &sv_op_split_heads,
+    &sv_op_blend_rows,
+    &sv_op_add_rows_at,
     &sv_op_count_up,
     &sv_op_fill,
     &sv_op_fill_index,
@@ -56,6 +63,7 @@ const sv_op *const sv_ops[] = {
     &sv_op_choose,
     &sv_op_live_order,
     &sv_op_package,
+    &sv_op_carry_package,
     &sv_op_class_attention,
     &sv_op_random_score,
     &sv_op_constant,

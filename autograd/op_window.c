@@ -4,7 +4,6 @@
 #include "autograd/op_shape.h"
 #include "kernels/kernels.h"
 
-#include <math.h>
 #include <string.h>
 
 typedef struct windows {
@@ -63,10 +62,11 @@ static size_t moved_row(const windows *w, bool back, size_t row) { return back ?
 static void window_rows_forward(const sv_call *call)
 {
     const windows w = windows_of(call->attributes);
-    const size_t width = call->in[0].width;
+    const size_t bytes = call->in[0].width * (call->in[0].half ? sizeof(uint16_t) : sizeof(sv_real));
+    unsigned char *to = (unsigned char *)call->out[0].data;
+    const unsigned char *from = (const unsigned char *)call->in[0].data;
     for (size_t row = call->row_begin; row < call->row_end; row++)
-        memcpy(call->out[0].data + row * width, call->in[0].data + moved_row(&w, call->attributes->i[4], row) * width,
-               width * sizeof(sv_real));
+        memcpy(to + row * bytes, from + moved_row(&w, call->attributes->i[4], row) * bytes, bytes);
 }
 
 static void window_rows_backward(const sv_call *call)
@@ -98,6 +98,7 @@ const sv_op sv_op_window_rows = {
     .shape = window_rows_shape,
     .forward = window_rows_forward,
     .backward = window_rows_backward,
+    .moves_half = true,
     SV_SAMPLES_OF(window_rows_samples),
 };
 
@@ -124,18 +125,8 @@ sv_tensor *sv_tape_window_reverse(sv_tape *tape, sv_tensor *x, size_t height, si
  *   index = (r_i - r_j + side - 1)(2 side - 1) + c_i - c_j + side - 1;  mask_ij = -100 where i and j lie in different bands, else 0.
  * With g = dy, s_ij = g_i.v_j:  da_ij = p_ij (s_ij - sum_l p_il s_il);  dtable[index] += da;  dq_i = sum_j da_ij k_j / sqrt(d);
  *   dk_j = sum_i da_ij q_i / sqrt(d);  dv_j = sum_i p_ij g_i.
- * Products go through sv_product_outer (a sum over rows), hence the turned copies. */
-typedef struct window_head {
-    windows w;
-    size_t places, d, stride;         /* M; numbers of a head; from row to row of qkv */
-    const sv_real *q, *k, *v, *table; /* of this window and head; table[index * heads] */
-    size_t heads;
-    const unsigned char *label; /* [M] band of each place */
-    sv_real scale;
-    sv_real *turned_a, *turned_b; /* [max(d, M), M] room */
-    sv_real *p, *dp;              /* [M, M] */
-} window_head;
-
+ * The kernel of attention does it, window by window: all heads of a window share its mask, all windows their bias, which is laid out as
+ * [heads, M, M] once a picture. */
 static const sv_real apart = -100; /* as the reference: added, not minus infinity */
 
 static sv_status window_attention_shape(sv_node *node, sv_error *err)
@@ -160,50 +151,55 @@ static unsigned band(size_t at, size_t length, size_t side, size_t shift)
     return at < length - side ? 0u : at < length - shift ? 1u : 2u;
 }
 
-static void label_window(const windows *w, size_t first_row, unsigned char *label)
+/* The bands of a window's places; false: all are the same. */
+static bool label_window(const windows *w, size_t window, unsigned char *label)
 {
-    for (size_t i = 0; i < w->side * w->side; i++) {
-        size_t r = 0, c = 0;
-        rolled_place(w, first_row + i, &r, &c);
-        label[i] = w->shift ? (unsigned char)(3 * band(r, w->height, w->side, w->shift) + band(c, w->width, w->side, w->shift)) : 0;
-    }
+    size_t top = 0, left = 0;
+    rolled_place(w, window * w->side * w->side, &top, &left);
+    for (size_t r = 0, i = 0; r < w->side; r++)
+        for (size_t c = 0; c < w->side; c++, i++)
+            label[i] = (unsigned char)(3 * band(top + r, w->height, w->side, w->shift) + band(left + c, w->width, w->side, w->shift));
+    return label[0] != label[w->side * w->side - 1]; /* bands rise with rows and columns */
 }
 
-/* turned [columns, rows] = factor * rows^T. */
-static void turn(sv_real *turned, const sv_real *from, size_t stride, size_t rows, size_t columns, sv_real factor)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < columns; c++) turned[c * rows + r] = factor * from[r * stride + c];
-}
+/* A picture's windows on their way: what they share, and where it lies in scratch. */
+typedef struct window_run {
+    windows w;
+    size_t places, heads, width, stride; /* M, of a head, of the bias from row to row */
+    sv_real *bias, *mask, *d_bias, *column, *d_qkv;
+    unsigned char *label;
+    void *kernel; /* its own scratch */
+} window_run;
 
-static size_t head_room(const windows *w, size_t d)
-{
-    const size_t places = w->side * w->side, longer = d > places ? d : places;
-    return 2 * longer * places + 2 * places * places;
-}
+static size_t up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static window_head window_head_of(const sv_call *call, size_t window, size_t h)
+/* Lays scratch out, where it is not NULL; returns its bytes. */
+static size_t lay_out(window_run *run, const sv_node *node, void *scratch)
 {
-    const windows w = windows_of(call->attributes);
-    const size_t heads = (size_t)call->attributes->i[4], part = call->out[0].width, d = part / heads, places = w.side * w.side;
-    const size_t longer = d > places ? d : places;
-    const sv_real *q = call->in[0].data + window * places * 3 * part + h * d;
-    sv_real *room = call->scratch;
-    return (window_head){ .w = w,
-                          .places = places,
-                          .d = d,
-                          .stride = 3 * part,
-                          .q = q,
-                          .k = q + part,
-                          .v = q + 2 * part,
-                          .table = call->in[1].data + h,
-                          .heads = heads,
-                          .scale = (sv_real)(1 / sqrt((double)d)),
-                          .turned_a = room,
-                          .turned_b = room + longer * places,
-                          .p = room + 2 * longer * places,
-                          .dp = room + 2 * longer * places + places * places,
-                          .label = (const unsigned char *)(room + head_room(&w, d)) };
+    const windows w = windows_of(&node->attributes);
+    const size_t places = w.side * w.side, heads = (size_t)node->attributes.i[4], part = node->out[0]->width, width = part / heads;
+    const size_t stride = (places + 15) / 16 * 16, reach = 2 * w.side - 1;
+    const size_t forward = sv_attention_forward_scratch(places, width), backward = sv_attention_backward_scratch(places, width);
+    const size_t map = up(heads * places * stride * sizeof(sv_real)), mask = up(places * stride * sizeof(sv_real));
+    const size_t column = up(reach * reach * sizeof(sv_real)), rows = up(places * 3 * part * sizeof(sv_real));
+    const size_t sizes[] = { map, mask, map, column, rows, up(places), forward > backward ? forward : backward };
+    size_t at[SV_COUNT(sizes) + 1] = { 0 };
+    for (size_t i = 0; i < SV_COUNT(sizes); i++) at[i + 1] = at[i] + sizes[i];
+    if (!scratch) return at[SV_COUNT(sizes)];
+    unsigned char *room = scratch;
+    *run = (window_run){ w,
+                         places,
+                         heads,
+                         width,
+                         stride,
+                         (sv_real *)(void *)(room + at[0]),
+                         (sv_real *)(void *)(room + at[1]),
+                         (sv_real *)(void *)(room + at[2]),
+                         (sv_real *)(void *)(room + at[3]),
+                         (sv_real *)(void *)(room + at[4]),
+                         room + at[5],
+                         room + at[6] };
+    return at[SV_COUNT(sizes)];
 }
 
 /* Place of (i, 0) in the table; (i, j) stands r_j (2 side - 1) + c_j before it. */
@@ -212,99 +208,103 @@ static size_t table_start(const windows *w, size_t i)
     return (i / w->side + w->side - 1) * (2 * w->side - 1) + i % w->side + w->side - 1;
 }
 
-/* p rows begin..end-1 (of queries of the window), at p[0] on. */
-static void weigh(const window_head *head, size_t begin, size_t end)
+/* bias[h][i][j] = table[index(i, j)][h], by a column of the table with its numbers in falling order: there a row of the window is one run. */
+static void lay_out_bias(const window_run *run, const sv_real *table)
 {
-    const size_t count = end - begin, places = head->places, side = head->w.side;
-    turn(head->turned_a, head->q + begin * head->stride, head->stride, count, head->d, head->scale);
-    turn(head->turned_b, head->k, head->stride, places, head->d, 1);
-    sv_product_outer(head->p, places, head->turned_a, count, head->turned_b, places, head->d, count, places, false);
-    for (size_t i = begin; i < end; i++) {
-        sv_real *row = head->p + (i - begin) * places;
-        const size_t start = table_start(&head->w, i);
-        for (size_t j = 0, r = 0; r < side; r++)
-            for (size_t c = 0; c < side; c++, j++) {
-                row[j] += head->table[(start - r * (2 * side - 1) - c) * head->heads];
-                if (head->label[i] != head->label[j]) row[j] += apart;
-            }
+    const size_t side = run->w.side, reach = 2 * side - 1, all = reach * reach;
+    for (size_t h = 0; h < run->heads; h++) {
+        for (size_t t = 0; t < all; t++) run->column[t] = table[(all - 1 - t) * run->heads + h];
+        for (size_t i = 0; i < run->places; i++) {
+            sv_real *to = run->bias + (h * run->places + i) * run->stride;
+            const sv_real *from = run->column + all - 1 - table_start(&run->w, i);
+            for (size_t r = 0; r < side; r++)
+                for (size_t c = 0; c < side; c++) to[r * side + c] = from[r * reach + c];
+        }
     }
-    sv_softmax(head->p, places, head->p, places, count, places, false);
 }
 
-static unsigned char *labels_in(const sv_call *call)
+/* The mask of a window, NULL where all of it lies in one band. */
+static const sv_real *mask_of(const window_run *run, size_t window)
 {
-    const windows w = windows_of(call->attributes);
-    return (unsigned char *)((sv_real *)call->scratch + head_room(&w, call->out[0].width / (size_t)call->attributes->i[4]));
+    if (!run->w.shift || !label_window(&run->w, window, run->label)) return NULL;
+    for (size_t i = 0; i < run->places; i++)
+        for (size_t j = 0; j < run->places; j++) run->mask[i * run->stride + j] = run->label[i] == run->label[j] ? 0 : apart;
+    return run->mask;
+}
+
+/* Of one window; log_sum is kept as [window][head][place]. */
+static sv_attention kernel_of(const window_run *run, const sv_call *call, size_t window)
+{
+    const sv_span *y = &call->out[0];
+    const size_t first = window * run->places;
+    return (sv_attention){ .rows = run->places,
+                           .live = run->places,
+                           .heads = run->heads,
+                           .width = run->width,
+                           .qkv = call->in[0].data + first * call->in[0].width,
+                           .qkv_stride = call->in[0].width,
+                           .out = y->half ? NULL : y->data + first * y->width,
+                           .out_half = y->half ? y->halves + first * y->width : NULL,
+                           .out_stride = y->width,
+                           .log_sum = call->saved ? call->saved + first * run->heads : NULL,
+                           .scratch = run->kernel,
+                           .parts = sv_parts_of(call->node->precision),
+                           .bias = run->bias,
+                           .mask = mask_of(run, window),
+                           .bias_stride = run->stride };
 }
 
 static void window_attention_forward(const sv_call *call)
 {
-    const windows w = windows_of(call->attributes);
-    const size_t places = w.side * w.side, heads = (size_t)call->attributes->i[4], width = call->out[0].width;
+    window_run run;
+    lay_out(&run, call->node, call->scratch);
+    lay_out_bias(&run, call->in[1].data);
     for (size_t row = call->row_begin, end; row < call->row_end; row = end) {
-        const size_t first = row / places * places;
-        end = first + places < call->row_end ? first + places : call->row_end;
-        label_window(&w, first, labels_in(call));
-        for (size_t h = 0; h < heads; h++) {
-            const window_head head = window_head_of(call, row / places, h);
-            weigh(&head, row - first, end - first);
-            turn(head.turned_a, head.p, places, end - row, places, 1);
-            sv_product_outer(call->out[0].data + row * width + h * head.d, width, head.turned_a, end - row, head.v, head.stride, places,
-                             end - row, head.d, false);
+        const size_t window = row / run.places, first = window * run.places;
+        const sv_attention attention = kernel_of(&run, call, window);
+        end = first + run.places < call->row_end ? first + run.places : call->row_end;
+        sv_attention_forward(&attention, row - first, end - first);
+    }
+}
+
+/* The table gets the sums over all windows of the gradients of its places. */
+static void table_back(const window_run *run, const sv_span *table)
+{
+    const size_t side = run->w.side, reach = 2 * side - 1;
+    sv_begin_gradient(table);
+    for (size_t h = 0; h < run->heads; h++)
+        for (size_t i = 0; i < run->places; i++) {
+            const sv_real *from = run->d_bias + (h * run->places + i) * run->stride;
+            sv_real *to = table->gradient + table_start(&run->w, i) * run->heads + h;
+            for (size_t r = 0; r < side; r++)
+                for (size_t c = 0; c < side; c++) to[-(ptrdiff_t)((r * reach + c) * run->heads)] += from[r * side + c];
         }
-    }
-}
-
-/* dp, the gradient of p, becomes da; the table gets its share. */
-static void scores_back(const window_head *head, sv_real *d_table)
-{
-    const size_t places = head->places, side = head->w.side;
-    for (size_t i = 0; i < places; i++) {
-        const sv_real *p = head->p + i * places, through = sv_dot(p, head->dp + i * places, places);
-        sv_real *da = head->dp + i * places;
-        const size_t start = table_start(&head->w, i);
-        for (size_t j = 0; j < places; j++) da[j] = p[j] * (da[j] - through);
-        for (size_t j = 0; d_table && j < places; j++) d_table[(start - j / side * (2 * side - 1) - j % side) * head->heads] += da[j];
-        sv_scale(da, da, head->scale, places, false);
-    }
-}
-
-static void head_back(const window_head *head, const sv_real *g, size_t g_stride, sv_real *dq, bool accumulate, sv_real *d_table)
-{
-    const size_t places = head->places, d = head->d, part = (size_t)(head->k - head->q);
-    weigh(head, 0, places);
-    turn(head->turned_a, g, g_stride, places, d, 1);
-    turn(head->turned_b, head->v, head->stride, places, d, 1);
-    sv_product_outer(head->dp, places, head->turned_a, places, head->turned_b, places, d, places, places, false);
-    if (dq) sv_product_outer(dq + 2 * part, head->stride, head->p, places, g, g_stride, places, places, d, accumulate);
-    scores_back(head, d_table);
-    if (!dq) return;
-    turn(head->turned_a, head->dp, places, places, places, 1);
-    sv_product_outer(dq, head->stride, head->turned_a, places, head->k, head->stride, places, places, d, accumulate);
-    sv_product_outer(dq + part, head->stride, head->dp, places, head->q, head->stride, places, places, d, accumulate);
 }
 
 static void window_attention_backward(const sv_call *call)
 {
-    const windows w = windows_of(call->attributes);
-    const sv_span *qkv = &call->in[0], *table = &call->in[1];
-    const size_t places = w.side * w.side, heads = (size_t)call->attributes->i[4], width = call->out[0].width;
-    sv_begin_gradient(table);
-    for (size_t window = 0; window < qkv->rows / places; window++) {
-        label_window(&w, window * places, labels_in(call));
-        for (size_t h = 0; h < heads; h++) {
-            const window_head head = window_head_of(call, window, h);
-            sv_real *dq = qkv->gradient ? qkv->gradient + (head.q - qkv->data) : NULL;
-            head_back(&head, call->out[0].gradient + window * places * width + h * head.d, width, dq, qkv->accumulate,
-                      table->gradient ? table->gradient + h : NULL);
-        }
+    const sv_span *qkv = &call->in[0], *table = &call->in[1], *y = &call->out[0];
+    const bool in_place = qkv->gradient && !qkv->accumulate;
+    window_run run;
+    lay_out(&run, call->node, call->scratch);
+    lay_out_bias(&run, table->data);
+    memset(run.d_bias, 0, run.heads * run.places * run.stride * sizeof *run.d_bias);
+    for (size_t window = 0; window < qkv->rows / run.places; window++) {
+        const size_t first = window * run.places, numbers = run.places * qkv->width;
+        sv_attention attention = kernel_of(&run, call, window);
+        sv_real *d_qkv = in_place ? qkv->gradient + first * qkv->width : run.d_qkv;
+        attention.d_bias = table->gradient ? run.d_bias : NULL;
+        sv_attention_backward(&attention, y->gradient + first * y->width, y->width, d_qkv, qkv->width, NULL, 0, NULL);
+        if (!in_place && qkv->gradient) sv_scale(qkv->gradient + first * qkv->width, d_qkv, 1, numbers, true);
     }
+    if (table->gradient) table_back(&run, table);
 }
+
+static size_t window_attention_saved(const sv_node *node) { return (size_t)node->attributes.i[4] * node->in[0]->rows.most; }
 
 static size_t window_attention_scratch(const sv_node *node)
 {
-    const windows w = windows_of(&node->attributes);
-    return head_room(&w, node->out[0]->width / (size_t)node->attributes.i[4]) * sizeof(sv_real) + w.side * w.side;
+    return lay_out(NULL, node, NULL);
 }
 
 static uint64_t window_attention_macs(const sv_call *call)
@@ -340,6 +340,9 @@ const sv_op sv_op_window_attention = {
     .forward = window_attention_forward,
     .backward = window_attention_backward,
     .backward_inputs = 1,
+    .backward_outputs = 1,
+    .gives_half = true,
+    .saved = window_attention_saved,
     .scratch = window_attention_scratch,
     .macs = window_attention_macs,
     SV_SAMPLES_OF(window_attention_samples),

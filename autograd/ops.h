@@ -35,6 +35,9 @@ typedef enum sv_pool_kind { SV_POOL_MAX, SV_POOL_MEAN } sv_pool_kind;
 sv_tensor *sv_tape_pool(sv_tape *tape, sv_tensor *x, sv_pool_kind kind, size_t height, size_t width, size_t side, size_t stride, size_t padding);
 /* gain, bias and the stored mean and variance, all [C]: the form without statistics of the batch. */
 sv_tensor *sv_tape_batch_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, sv_tensor *mean, sv_tensor *variance, double eps);
+/* addend + gain (x weight^T + bias): for inference, of the same bits as linear and layer_scale_add */
+sv_tensor *sv_tape_linear_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *weight, sv_tensor *bias, sv_tensor *gain, sv_tensor *addend);
+sv_tensor *sv_tape_layer_scale_add(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *addend); /* addend + gain x */
 sv_tensor *sv_tape_layer_scale(sv_tape *tape, sv_tensor *x, sv_tensor *gain);               /* gain [C] times x */
 
 /* ---- windows of such pictures (op_window.c; spec backbones 6) ---- side divides H and W; the picture is rolled by -shift first */
@@ -43,6 +46,10 @@ sv_tensor *sv_tape_window_reverse(sv_tape *tape, sv_tensor *x, size_t height, si
 /* qkv [H*W,3D] in window order, table [(2 side - 1)^2,heads] of relative positions -> [H*W,D]; shift 0: no mask. */
 sv_tensor *sv_tape_window_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, size_t height, size_t width, size_t side, size_t shift,
                                     size_t heads);
+/* The same attention among some cells of the grid (op_cells.c): row r of qkv [R,3D] is cell place[r] (SV_INDEX [R,1]), below 0 a package token, which all
+ * see and which sees all. policy [R,1] weighs keys (a row always sees itself), NULL: ones; exponents of keys of weight 0 cut at clamp in its gradient. */
+sv_tensor *sv_tape_cell_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *table, sv_tensor *place, sv_tensor *policy, size_t height, size_t width,
+                                  size_t side, size_t shift, size_t heads, double clamp);
 sv_tensor *sv_tape_merge_patches(sv_tape *tape, sv_tensor *x, size_t height, size_t width); /* -> [H*W/4,4C] */
 
 /* ---- norm (op_norm.c) ---- gain, bias [D] */
@@ -79,6 +86,13 @@ typedef enum sv_take { SV_TAKE_ALL, SV_TAKE_LIVE, SV_TAKE_ALL_LIVE } sv_take;
 sv_tensor *sv_tape_gather_rows(sv_tape *tape, sv_tensor *x, sv_tensor *order, sv_take take);
 /* y has `rows` rows, zero but y[index[r]] = x[r]; an index below 0 or twice is left out / counts last. */
 sv_tensor *sv_tape_scatter_rows(sv_tape *tape, sv_tensor *x, sv_tensor *index, size_t rows);
+/* Two ways for a row: y = share a + (1 - share) b, a, b [R,D], share [R,1]. */
+sv_tensor *sv_tape_blend_rows(sv_tape *tape, sv_tensor *a, sv_tensor *b, sv_tensor *share);
+/* base [R,D] with x [S,D] added to its rows index [S,1]; a row whose index is none of base's is left out. */
+sv_tensor *sv_tape_add_rows_at(sv_tape *tape, sv_tensor *base, sv_tensor *x, sv_tensor *index);
+/* y = x, but y[index[r]] = policy[r] moved[r] + (1 - policy[r]) x[index[r]] (op_put.c); policy [S,1] over rows of moved [S,D], NULL: ones; index: a row at
+ * least for each of moved, those below 0 or behind x are left out. All rows of y are live. */
+sv_tensor *sv_tape_put_rows(sv_tape *tape, sv_tensor *x, sv_tensor *moved, sv_tensor *index, sv_tensor *policy);
 sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
 /* ---- constants of an image's size (op_fill.c) ---- */
 /* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
@@ -142,6 +156,11 @@ typedef enum sv_package_empty { SV_EMPTY_MASK, SV_EMPTY_KEEP_ZERO } sv_package_e
 sv_tensor *sv_tape_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_tensor *after, sv_tensor *score, sv_package_form form,
                            sv_package_empty empty, sv_tensor **policy);
 
+/* The package carried on from selector to selector (op_carry.c): old [1,D] and *weight [1,1] so far (both NULL: nothing), u as above -> package [1,D],
+ * *weight and *policy [1,1]: wavg: averaged over all that was ever dropped, by scores. */
+sv_tensor *sv_tape_carry_package(sv_tape *tape, sv_tensor *u, sv_tensor *before, sv_tensor *after, sv_tensor *score, sv_tensor *old, sv_tensor **weight,
+                                 sv_package_form form, sv_package_empty empty, sv_tensor **policy);
+
 /* ---- losses of one image (op_loss.c) ---- */
 sv_tensor *sv_tape_cross_entropy(sv_tape *tape, sv_tensor *logits, sv_tensor *target);      /* [1,K], soft target [1,K] -> [1,1] */
 sv_tensor *sv_tape_kl(sv_tape *tape, sv_tensor *logits, sv_tensor *teacher_logits);         /* KL(teacher || student), teacher constant -> [1,1] */
@@ -163,8 +182,8 @@ sv_tensor *sv_tape_batch_ratio(sv_tape *tape, sv_tensor *x);                    
 /* share [1,1] an image; goal per-batch [3]: target, linear weight, square weight: linear (m - target) + square (m - target)^2, m the mean over
  * the batch (per_image: each image's own share, then the mean). */
 sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, bool per_image);
-/* shares of 1..6 stages, each [1,1] an image; curve per-batch [2 + stages * (patches + 1)]: fixed ms, budget ms, then for each stage the ms of
- * what follows it as a function of 0..patches kept patches, read by linear interpolation at the batch mean. ((ms - budget)+ / budget)^2 -> [1];
+/* shares of 1..6 stages, each [1,1] an image; curve per-batch [3 + stages * (patches + 1)]: fixed ms, budget ms, linear, then for each stage the ms of
+ * what follows it as a function of 0..patches kept patches, read by linear interpolation at the batch mean. With e = (ms - budget) / budget: (max(linear + 2 e, 0)^2 - linear^2) / 4 -> [1];
  * *predicted_ms [1]. Spec latency 3.4. */
 sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t stages, sv_tensor *curve, size_t patches, sv_tensor **predicted_ms);
 sv_tensor *sv_tape_weighted_sum(sv_tape *tape, sv_tensor *const *terms, size_t count, const double *weights); /* of [1] per-batch, at most 8 */

@@ -1,5 +1,5 @@
 /* A tape's batch shared out to several processes. Lanes are shared out in order, images belong to lanes, so every sum over images keeps its order:
- * a lane's sum is made by one process, the lanes are added in order by rank 0, and ops of the batch run alike on every rank over numbers of all
+ * a lane's sum is made by one process, the lanes are added in order (exchange.c), and ops of the batch run alike on every rank over numbers of all
  * images. Between processes go only the inputs of ops of the batch, kept tensors, row counts and the sums of lanes. */
 #include "autograd/tape_internal.h"
 
@@ -33,9 +33,13 @@ sv_status sv_tape_set_peers(sv_tape *tape, const sv_tape_peers *peers, sv_error 
                 err, SV_USAGE,
                 "rank %zu of %zu would have no picture: a batch of %zu pictures in %zu lanes (train.batch, train.lanes); use fewer ranks",
                 r, peers->ranks, images, lanes);
+    sv_exchange_destroy(tape);
+    sv_free(tape->peer_first);
+    tape->peer_first = NULL;
     sv_status status = sv_alloc_zero(&tape->peer_first, (peers->ranks + 1) * sizeof *tape->peer_first, "ranks", err);
-    if (!status) tape->peers = *peers;
-    return status;
+    if (status) return status;
+    tape->peers = *peers;
+    return peers->ranks > 1 && lanes && tape->lane_stride ? sv_exchange_create(tape, err) : SV_OK;
 }
 
 sv_status sv_tape_peers_check(const sv_tape *tape, sv_error *err)
@@ -104,28 +108,4 @@ sv_status sv_peers_gather_kept(sv_tape *tape, sv_error *err)
             status = gather_tensor(tape, tensor, err);
     }
     return status;
-}
-
-void sv_peers_lanes_meet(sv_tape *tape, const sv_segment *segment)
-{
-    if (alone(tape) || tape->peers_error.code) return;
-    const size_t stride = tape->lane_stride * sizeof *tape->lanes;
-    sv_error err = { 0 };
-    if (gather(tape, tape->lanes, stride, segment->lane_numbers * sizeof *tape->lanes, sv_peers_lane, false, &err)) tape->peers_error = err;
-}
-
-/* Through lane 0, which is free again: one message for the parameters of a segment. */
-void sv_peers_hand_back(sv_tape *tape, const sv_segment *segment)
-{
-    sv_error err = { 0 };
-    if (alone(tape) || tape->peers_error.code) return;
-    for (size_t k = 0; !tape->peers.rank && k < segment->lane_item_count; k++) {
-        const sv_lane_item *item = &segment->lane_items[k];
-        memcpy(tape->lanes + item->offset, item->parameter->gradient, item->parameter->count * sizeof *tape->lanes);
-    }
-    if (tape->peers.broadcast(tape->peers.context, tape->lanes, segment->lane_numbers * sizeof *tape->lanes, &err)) tape->peers_error = err;
-    for (size_t k = 0; tape->peers.rank && !tape->peers_error.code && k < segment->lane_item_count; k++) {
-        const sv_lane_item *item = &segment->lane_items[k];
-        memcpy(item->parameter->gradient, tape->lanes + item->offset, item->parameter->count * sizeof *tape->lanes);
-    }
 }

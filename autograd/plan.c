@@ -95,7 +95,11 @@ static void mark_redone(sv_tape *tape, const sv_node *node)
     for (uint32_t o = 0; o < node->output_count; o++) wanted = wanted || (tape->plans[node->out[o]->index].backward_reads && ends_here(tape, node->out[o]));
     if (!wanted) return;
     tape->redone[node->index] = 1;
-    for (uint32_t o = 0; o < node->output_count; o++) tape->plans[node->out[o]->index].rebuilt = ends_here(tape, node->out[o]);
+    for (uint32_t o = 0; o < node->output_count; o++) {
+        sv_tensor_plan *plan = &tape->plans[node->out[o]->index];
+        plan->rebuilt = ends_here(tape, node->out[o]);
+        plan->backward_reads = plan->backward_reads || !plan->rebuilt; /* written again where it stood: the place must still be its own */
+    }
     for (uint32_t i = 0; i < node->input_count; i++) mark_read(tape, node->in[i], true);
 }
 
@@ -126,19 +130,30 @@ static void mark_backward_reads(sv_tape *tape)
 
 /* ---- what is bf16 in memory -------------------------------------------------------------------------------------- */
 
+/* Somebody reads it, and everybody as an operand of products, be it after rows were moved. */
+static bool readers_take_half(const sv_tape *tape, const sv_tensor *t)
+{
+    bool read = false;
+    if (tape->plans[t->index].kept) return false;
+    for (size_t n = t->node + 1; n < tape->node_count; n++) {
+        const sv_node *reader = tape->nodes[n];
+        for (uint32_t i = 0; i < reader->input_count; i++) {
+            if (reader->in[i] != t) continue;
+            if (!(reader->op->moves_half ? readers_take_half(tape, reader->out[0]) : reader->op->takes_half >> i & 1)) return false;
+            read = true;
+        }
+    }
+    return read;
+}
+
+/* Tensors are asked in rising order: what is moved has been asked. */
 static bool may_be_half(const sv_tape *tape, const sv_tensor *t)
 {
     const sv_node *maker = t->node == UINT32_MAX ? NULL : tape->nodes[t->node];
-    bool read = false;
-    if (!maker || !maker->op->gives_half || maker->out[0] != t || t->dtype != SV_REAL || tape->plans[t->index].kept) return false;
-    if (sv_node_active(tape, maker) && (maker->op->backward_outputs & 1)) return false;
-    for (size_t n = t->node + 1; n < tape->node_count; n++)
-        for (uint32_t i = 0; i < tape->nodes[n]->input_count; i++) {
-            if (tape->nodes[n]->in[i] != t) continue;
-            if (!(tape->nodes[n]->op->takes_half >> i & 1)) return false;
-            read = true;
-        }
-    return read;
+    if (!maker || maker->out[0] != t || t->dtype != SV_REAL) return false;
+    if (maker->op->moves_half) return maker->in[0]->dtype == SV_BF16;
+    if (!maker->op->gives_half || (sv_node_active(tape, maker) && (maker->op->backward_outputs & 1))) return false;
+    return readers_take_half(tape, t);
 }
 
 static void make_halves(sv_tape *tape)
@@ -543,6 +558,7 @@ static sv_status allocate(sv_tape *tape, sv_error *err)
     if (!status && sv_mul_size3(&bytes, tape->lane_stride, tape->options.lanes, sizeof(sv_real)))
         status = sv_fail(err, SV_FAULT, "%zu lanes of gradients do not fit the address space; lower train.lanes", tape->options.lanes);
     if (!status) status = sv_alloc_zero(&tape->lanes, bytes, "gradient lanes", err);
+    if (!status) status = sv_alloc_zero(&tape->lane_empty, tape->options.lanes * sizeof *tape->lane_empty, "gradient lanes", err);
     if (!status && sv_mul_size(&bytes, tape->options.images_most, sizeof *tape->samples)) status = sv_fail(err, SV_FAULT, "the batch is too large");
     if (!status) status = sv_alloc_zero(&tape->samples, bytes, "tape", err);
     return status;

@@ -74,7 +74,9 @@ void sv_tape_destroy(sv_tape *tape)
     sv_free(tape->team_arena);
     sv_free(tape->zeros);
     sv_free(tape->scratch);
+    sv_exchange_destroy(tape);
     sv_free(tape->lanes);
+    sv_free(tape->lane_empty);
     sv_free(tape->peer_first);
     sv_free(tape->samples);
     sv_clocks_destroy(tape);

@@ -58,10 +58,12 @@ struct sv_tape {
     sv_real *zeros;
     unsigned char **scratch; size_t scratch_threads;
     sv_real *lanes; size_t lane_stride;
+    bool *lane_empty;               /* [lanes]: of the running step; lanes_bf16 alone */
     sv_step step; uint64_t *samples;
     bool has_run;
     sv_tape_peers peers;            /* ranks 0: this process is alone */
     size_t *peer_first;             /* [ranks + 1]: images, lanes or items of each rank, filled anew for each use */
+    struct sv_exchange *exchange;   /* NULL: alone */
     sv_error peers_error;           /* of the last backward; code SV_OK: all is well */
     double *segment_seconds;        /* sv_tape_watch */
     struct sv_clocks *clocks;       /* NULL: no profile is wanted */
@@ -74,8 +76,18 @@ size_t sv_peers_lane(const sv_tape *tape, size_t rank);             /* the first
 size_t sv_peers_image(const sv_tape *tape, size_t rank);            /* its first image of the running step */
 sv_status sv_peers_gather_inputs(sv_tape *tape, const sv_node *node, sv_error *err);
 sv_status sv_peers_gather_kept(sv_tape *tape, sv_error *err);
-void sv_peers_lanes_meet(sv_tape *tape, const sv_segment *segment); /* rank 0 has all lanes; failures go to peers_error */
-void sv_peers_hand_back(sv_tape *tape, const sv_segment *segment);  /* rank 0's gradients of the segment, on all */
+/* exchange.c: gradients of a segment, while backward goes on; failures go to peers_error */
+typedef struct sv_exchange sv_exchange;
+sv_status sv_exchange_create(sv_tape *tape, sv_error *err);         /* peers are set, and are more than one */
+void sv_exchange_destroy(sv_tape *tape);
+sv_real *sv_exchange_lanes(sv_tape *tape);                          /* room for the lanes of the next segment; alone: the tape's */
+void sv_exchange_post(sv_tape *tape, const sv_segment *segment);    /* own lanes stand in that room */
+void sv_exchange_wait(sv_tape *tape);                               /* all gradients are there, or peers_error says why not */
+/* rounded.c: to bf16; sum (+)= of it; gradient += bf16(bf16(lane 0) + bf16(lane 1) + ...) for `count` numbers of a lane. */
+void sv_lanes_to_half(uint16_t *out, const sv_real *in, size_t count);
+void sv_lanes_add_half(sv_real *sum, const uint16_t *in, size_t count, bool accumulate);
+void sv_lanes_add_rounded(sv_real *gradient, const sv_real *lanes, size_t stride, size_t lane_count, const bool *empty, size_t count);
+size_t sv_lane_begin(const sv_tape *tape, size_t lane);             /* execute.c: its first image of the running step */
 
 bool sv_node_active(const sv_tape *tape, const sv_node *node);      /* takes part in backward */
 size_t sv_tensor_bytes(const sv_tensor *tensor);                    /* of one image's block (or of the batch), rounded to SV_ALIGN */

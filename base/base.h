@@ -135,6 +135,13 @@ sv_status sv_file_write_atomic(const char *path, const void *bytes, size_t count
 /* Appends and syncs; for logs and metrics, where the last line may be cut by a crash but no earlier one. */
 sv_status sv_file_append(const char *path, const void *bytes, size_t count, sv_error *err) SV_MUST_CHECK;
 
+/* Room on the disk that holds `path` (the file, or the folder it is to stand in). False where the system does not say. */
+typedef struct sv_disk { uint64_t free, total; } sv_disk;
+bool sv_disk_about(const char *path, sv_disk *out) SV_MUST_CHECK;
+/* SV_FAULT where the disk has less than `bytes` and a little more: said before a write begins, in one sentence. Where the system does not say,
+ * SV_OK: the write itself tells. */
+sv_status sv_disk_check(const char *path, uint64_t bytes, sv_error *err) SV_MUST_CHECK;
+
 sv_status sv_folder_create(const char *path, sv_error *err) SV_MUST_CHECK; /* with its parents; existing is fine */
 typedef struct sv_names { char **items; size_t count; } sv_names;
 /* Names (not paths) of the entries of a folder, sorted by bytes, without "." and ".."; hidden ones left out. */
@@ -170,9 +177,12 @@ const char *sv_duration(char room[32], double seconds);
 
 /* ---- time and signals -------------------------------------------------------------------------------------------- */
 
-double sv_now_seconds(void);                /* monotonic */
+double sv_now_seconds(void);                /* monotonic: what durations are measured with; the clock of the wall may jump */
+double sv_wall_seconds(void);               /* since 1970, for people and file names alone */
 void sv_interrupt_install(void);            /* SIGINT and SIGTERM set a flag; the second one ends the process */
 bool sv_interrupted(void);
+/* "8h", "90min", "45s", "1.5 h", a bare number: minutes. False where it is none of these, negative, or beyond 1e9 seconds. */
+bool sv_parse_duration(const char *string, double *seconds) SV_MUST_CHECK;
 
 /* ---- threads ----------------------------------------------------------------------------------------------------- */
 
@@ -201,7 +211,7 @@ void sv_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]
 /* What a draw is for: two purposes never share a number. New ones at the end: numbers are part of what a resumed run must keep. */
 typedef enum sv_purpose {
     SV_FOR_SHUFFLE, SV_FOR_CROP, SV_FOR_FLIP, SV_FOR_DECISION, SV_FOR_DROPOUT, SV_FOR_DROP_PATH, SV_FOR_INIT, SV_FOR_SHAPES,
-    SV_FOR_MIX, SV_FOR_AUGMENT, SV_FOR_ERASE, SV_FOR_TEST
+    SV_FOR_MIX, SV_FOR_AUGMENT, SV_FOR_ERASE, SV_FOR_TEST, SV_FOR_HOLD_OUT
 } sv_purpose;
 
 /* A stream of draws that is a function of (seed, purpose, epoch, sample, position): 64-bit seed; epoch < 2^24; any sample;

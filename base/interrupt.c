@@ -1,6 +1,7 @@
 /* Time, and stopping on request: the first SIGINT or SIGTERM sets a flag that loops look at, the second one ends the process
  * as if nobody had caught it. */
 #include "base/base.h"
+#include "base/fault.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -13,6 +14,13 @@ double sv_now_seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+double sv_wall_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec + sv_fault_clock_offset();
 }
 
 static void on_signal(int number)

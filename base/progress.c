@@ -113,12 +113,3 @@ void sv_progress_end(void)
     live[0] = 0;
     pthread_mutex_unlock(&lock);
 }
-
-const char *sv_duration(char room[32], double seconds)
-{
-    if (!(seconds >= 0) || seconds > 1e9) snprintf(room, 32, "unknown");
-    else if (seconds < 59.95) snprintf(room, 32, "%.1f s", seconds);
-    else if (seconds < 3599.5) snprintf(room, 32, "%d min %d s", (int)(seconds + 0.5) / 60, (int)(seconds + 0.5) % 60);
-    else snprintf(room, 32, "%d h %02d min", (int)(seconds / 60 + 0.5) / 60, (int)(seconds / 60 + 0.5) % 60);
-    return room;
-}

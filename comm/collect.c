@@ -12,6 +12,8 @@ sv_link *sv_comm_link(sv_comm *comm, size_t rank)
 {
     for (size_t i = 0; i < comm->link_count; i++)
         if (comm->links[i].rank == rank) return &comm->links[i];
+    for (size_t i = 0; i < comm->mesh_count; i++)
+        if (comm->mesh[i].rank == rank) return &comm->mesh[i];
     return NULL;
 }
 

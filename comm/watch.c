@@ -1,6 +1,7 @@
 /* Who is alive. A thread of each process says so every now and then on a socket of its own and listens: a stopped, hung-up or killed process says
  * nothing, one that computes for an hour does. Rank 0 hears all others, they hear rank 0, which tells them whom it lost. Rank 0 judges a
  * little sooner than the others judge it, so that a rank that is stopped is not mistaken for rank 0. */
+#include "base/fault.h"
 #include "comm/carrier.h"
 
 #include <errno.h>
@@ -67,6 +68,18 @@ static void lose(sv_comm *comm, const sv_link *link, const char *how)
 
 /* ---- listening ---------------------------------------------------------------------------------------------------- */
 
+/* Not logged here: the one who logs may be closing its log at this moment. */
+static void keep_said(sv_comm *comm, size_t rank, const char *text)
+{
+    if (comm->said_count == SV_SAID_MOST) {
+        comm->said_lost++;
+        return;
+    }
+    sv_said *said = &comm->said[comm->said_count++];
+    said->rank = rank;
+    snprintf(said->text, sizeof said->text, "%s", text);
+}
+
 static void hear_note(sv_comm *comm, sv_link *link)
 {
     sv_note *note = &link->note;
@@ -77,6 +90,7 @@ static void hear_note(sv_comm *comm, sv_link *link)
     }
     link->heard = sv_now_seconds();
     if (note->kind == SV_NOTE_BYE) link->left = true;
+    if (note->kind == SV_NOTE_SAY) keep_said(comm, link->rank, note->text);
     if (note->kind != SV_NOTE_LOST && note->kind != SV_NOTE_GAVE_UP) return;
     sv_status code = note->code > 0 && note->code < 256 ? (sv_status)note->code : SV_FAULT;
     lose_locked(comm, link->rank, code, note->text);
@@ -153,7 +167,7 @@ sv_status sv_watch_start(sv_comm *comm, sv_error *err)
     for (size_t i = 0; i < comm->link_count; i++) comm->links[i].heard = sv_now_seconds();
     sigfillset(&all); /* signals are for the main thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&comm->watch, NULL, watch, comm);
+    int code = sv_fault_here(SV_FAULT_THREAD) ? EAGAIN : pthread_create(&comm->watch, NULL, watch, comm);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code) return sv_fail(err, SV_FAULT, "the watch over ranks cannot be started: %s", strerror(code));
     comm->watching = true;
@@ -179,10 +193,41 @@ sv_status sv_watch_verdict(sv_comm *comm, const sv_link *link, sv_wire_result re
     for (int waited = 0; may_follow && comm->watching && waited < WAIT_MS && !atomic_load(&comm->lost); waited += STEP_MS)
         poll(NULL, 0, STEP_MS);
     pthread_mutex_lock(&comm->lock);
-    if (!atomic_load(&comm->lost)) lose(comm, link, sv_wire_says(result));
+    if (!atomic_load(&comm->lost)) {
+        lose(comm, link, sv_wire_says(result));
+        if (comm->rank) tell_all(comm, SV_NOTE_GAVE_UP, comm->rank, comm->why.code, comm->why.text); /* rank 0 may hear both ends of a cut road */
+    }
     sv_status status = sv_fail(err, comm->why.code, "%s", comm->why.text);
     pthread_mutex_unlock(&comm->lock);
     return status;
+}
+
+void sv_comm_say(sv_comm *comm, const char *text)
+{
+    if (!comm || !comm->rank) return;
+    pthread_mutex_lock(&comm->lock);
+    tell(&comm->links[0], SV_NOTE_SAY, comm->rank, SV_OK, text);
+    pthread_mutex_unlock(&comm->lock);
+}
+
+bool sv_comm_heard(sv_comm *comm, size_t *rank, char text[SV_SAID_TEXT])
+{
+    bool any = false;
+    if (!comm) return false;
+    pthread_mutex_lock(&comm->lock);
+    if (comm->said_count) {
+        *rank = comm->said[0].rank;
+        memcpy(text, comm->said[0].text, SV_SAID_TEXT);
+        memmove(comm->said, comm->said + 1, --comm->said_count * sizeof *comm->said);
+        any = true;
+    } else if (comm->said_lost) {
+        *rank = 0;
+        snprintf(text, SV_SAID_TEXT, "%zu more lines of other ranks came too fast and are not shown", comm->said_lost);
+        comm->said_lost = 0;
+        any = true;
+    }
+    pthread_mutex_unlock(&comm->lock);
+    return any;
 }
 
 void sv_comm_give_up(sv_comm *comm, const sv_error *why)

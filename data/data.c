@@ -8,6 +8,7 @@ const sv_config_row sv_data_rows[] = {
     { "data.val", SV_CONFIG_TEXT, "", 0, 0, NULL, "folder of validation pictures: the same, or FOLDER/PICTURE with a list of labels" },
     { "data.val_list", SV_CONFIG_TEXT, "", 0, 0, NULL, "lines 'PICTURE LABEL' for a flat data.val; none: val.txt in the folder, else beside it" },
     { "data.classes", SV_CONFIG_TEXT, "", 0, 0, NULL, "file of 'folder<TAB>name' lines that fixes the class indices; none: the sorted folders" },
+    { "data.hold_out", SV_CONFIG_INT, "0", 0, 1e9, NULL, "pictures of data.train, drawn by run.seed, that are kept from training and take the place of data.val: to choose settings by; 0: none" },
     { "data.unlisted", SV_CONFIG_CHOICE, "error", 0, 0, "error|skip", "class folders that data.classes does not name: refused, or left out (a subset of the classes)" },
     { "data.format", SV_CONFIG_CHOICE, "auto", 0, 0, "auto|folder|flat|shards", "how pictures lie on disk; auto: shards where there is a *.tar, else class folders, else a list" },
     { "data.shuffle_buffer", SV_CONFIG_INT, "1000", 1, 100000000, NULL, "shards: samples over which training shuffles while it reads shard by shard" },
@@ -99,6 +100,8 @@ sv_status sv_data_options_read(const sv_config *config, sv_data_options *options
     read.repeat_ranks = (size_t)sv_config_int(config, "data.ra_world");
     read.workers = (size_t)sv_config_int(config, "data.workers");
     read.queue = (size_t)sv_config_int(config, "data.queue");
+    read.hold_out = (size_t)sv_config_int(config, "data.hold_out");
+    if (read.hold_out) read.hold_out_seed = (uint64_t)sv_config_int(config, "run.seed");
     read.max_bad = sv_config_real(config, "data.max_bad");
     read.cache_bytes = (size_t)sv_config_int(config, "data.cache_mb") << 20;
     *options = read;
@@ -114,14 +117,29 @@ static sv_status source_open(const sv_data_options *options, const char *key, co
     return status ? sv_fail_within(err, "%s", key) : SV_OK;
 }
 
+static sv_status part_of(const sv_data_options *options, sv_slice_part part, sv_source *whole, sv_source **out, sv_error *err)
+{
+    sv_status status = SV_OK;
+    if (options->hold_out) status = sv_source_slice(out, whole, part, options->hold_out, options->hold_out_seed, err);
+    else *out = whole;
+    if (!status) return SV_OK;
+    sv_source_close(whole);
+    return sv_fail_within(err, "data.hold_out");
+}
+
 sv_status sv_data_open_train(const sv_data_options *options, sv_source **out, sv_error *err)
 {
-    return source_open(options, "data.train", options->train, NULL, "train.txt", out, err);
+    sv_source *whole = NULL;
+    sv_status status = source_open(options, "data.train", options->train, NULL, "train.txt", &whole, err);
+    return status ? status : part_of(options, SV_SLICE_TRAINING, whole, out, err);
 }
 
 sv_status sv_data_open_val(const sv_data_options *options, sv_source **out, sv_error *err)
 {
-    return source_open(options, "data.val", options->val, options->val_list, "val.txt", out, err);
+    sv_source *whole = NULL;
+    if (!options->hold_out) return source_open(options, "data.val", options->val, options->val_list, "val.txt", out, err);
+    sv_status status = source_open(options, "data.train", options->train, NULL, "train.txt", &whole, err);
+    return status ? status : part_of(options, SV_SLICE_HELD_OUT, whole, out, err);
 }
 
 sv_loader_options sv_data_loader_options(const sv_data_options *options, sv_loader_use use, size_t batch, uint64_t seed)

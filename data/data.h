@@ -21,6 +21,7 @@ typedef struct sv_data_options {
     sv_mix_options mix;
     size_t repeats, repeat_ranks, workers, queue, cache_bytes;
     double max_bad;
+    size_t hold_out; uint64_t hold_out_seed;    /* pictures of train that are kept from training and stand for val; 0: none */
 } sv_data_options;
 
 /* SV_USAGE, naming the key and where it was set, for values that do not go together. */

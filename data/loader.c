@@ -7,6 +7,7 @@
  * Which worker makes a place is chance; what it makes is not. Unreadable pictures are noted in the room and judged when the batch is handed out,
  * in order of place, so that messages and verdicts are the same for any number of workers. */
 #include "data/loader.h"
+#include "base/fault.h"
 #include "data/cache.h"
 
 #include <errno.h>
@@ -256,7 +257,7 @@ static sv_status worker_start(sv_loader *loader, sv_error *err)
     if (!status) {
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        int failed = pthread_create(&loader->threads[loader->thread_count], NULL, worker_run, worker);
+        int failed = sv_fault_here(SV_FAULT_THREAD) ? EAGAIN : pthread_create(&loader->threads[loader->thread_count], NULL, worker_run, worker);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (!failed) {
             loader->thread_count++;

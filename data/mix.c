@@ -78,11 +78,18 @@ static void exchange(const sv_mix *mix, sv_real *restrict one, sv_real *restrict
 
 void sv_mix_pictures(const sv_mix *mix, sv_real *pictures, size_t count, size_t channels, size_t height, size_t width)
 {
+    sv_mix_pictures_of(mix, pictures, count, 0, count, channels, height, width);
+}
+
+void sv_mix_pictures_of(const sv_mix *mix, sv_real *pictures, size_t count, size_t first, size_t end, size_t channels, size_t height, size_t width)
+{
     size_t plane = height * width, picture = channels * plane;
     if (mix->kind == SV_MIX_NONE) return;
     assert(count % 2 == 0 && "a mixed batch has an even number of pictures");
     for (size_t i = 0; i < count / 2; i++) {
-        sv_real *one = pictures + i * picture, *other = pictures + (count - 1 - i) * picture;
+        const size_t partner = count - 1 - i;
+        if ((i < first || i >= end) && (partner < first || partner >= end)) continue;
+        sv_real *one = pictures + i * picture, *other = pictures + partner * picture;
         if (mix->kind == SV_MIX_UP)
             blend(one, other, picture, mix->share);
         else

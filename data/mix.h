@@ -24,6 +24,9 @@ typedef struct sv_mix {
 sv_mix sv_mix_draw(const sv_mix_options *options, uint64_t seed, uint32_t epoch, uint64_t step, size_t height, size_t width);
 /* Mixes pictures [count, channels, height, width] in place. count must be even unless kind is SV_MIX_NONE (assert). */
 void sv_mix_pictures(const sv_mix *mix, sv_real *pictures, size_t count, size_t channels, size_t height, size_t width);
+/* The same for pictures first .. end-1 and their partners alone; the others are not touched. */
+void sv_mix_pictures_of(const sv_mix *mix, sv_real *pictures, size_t count, size_t first, size_t end, size_t channels, size_t height,
+                        size_t width);
 /* Soft targets [count, classes]; rows sum to 1. Labels are below classes (assert). */
 void sv_mix_targets(const sv_mix *mix, double smoothing, const uint32_t *labels, size_t count, size_t classes, sv_real *targets);
 

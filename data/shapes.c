@@ -292,6 +292,12 @@ sv_status sv_shape_draw(size_t kind, size_t size, sv_random *random, sv_picture 
     return SV_OK;
 }
 
+sv_status sv_shapes_at(uint64_t seed, size_t size, uint32_t split, size_t index, sv_picture *picture, sv_picture *mask, sv_error *err)
+{
+    sv_random random = sv_random_at(seed, SV_FOR_SHAPES, split, index, 0);
+    return sv_shape_draw(index % SV_COUNT(shapes), size, &random, picture, mask, err);
+}
+
 /* ---- the tree of files ---- */
 
 static sv_status folders_make(const char *folder, const char *split, sv_error *err)
@@ -347,7 +353,6 @@ static void pair_write(void *context, size_t item, size_t thread)
     sv_error *err = &block->error[item];
     size_t index = block->first + item, kind = index % SV_COUNT(shapes), number = index / SV_COUNT(shapes);
     bool jpeg = number % 2;
-    sv_random random = sv_random_at(options->seed, SV_FOR_SHAPES, block->split_number, index, 0);
     sv_picture picture = { 0 }, mask = { 0 };
     sv_text path = { 0 }, mask_path = { 0 };
     (void)thread;
@@ -355,7 +360,7 @@ static void pair_write(void *context, size_t item, size_t thread)
     sv_text_add(&mask_path, "%s/masks/%s/%s/%s_%05zu.png", options->folder, block->split, shapes[kind].name, shapes[kind].name, number);
     sv_status status = sv_text_check(&path, err);
     if (!status) status = sv_text_check(&mask_path, err);
-    if (!status) status = sv_shape_draw(kind, options->size, &random, &picture, &mask, err);
+    if (!status) status = sv_shapes_at(options->seed, options->size, block->split_number, index, &picture, &mask, err);
     if (!status) status = picture_put(path.data, &picture, jpeg, err);
     if (!status) status = picture_put(mask_path.data, &mask, false, err);
     sv_picture_clear(&picture);

@@ -19,6 +19,10 @@ const char *sv_shape_name(size_t kind);
  * area, drawn from `random` (less where its longest form would not fit), and lies wholly inside. SV_FAULT: memory. */
 sv_status sv_shape_draw(size_t kind, size_t size, sv_random *random, sv_picture *picture, sv_picture *mask, sv_error *err) SV_MUST_CHECK;
 
+/* Picture `index` of a set as sv_shapes_write draws it (before it becomes a file: PNG keeps it to the byte, JPEG nearly), with the mask of its object.
+ * split 0: train, 1: val. Of picture number n of class k, the file CLASS_n, the index is 10 n + k. SV_FAULT: memory. */
+sv_status sv_shapes_at(uint64_t seed, size_t size, uint32_t split, size_t index, sv_picture *picture, sv_picture *mask, sv_error *err) SV_MUST_CHECK;
+
 /* Writes folder/train/CLASS/NAME, folder/val/CLASS/NAME (PNG and JPEG in turn), the masks as folder/masks/train/CLASS/NAME.png and so on, and
  * last folder/classes.txt: where that is absent the set is not whole. Files that are there already are replaced. Drawn by all threads.
  * Stops at a signal (SV_INTERRUPTED). */

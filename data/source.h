@@ -66,6 +66,11 @@ sv_status sv_source_open_folder(sv_source **out, const char *folder, const char 
 /* Accepts NULL. */
 void sv_source_close(sv_source *source);
 
+/* The pictures held out of training, or those that are left: `held_out` of them, drawn by the seed. Takes `whole` over; on failure it stays the caller's.
+ * Training over a slice of shards shuffles single samples. SV_USAGE where there are not more than so many. */
+typedef enum sv_slice_part { SV_SLICE_TRAINING, SV_SLICE_HELD_OUT } sv_slice_part;
+sv_status sv_source_slice(sv_source **out, sv_source *whole, sv_slice_part part, size_t held_out, uint64_t seed, sv_error *err) SV_MUST_CHECK;
+
 size_t sv_source_count(const sv_source *source);
 const sv_classes *sv_source_classes(const sv_source *source);
 /* Its classes have no names but their numbers. */

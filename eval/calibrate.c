@@ -37,7 +37,7 @@ static sv_status gather_stage(const sv_removal_tape *removal, size_t stage, sv_l
     return status;
 }
 
-sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, size_t patches, sv_loader *loader, size_t pictures, sv_error *err)
+sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, sv_loader *loader, size_t pictures, sv_error *err)
 {
     scores all = { 0 };
     sv_status status = SV_OK;
@@ -47,7 +47,7 @@ sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, size_t p
         sv_removal_set_plan(removal, plan);
         status = gather_stage(removal, t, loader, pictures, &all, &seen, err);
         if (!status && !seen) status = sv_fail(err, SV_DATA, "there is no readable picture to set the selectors' thresholds on");
-        if (!status) plan->threshold[t] = sv_threshold_for(all.values, all.count, plan->keep[t] * (double)patches * (double)seen);
+        if (!status) plan->threshold[t] = sv_threshold_for(all.values, all.count, plan->keep[t] * (double)plan->patches[t] * (double)seen);
     }
     if (!status) sv_removal_set_plan(removal, plan);
     sv_free(all.values);

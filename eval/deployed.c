@@ -24,7 +24,7 @@ static sv_status fill(sv_deployed *d, sv_weights *file, const char *path, sv_err
     if (!status) status = sv_pruning_create(&d->pruning, d->model, &options, err);
     if (!status) status = sv_model_allocate(d->model, false, err);
     if (!status) status = sv_model_load(d->model, path, &load, 0, NULL, err);
-    d->plan = options.plan;
+    if (!status) d->plan = *sv_pruning_plan_of(d->pruning);
     if (!status) status = copy_text(&d->classes, file, "sieve.classes", err);
     if (!status) status = copy_text(&d->config, file, "sieve.config", err);
     return status;

@@ -20,13 +20,27 @@ typedef struct sv_evaluation {
     double seconds;                     /* of the model alone, without pictures being read */
 } sv_evaluation;
 
+/* What one picture said. Rows stand in the order of the loader, which neither batch nor threads nor ranks change. */
+typedef struct sv_record {
+    uint64_t sample;                    /* its number in the source */
+    double loss, confidence;            /* cross entropy; probability of the answer */
+    uint32_t label, answer;             /* classes */
+    uint32_t rank, rank_among;          /* classes that beat the label: 0: right; among the classes that have pictures */
+    uint32_t kept[SV_MOST_STAGES];      /* patches behind each selector */
+} sv_record;
+/* All zero is empty. */
+typedef struct sv_records { sv_record *rows; size_t count, room, stages, classes; } sv_records;
+void sv_records_clear(sv_records *records);
+
 /* Called for each picture in order: its sample number, label and logits [classes]. */
 typedef sv_status sv_logits_sink(void *context, uint64_t sample, uint32_t label, const sv_real *logits, size_t classes, sv_error *err);
 
 typedef struct sv_evaluate_options {
     const char *progress;               /* what to say while it runs ("validation"); NULL: nothing */
-    size_t pictures_most;               /* stop after so many; 0: all */
+    size_t pictures_most;               /* stop after so many, to the picture; 0: all. With ranks a place whose picture cannot be read counts as one
+                                         * of its batch, and the next batch makes up for it */
     sv_logits_sink *sink; void *sink_context;
+    sv_records *records;                /* becomes a row a picture; empty before; cleared by the caller, after a failure too. NULL: none */
     uint64_t *confusion;                /* [classes * classes] truth, answer: added to; NULL: none */
     /* Ranks that evaluate together, each with a loader of its slice of every batch: rank r makes places first[r] .. first[r+1]-1 ([ranks + 1]).
      * Each has the result of all, to the bit that of one process. A sink sees own pictures alone. comm NULL: this process alone. */
@@ -39,7 +53,7 @@ sv_status sv_evaluate(const sv_removal_tape *removal, sv_loader *loader, const s
 
 /* Sets plan->threshold[t], first stage to last, so that the mean share kept over the first `pictures` pictures of the loader is plan->keep[t] (spec
  * SPViT 7.3); leaves the tape with that plan. Nothing to do for rules other than threshold. */
-sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, size_t patches, sv_loader *loader, size_t pictures, sv_error *err) SV_MUST_CHECK;
+sv_status sv_calibrate(sv_removal_tape *removal, sv_pruning_plan *plan, sv_loader *loader, size_t pictures, sv_error *err) SV_MUST_CHECK;
 
 /* ---- models from files ------------------------------------------------------------------------------------------- */
 

@@ -1,8 +1,27 @@
 /* A model as a graph: embedding, blocks with selectors between them, head; then the file, its proof and its card. */
+#include "eval/narrow.h"
 #include "eval/onnx_inside.h"
 
 #include <stdio.h>
 #include <string.h>
+
+static const sv_onnx_family *const families[] = { &sv_onnx_vit, &sv_onnx_lvvit, &sv_onnx_pit, &sv_onnx_swin, &sv_onnx_convnext };
+
+static sv_status family_for(const sv_onnx_family **out, const sv_deployed *d, sv_error *err)
+{
+    const char *name = d->model->backbone->family->name;
+    for (size_t i = 0; i < SV_COUNT(families); i++)
+        if (strcmp(families[i]->name, name) == 0) *out = families[i];
+    if (!*out)
+        return sv_fail(err, SV_USAGE, "%s (%s) is of a family that export to ONNX does not know; use --format safetensors",
+                       d->model->backbone->name, name);
+    if (d->plan.stages && !(*out)->prunes)
+        return sv_fail(err, SV_USAGE,
+                       "a pruned %s cannot go to ONNX: there, selectors stand between the blocks of plain vision transformers (ViT, DeiT) "
+                       "alone; use --format safetensors, or export the dense model",
+                       d->model->backbone->name);
+    return SV_OK;
+}
 
 /* The plan by the rule of the mode; what an ONNX graph cannot say is refused. */
 static sv_status plan_for(sv_pruning_plan *out, const sv_deployed *d, const sv_onnx_options *options, sv_error *err)
@@ -46,13 +65,13 @@ static void make_graph(sv_onnx_mapping *m)
     const sv_onnx_dim side = { .size = model->options.image }, three = { .size = 3 },
                       batch = m->options.batch ? (sv_onnx_dim){ .size = m->options.batch } : (sv_onnx_dim){ .word = "batch" };
     sv_onnx_value picture = sv_onnx_input(m->graph, "pixel_values", SV_ONNX_FLOAT, 4, (sv_onnx_dim[]){ batch, three, side, side });
-    sv_onnx_tokens tokens = { .x = sv_onnx_embed(m, picture), .patches = sv_model_patches(model) }, kept[SV_MOST_STAGES];
+    sv_onnx_tokens tokens = { .x = m->family->embed(m, picture), .patches = sv_model_patches(model) }, kept[SV_MOST_STAGES];
     size_t t = 0;
     for (size_t i = 0; i < sv_model_depth(model); i++) {
         if (t < m->plan->stages && m->plan->at[t] == i) kept[t] = tokens = sv_onnx_select(m, t, tokens), t++;
-        tokens.x = sv_onnx_block(m, i, tokens.x);
+        tokens.x = m->family->block(m, i, tokens.x);
     }
-    sv_onnx_value logits = sv_onnx_head(m, tokens.x);
+    sv_onnx_value logits = m->family->head(m, tokens.x);
     sv_onnx_output(m->graph, logits, "logits", SV_ONNX_FLOAT, 2, (sv_onnx_dim[]){ batch, { .size = model->options.classes } });
     for (size_t i = 0; i < t; i++) add_kept_output(m, i, &kept[i], batch);
 }
@@ -77,10 +96,13 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     sv_onnx_mapping m = { .d = d, .plan = &plan, .options = *options };
     sv_onnx_report made = { 0 };
     const sv_precision precision = d->model->options.precision;
-    sv_status status = plan_for(&plan, d, options, err);
+    sv_status status = family_for(&m.family, d, err);
+    if (!status) status = plan_for(&plan, d, options, err);
     if (status) return status;
+    if (sv_model_unfit(d->model))
+        return sv_fail(err, SV_USAGE, "%s cannot be written as ONNX: the export knows plain vision transformers (ViT, DeiT); write it as safetensors", d->model->backbone->name);
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;
-    status = sv_onnx_round(d, options, err);
+    status = sv_narrow_round(d, options->weights, err);
     if (!status) status = sv_onnx_create(&m.graph, d->model->backbone->name, err);
     d->model->options.precision = SV_PRECISION_FP32; /* what the graph's products are made of */
     if (!status) status = make_and_write(&m, source, path, &made, err);

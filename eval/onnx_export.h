@@ -14,7 +14,7 @@ typedef enum sv_onnx_mode { SV_ONNX_STATIC, SV_ONNX_DYNAMIC } sv_onnx_mode;
 typedef struct sv_onnx_options {
     sv_onnx_mode mode;
     size_t batch;            /* 0: any (static), 1 (dynamic) */
-    sv_onnx_type weights;    /* SV_ONNX_FLOAT, _FLOAT16, _BFLOAT16: how matrices, tokens and positions are stored; the rest is floats */
+    sv_onnx_type weights;    /* SV_ONNX_FLOAT, _FLOAT16, _BFLOAT16, _INT8: how matrices are stored (eval/narrow.h); the rest is floats */
     uint64_t external_above; /* sv_onnx_write */
     const char *licence;     /* of the base weights; NULL: not said */
 } sv_onnx_options;
@@ -28,7 +28,7 @@ typedef struct sv_onnx_report {
 } sv_onnx_report;
 
 /* Writes the model of `source` (the file d was loaded from, for its card; NULL: none) to path, reads the file back and runs a picture through
- * it before it takes its name. With 16-bit weights the values in d->model are rounded to what is stored, so that d answers as the file does.
+ * it before it takes its name. With narrower weights the values in d->model are rounded to what is stored, so that d answers as the file does.
  * SV_USAGE: a plan the mode cannot express; SV_MODEL_FILE: weights that are not finite or beyond float16, or a file that does not answer as
  * Sieve does. */
 sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, const sv_onnx_options *options, sv_onnx_report *report,

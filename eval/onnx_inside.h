@@ -3,17 +3,32 @@
 #define SIEVE_EVAL_ONNX_INSIDE_H
 
 #include "eval/onnx_export.h"
+#include "layers/stages.h"
 
-typedef struct sv_onnx_mapping {
+typedef struct sv_onnx_mapping sv_onnx_mapping;
+
+/* How a family of layers/ stands in a graph: a file (onnx_vit.c ...) and a row in onnx_export.c. Rows: [batch, prefix + patches, width]. */
+typedef struct sv_onnx_family {
+    const char *name;
+    sv_onnx_value (*embed)(sv_onnx_mapping *m, sv_onnx_value picture);
+    sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);
+    sv_onnx_value (*head)(sv_onnx_mapping *m, sv_onnx_value rows); /* -> [batch,classes] */
+    bool prunes;                                                   /* selectors can stand between its blocks */
+} sv_onnx_family;
+extern const sv_onnx_family sv_onnx_vit, sv_onnx_lvvit, sv_onnx_pit, sv_onnx_swin, sv_onnx_convnext;
+
+struct sv_onnx_mapping {
     sv_onnx_graph *graph;
     const sv_deployed *d;
+    const sv_onnx_family *family;
     const sv_pruning_plan *plan; /* by the rule of the mode */
     sv_onnx_options options;
-    sv_status failed; /* a parameter that is absent or cannot be stored */
+    sv_onnx_value window_places[SV_BACKBONE_STAGES], shift_masks[SV_BACKBONE_STAGES]; /* Swin's, by stage; 0: not made yet */
+    sv_status failed;                                                                 /* a parameter that is absent or cannot be stored */
     sv_error error;
-} sv_onnx_mapping;
+};
 
-/* ---- words (onnx_layers.c) ---- */
+/* ---- words (onnx_words.c) ---- */
 sv_onnx_value sv_onnx_unary(sv_onnx_mapping *m, const char *op, sv_onnx_value x);
 sv_onnx_value sv_onnx_binary(sv_onnx_mapping *m, const char *op, sv_onnx_value a, sv_onnx_value b);
 sv_onnx_value sv_onnx_reshape(sv_onnx_mapping *m, sv_onnx_value x, size_t rank, const int64_t *dims);
@@ -28,14 +43,45 @@ sv_onnx_value sv_onnx_unsqueeze(sv_onnx_mapping *m, sv_onnx_value x, int64_t axi
 sv_onnx_value sv_onnx_mean(sv_onnx_mapping *m, sv_onnx_value x, int64_t axis, bool keep);
 sv_onnx_value sv_onnx_sum(sv_onnx_mapping *m, sv_onnx_value x, int64_t axis, bool keep);
 sv_onnx_value sv_onnx_gelu(sv_onnx_mapping *m, sv_onnx_value x);
-/* PREFIX.weight and .bias of the model. */
+sv_onnx_value sv_onnx_max(sv_onnx_mapping *m, sv_onnx_value x, int64_t axis);
+sv_onnx_value sv_onnx_transpose(sv_onnx_mapping *m, sv_onnx_value x, size_t rank, const int64_t *order);
+/* [batch,T,width] -> [batch,width]: token number `index`. */
+sv_onnx_value sv_onnx_token(sv_onnx_mapping *m, sv_onnx_value x, int64_t index);
+/* tokens [1,count,width] for each picture of `like`. */
+sv_onnx_value sv_onnx_repeated(sv_onnx_mapping *m, sv_onnx_value tokens, size_t count, size_t width, sv_onnx_value like);
+/* [batch,width,side,side] and [batch,side*side,width]: the same places as a map and as rows. */
+sv_onnx_value sv_onnx_rows_of_map(sv_onnx_mapping *m, sv_onnx_value x, size_t width);
+sv_onnx_value sv_onnx_map_of_rows(sv_onnx_mapping *m, sv_onnx_value x, size_t width, size_t side);
+
+/* ---- parameters (onnx_parameters.c) ---- */
+typedef enum sv_onnx_turn { SV_ONNX_AS_IT_IS, SV_ONNX_TURNED } sv_onnx_turn;
+/* As float32, whatever it is stored as; TURNED: columns of a matrix become rows. Each parameter is asked for once. */
+sv_onnx_value sv_onnx_parameter(sv_onnx_mapping *m, const char *name, sv_onnx_turn how);
+/* PREFIX.weight and, where the model has one, PREFIX.bias. */
 sv_onnx_value sv_onnx_linear(sv_onnx_mapping *m, sv_onnx_value x, const char *prefix);
 sv_onnx_value sv_onnx_norm(sv_onnx_mapping *m, sv_onnx_value x, const char *prefix, double epsilon);
+typedef struct sv_onnx_conv_form {
+    size_t side, stride, padding, groups; /* groups 0: one */
+} sv_onnx_conv_form;
+sv_onnx_value sv_onnx_conv(sv_onnx_mapping *m, sv_onnx_value x, const char *prefix, const sv_onnx_conv_form *form);
+/* With the stored statistics PREFIX.running_mean and .running_var. */
+sv_onnx_value sv_onnx_batch_norm(sv_onnx_mapping *m, sv_onnx_value x, const char *prefix, double epsilon);
 
-/* ---- the backbone (onnx_layers.c) ---- */
-sv_onnx_value sv_onnx_embed(sv_onnx_mapping *m, sv_onnx_value picture);
-sv_onnx_value sv_onnx_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
-sv_onnx_value sv_onnx_head(sv_onnx_mapping *m, sv_onnx_value x);
+/* ---- the block (onnx_block.c) ---- */
+typedef struct sv_onnx_block_form sv_onnx_block_form;
+struct sv_onnx_block_form {
+    const char *prefix; /* PREFIX.norm1 ... PREFIX.mlp.fc2 */
+    size_t width, heads;
+    double epsilon, branch_scale;                                                                          /* 0: 1 */
+    sv_onnx_value (*bias_scores)(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value score); /* NULL: nothing is added */
+    const void *context;                                                                                   /* of bias_scores */
+};
+sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x);
+sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv);
+sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
+sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
+/* norm, head and, of distilled models, head_dist over the prefix (onnx_vit.c). */
+sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, sv_onnx_value x);
 
 /* ---- selectors (onnx_selector.c) ---- */
 typedef struct sv_onnx_tokens {
@@ -59,13 +105,6 @@ typedef struct sv_onnx_proof {
 sv_status sv_onnx_prove(void *proof, const char *file, const char *data, sv_error *err) SV_MUST_CHECK;
 /* Median time of a picture in Sieve. */
 sv_status sv_onnx_time(const sv_deployed *d, const sv_pruning_plan *plan, double *ms, sv_error *err) SV_MUST_CHECK;
-
-/* ---- 16 bits (onnx_half.c) ---- */
-bool sv_onnx_is_half(const sv_onnx_options *options, const sv_parameter *p); /* stored in 16 bits */
-uint16_t sv_onnx_to_half(sv_onnx_type type, float value);                    /* to nearest, ties to even */
-float sv_onnx_from_half(sv_onnx_type type, uint16_t bits);
-/* Rounds what will be stored in 16 bits. SV_MODEL_FILE: beyond float16. */
-sv_status sv_onnx_round(sv_deployed *d, const sv_onnx_options *options, sv_error *err) SV_MUST_CHECK;
 
 /* ---- the card (onnx_card.c) ---- */
 sv_status sv_onnx_card(sv_onnx_mapping *m, const char *source, double ms, sv_error *err) SV_MUST_CHECK;

@@ -87,6 +87,18 @@ static sv_status run_erf(const sv_onnx_op_call *call)
     return status;
 }
 
+static sv_status run_relu(const sv_onnx_op_call *call)
+{
+    const sv_onnx_array *x = call->in[0];
+    if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
+    sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
+    for (size_t i = 0; !status && i < x->count; i++) {
+        const float value = ((const float *)x->data)[i];
+        ((float *)call->out->data)[i] = value < 0 ? 0 : value;
+    }
+    return status;
+}
+
 static sv_status run_sigmoid(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
@@ -134,7 +146,7 @@ static sv_status run_cast(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
     const int64_t to = sv_onnx_int_attribute(call, "to", 0);
-    if (to != SV_ONNX_FLOAT && !(to == SV_ONNX_INT64 && x->type != SV_ONNX_INT64)) return sv_onnx_unfit(call);
+    if (x->type == SV_ONNX_INT8 || (to != SV_ONNX_FLOAT && !(to == SV_ONNX_INT64 && x->type != SV_ONNX_INT64))) return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, to, x->rank, x->dims);
     for (size_t i = 0; !status && i < x->count; i++) {
         const float value = float_at(x, i);
@@ -145,6 +157,21 @@ static sv_status run_cast(const sv_onnx_op_call *call)
         else
             ((int64_t *)call->out->data)[i] = (int64_t)value;
     }
+    return status;
+}
+
+/* int8 without a zero point, a scale for each index of an axis. */
+static sv_status run_dequantize(const sv_onnx_op_call *call)
+{
+    const sv_onnx_array *x = call->in[0], *scale = call->in[1];
+    size_t axis = 0, inner = 1;
+    if (x->type != SV_ONNX_INT8 || scale->type != SV_ONNX_FLOAT || call->node->in_count > 2
+        || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", 1), x->rank) || scale->count != x->dims[axis])
+        return sv_onnx_unfit(call);
+    for (size_t i = axis + 1; i < x->rank; i++) inner *= x->dims[i];
+    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, x->rank, x->dims);
+    for (size_t i = 0; !status && i < x->count; i++)
+        ((float *)call->out->data)[i] = (float)((const int8_t *)x->data)[i] * ((const float *)scale->data)[i / inner % x->dims[axis]];
     return status;
 }
 
@@ -201,15 +228,29 @@ static sv_status run_layer_norm(const sv_onnx_op_call *call)
     return status;
 }
 
-/* One axis: of the attribute axes (ReduceMean) or the second input (ReduceSum, as of opset 13). */
-static sv_status run_reduce(const sv_onnx_op_call *call, bool mean)
+typedef enum reduction { SUM, MEAN, LARGEST } reduction;
+
+static float reduce(reduction how, const float *from, size_t count, size_t step)
+{
+    double sum = 0;
+    float largest = from[0];
+    for (size_t k = 0; k < count; k++) {
+        sum += (double)from[k * step];
+        largest = from[k * step] > largest ? from[k * step] : largest;
+    }
+    return how == LARGEST ? largest : (float)(how == MEAN ? sum / (double)count : sum);
+}
+
+/* One axis: of the attribute axes (ReduceMean, ReduceMax) or the second input (ReduceSum, as of opset 13). */
+static sv_status run_reduce(const sv_onnx_op_call *call, reduction how)
 {
     const sv_onnx_array *x = call->in[0], *axes = call->in[1];
     const sv_onnx_read_attribute *named = sv_onnx_attribute_of(call->node, "axes");
-    const bool given = mean ? named && named->int_count == 1 : axes && axes->type == SV_ONNX_INT64 && axes->count == 1,
+    const bool given = how != SUM ? named && named->int_count == 1 : axes && axes->type == SV_ONNX_INT64 && axes->count == 1,
                keep = sv_onnx_int_attribute(call, "keepdims", 1) != 0;
     size_t axis = 0, dims[SV_ONNX_RANK], rank = 0, inner = 1;
-    if (!given || x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, mean ? named->ints[0] : *(const int64_t *)axes->data, x->rank))
+    if (!given || x->type != SV_ONNX_FLOAT || !sv_onnx_axis(&axis, how != SUM ? named->ints[0] : *(const int64_t *)axes->data, x->rank)
+        || !x->dims[axis])
         return sv_onnx_unfit(call);
     for (size_t i = 0; i < x->rank; i++)
         if (i != axis || keep) dims[rank++] = i == axis ? 1 : x->dims[i];
@@ -217,15 +258,14 @@ static sv_status run_reduce(const sv_onnx_op_call *call, bool mean)
     sv_status status = sv_onnx_make(call, call->out, x->type, rank, dims);
     for (size_t i = 0; !status && i < call->out->count; i++) {
         const float *from = (const float *)x->data + i / inner * x->dims[axis] * inner + i % inner;
-        double sum = 0;
-        for (size_t k = 0; k < x->dims[axis]; k++) sum += (double)from[k * inner];
-        ((float *)call->out->data)[i] = (float)(mean ? sum / (double)x->dims[axis] : sum);
+        ((float *)call->out->data)[i] = reduce(how, from, x->dims[axis], inner);
     }
     return status;
 }
 
-static sv_status run_reduce_mean(const sv_onnx_op_call *call) { return run_reduce(call, true); }
-static sv_status run_reduce_sum(const sv_onnx_op_call *call) { return run_reduce(call, false); }
+static sv_status run_reduce_mean(const sv_onnx_op_call *call) { return run_reduce(call, MEAN); }
+static sv_status run_reduce_sum(const sv_onnx_op_call *call) { return run_reduce(call, SUM); }
+static sv_status run_reduce_max(const sv_onnx_op_call *call) { return run_reduce(call, LARGEST); }
 
 /* ---- TopK -------------------------------------------------------------------------------------------------------- */
 
@@ -318,44 +358,6 @@ static sv_status run_mat_mul(const sv_onnx_op_call *call)
     return SV_OK;
 }
 
-typedef struct patches {
-    size_t side_y, side_x, channels, height, width, count_y, count_x, outputs;
-} patches;
-
-static float patch_sum(const patches *p, const float *picture, const float *weight, size_t y, size_t x)
-{
-    double sum = 0;
-    for (size_t c = 0; c < p->channels; c++)
-        for (size_t i = 0; i < p->side_y; i++)
-            for (size_t j = 0; j < p->side_x; j++)
-                sum += (double)picture[(c * p->height + y * p->side_y + i) * p->width + x * p->side_x + j]
-                       * (double)weight[(c * p->side_y + i) * p->side_x + j];
-    return (float)sum;
-}
-
-/* Steps as large as the kernel, no padding: the embedding of patches. */
-static sv_status run_conv(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0], *w = call->in[1], *bias = call->in[2];
-    const sv_onnx_read_attribute *strides = sv_onnx_attribute_of(call->node, "strides");
-    if (x->rank != 4 || w->rank != 4 || x->type != SV_ONNX_FLOAT || w->type != SV_ONNX_FLOAT || bias->type != SV_ONNX_FLOAT
-        || x->dims[1] != w->dims[1] || bias->count != w->dims[0] || !strides || strides->int_count != 2
-        || strides->ints[0] != (int64_t)w->dims[2] || strides->ints[1] != (int64_t)w->dims[3] || !w->dims[2] || !w->dims[3])
-        return sv_onnx_unfit(call);
-    const patches p = { w->dims[2], w->dims[3], x->dims[1], x->dims[2], x->dims[3], x->dims[2] / w->dims[2], x->dims[3] / w->dims[3],
-                        w->dims[0] };
-    const size_t grid = p.count_y * p.count_x;
-    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, 4, (size_t[]){ x->dims[0], p.outputs, p.count_y, p.count_x });
-    for (size_t i = 0; !status && i < call->out->count; i++) {
-        const size_t image = i / grid / p.outputs, output = i / grid % p.outputs, place = i % grid;
-        const float *picture = (const float *)x->data + image * p.channels * p.height * p.width,
-                    *weight = (const float *)w->data + output * p.channels * p.side_y * p.side_x;
-        ((float *)call->out->data)[i] =
-            patch_sum(&p, picture, weight, place / p.count_x, place % p.count_x) + ((const float *)bias->data)[output];
-    }
-    return status;
-}
-
 const sv_onnx_op sv_onnx_numbers[] = {
     { "Add", 2, run_add },
     { "Sub", 2, run_sub },
@@ -365,14 +367,16 @@ const sv_onnx_op sv_onnx_numbers[] = {
     { "Min", 2, run_min },
     { "GreaterOrEqual", 2, run_at_least },
     { "Erf", 1, run_erf },
+    { "Relu", 1, run_relu },
     { "Sigmoid", 1, run_sigmoid },
     { "Cast", 1, run_cast },
+    { "DequantizeLinear", 2, run_dequantize },
     { "Softmax", 1, run_softmax },
     { "LayerNormalization", 3, run_layer_norm },
     { "ReduceMean", 1, run_reduce_mean },
+    { "ReduceMax", 1, run_reduce_max },
     { "ReduceSum", 2, run_reduce_sum },
     { "TopK", 2, run_top_k },
     { "MatMul", 2, run_mat_mul },
-    { "Conv", 3, run_conv },
     { NULL, 0, NULL },
 };

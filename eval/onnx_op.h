@@ -4,7 +4,7 @@
 
 #include "eval/onnx_run.h"
 
-enum { SV_ONNX_MOST_IN = 8 };
+enum { SV_ONNX_MOST_IN = 8, SV_ONNX_VALUE_BYTES = 1 << 30 /* of one computed value: damaged sizes must not fill a memory */ };
 
 typedef struct sv_onnx_op_call {
     const sv_onnx_read_node *node;
@@ -19,7 +19,7 @@ typedef struct sv_onnx_op {
     size_t inputs; /* at least, none of them left out */
     sv_onnx_op_run *run;
 } sv_onnx_op;
-extern const sv_onnx_op sv_onnx_moves[], sv_onnx_numbers[]; /* end with an all-zero row */
+extern const sv_onnx_op sv_onnx_moves[], sv_onnx_numbers[], sv_onnx_maps[]; /* end with an all-zero row */
 
 /* Room for out, its count set. */
 sv_status sv_onnx_make(const sv_onnx_op_call *call, sv_onnx_array *out, int64_t type, size_t rank, const size_t *dims) SV_MUST_CHECK;

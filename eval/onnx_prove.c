@@ -2,6 +2,7 @@
  * engine, and held against the model: the tensors number by number, the tokens kept exactly, the logits to 1e-4 of their largest.
  * A patch whose score stands at the cut, closer than rounding can tell, may fall on either side; then another picture is taken. Where all
  * pictures are so (selectors that were hardly trained) there is nothing to compare, which is said, not refused. */
+#include "eval/narrow.h"
 #include "eval/onnx_inside.h"
 #include "eval/onnx_run.h"
 
@@ -14,29 +15,6 @@ static const double tolerance = 1e-4;
 
 /* ---- tensors ----------------------------------------------------------------------------------------------------- */
 
-static float stored_number(const sv_onnx_read_tensor *t, size_t i)
-{
-    const unsigned char *at = t->data + i * sv_onnx_type_bytes(t->type);
-    float value = 0;
-    if (t->type != SV_ONNX_FLOAT) return sv_onnx_from_half((sv_onnx_type)t->type, (uint16_t)(at[0] | at[1] << 8));
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-/* p as the file has it: turned where t has the sizes the other way round and says so by its name. */
-static bool same_numbers(const sv_onnx_read_tensor *t, const sv_parameter *p, bool turned)
-{
-    const size_t rows = turned ? p->shape[0] : 1, columns = p->count / rows;
-    bool same = t->count == p->count && t->rank == p->dims
-                && (t->type == SV_ONNX_FLOAT || t->type == SV_ONNX_FLOAT16 || t->type == SV_ONNX_BFLOAT16);
-    for (size_t i = 0; same && i < p->dims; i++) same = t->dims[i] == p->shape[turned ? p->dims - 1 - i : i];
-    for (size_t i = 0; same && i < p->count; i++) {
-        const float stored = stored_number(t, turned ? i % columns * rows + i / columns : i), wanted = (float)p->value[i];
-        same = memcmp(&stored, &wanted, sizeof stored) == 0;
-    }
-    return same;
-}
-
 static const sv_onnx_read_tensor *tensor_named(const sv_onnx_model *model, const char *name)
 {
     const uint32_t value = sv_onnx_find(model, name);
@@ -45,21 +23,67 @@ static const sv_onnx_read_tensor *tensor_named(const sv_onnx_model *model, const
     return NULL;
 }
 
+static float float_at(const sv_onnx_read_tensor *t, size_t i)
+{
+    float value = 0;
+    memcpy(&value, t->data + i * sizeof value, sizeof value);
+    return value;
+}
+
+/* scale: of int8 tensors, by row of the parameter. */
+static float stored_number(const sv_onnx_read_tensor *t, size_t i, const sv_onnx_read_tensor *scale, size_t row)
+{
+    const unsigned char *at = t->data + i * sv_onnx_type_bytes(t->type);
+    if (t->type == SV_ONNX_FLOAT) return float_at(t, i);
+    if (t->type == SV_ONNX_INT8) return (float)(at[0] < 128 ? (int)at[0] : (int)at[0] - 256) * float_at(scale, row);
+    return sv_narrow_from_half((sv_onnx_type)t->type, (uint16_t)(at[0] | at[1] << 8));
+}
+
+static bool scale_fits(const sv_onnx_read_tensor *scale, const sv_parameter *p)
+{
+    return scale && scale->type == SV_ONNX_FLOAT && scale->rank == 1 && scale->count == p->shape[0];
+}
+
+/* p as the file has it: turned where t has the sizes the other way round and says so by its name. */
+static bool same_numbers(const sv_onnx_read_tensor *t, const sv_onnx_read_tensor *scale, const sv_parameter *p, bool turned)
+{
+    const size_t rows = p->shape[0], columns = p->count / rows;
+    bool same = t->count == p->count && t->rank == p->dims
+                && (t->type == SV_ONNX_FLOAT || t->type == SV_ONNX_FLOAT16 || t->type == SV_ONNX_BFLOAT16
+                    || (t->type == SV_ONNX_INT8 && scale_fits(scale, p)));
+    for (size_t i = 0; same && i < p->dims; i++) same = t->dims[i] == p->shape[turned ? p->dims - 1 - i : i];
+    for (size_t i = 0; same && i < p->count; i++) {
+        const float stored = stored_number(t, turned ? i % columns * rows + i / columns : i, scale, i / columns),
+                    wanted = (float)p->value[i];
+        same = memcmp(&stored, &wanted, sizeof stored) == 0;
+    }
+    return same;
+}
+
+static sv_status check_tensor(const sv_onnx_model *model, const sv_parameter *p, const char *file, sv_error *err)
+{
+    sv_text turned = { 0 }, scale = { 0 };
+    sv_text_add(&turned, "%s.transposed", p->name);
+    sv_text_add(&scale, "%s_scale", p->name);
+    sv_status status = sv_text_check(&turned, err);
+    if (!status) status = sv_text_check(&scale, err);
+    if (!status) {
+        const sv_onnx_read_tensor *as_is = tensor_named(model, p->name), *other = tensor_named(model, turned.data),
+                                  *scales = tensor_named(model, scale.data);
+        if (!(as_is ? same_numbers(as_is, scales, p, false) : other && same_numbers(other, scales, p, true)))
+            status = sv_fail(err, SV_FAULT, "%s: %s reads back otherwise than it was written; the file is not kept", file, p->name);
+    }
+    sv_text_clear(&scale);
+    sv_text_clear(&turned);
+    return status;
+}
+
 static sv_status check_tensors(const sv_onnx_model *model, const sv_deployed *d, const char *file, sv_error *err)
 {
-    for (size_t i = 0; i < d->model->parameters->count; i++) {
-        const sv_parameter *p = d->model->parameters->items[i];
-        sv_text turned = { 0 };
-        sv_text_add(&turned, "%s.transposed", p->name);
-        sv_status status = sv_text_check(&turned, err);
-        const sv_onnx_read_tensor *as_is = status ? NULL : tensor_named(model, p->name),
-                                  *other = status ? NULL : tensor_named(model, turned.data);
-        if (!status && !(as_is ? same_numbers(as_is, p, false) : other && same_numbers(other, p, true)))
-            status = sv_fail(err, SV_FAULT, "%s: %s reads back otherwise than it was written; the file is not kept", file, p->name);
-        sv_text_clear(&turned);
-        if (status) return status;
-    }
-    return SV_OK;
+    sv_status status = SV_OK;
+    for (size_t i = 0; !status && i < d->model->parameters->count; i++)
+        status = check_tensor(model, d->model->parameters->items[i], file, err);
+    return status;
 }
 
 static sv_status check_face(const sv_onnx_model *model, const sv_onnx_proof *proof, const char *file, sv_error *err)

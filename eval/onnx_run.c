@@ -22,6 +22,9 @@ sv_status sv_onnx_make(const sv_onnx_op_call *call, sv_onnx_array *out, int64_t 
         if (sv_mul_size(&count, count, dims[i])) return sv_onnx_unfit(call);
     }
     if (sv_mul_size(&bytes, count, sv_onnx_type_bytes(type))) return sv_onnx_unfit(call);
+    if (bytes > SV_ONNX_VALUE_BYTES)
+        return sv_fail(call->err, SV_MODEL_FILE, "%s: its result would take %zu bytes; at most %d are computed here", call->node->op, bytes,
+                       SV_ONNX_VALUE_BYTES);
     made.count = count;
     sv_status status = sv_alloc(&made.data, bytes, "onnx values", call->err);
     if (!status) *out = made;
@@ -80,7 +83,7 @@ typedef struct running {
 
 static const sv_onnx_op *op_of(const char *name)
 {
-    const sv_onnx_op *tables[] = { sv_onnx_moves, sv_onnx_numbers };
+    const sv_onnx_op *tables[] = { sv_onnx_moves, sv_onnx_numbers, sv_onnx_maps };
     for (size_t t = 0; t < SV_COUNT(tables); t++)
         for (const sv_onnx_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;

@@ -6,7 +6,7 @@
 
 #include "formats/onnx.h"
 
-/* A value while it runs. data: float, int64_t, unsigned char (bool) or uint16_t (half kinds); owned. */
+/* A value while it runs. data: float, int64_t, int8_t, unsigned char (bool) or uint16_t (half kinds); owned. */
 typedef struct sv_onnx_array {
     int64_t type;
     size_t rank, dims[SV_ONNX_RANK], count;

@@ -91,8 +91,8 @@ static scores score_dynamicvit(sv_onnx_mapping *m, size_t stage, sv_onnx_value u
 
 static scores score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
 {
-    static scores (*const of_method[SV_METHODS])(sv_onnx_mapping *, size_t, sv_onnx_value) = { [SV_METHOD_SPVIT] = score_spvit,
-                                                                                              [SV_METHOD_DYNAMICVIT] = score_dynamicvit };
+    static scores (*const of_method[SV_METHODS])(
+        sv_onnx_mapping *, size_t, sv_onnx_value) = { [SV_METHOD_SPVIT] = score_spvit, [SV_METHOD_DYNAMICVIT] = score_dynamicvit };
     return of_method[m->plan->method](m, stage, u);
 }
 

@@ -10,7 +10,7 @@ typedef struct probe {
     sv_pruning_plan plan;
     sv_loader *loader;
     const sv_source *source;
-    size_t patches, pictures;
+    size_t pictures;
 } probe;
 
 static sv_status loss_at(probe *p, size_t stage, double keep, double *loss, sv_error *err)
@@ -19,7 +19,7 @@ static sv_status loss_at(probe *p, size_t stage, double keep, double *loss, sv_e
     char what[64];
     sv_evaluation result;
     for (size_t t = 0; t < p->plan.stages; t++) ratios[t] = t < stage ? 1 : keep;
-    sv_plan_set_keep(&p->plan, ratios, p->patches);
+    sv_plan_set_keep(&p->plan, ratios);
     sv_removal_set_plan(&p->tape, &p->plan);
     snprintf(what, sizeof what, "selector %zu keeps %g", stage + 1, keep);
     const sv_evaluate_options options = { .progress = what, .pictures_most = p->pictures };
@@ -31,7 +31,7 @@ static sv_status loss_at(probe *p, size_t stage, double keep, double *loss, sv_e
 
 sv_status sv_sensitivity(double *cost, const sv_deployed *deployed, sv_loader *loader, const sv_source *source, size_t batch, size_t pictures, sv_error *err)
 {
-    probe p = { .plan = deployed->plan, .loader = loader, .source = source, .patches = sv_model_patches(deployed->model), .pictures = pictures };
+    probe p = { .plan = deployed->plan, .loader = loader, .source = source, .pictures = pictures };
     double whole = 0;
     if (!p.plan.stages) return sv_fail(err, SV_USAGE, "the model has no selectors whose keep ratios could be varied");
     p.plan.rule = SV_RULE_TOPK;

@@ -11,6 +11,7 @@ enum { SV_ONNX_OPSET = 17, SV_ONNX_IR = 8 /* the IR version that came with opset
 /* Kinds of elements, by their numbers in the format. */
 typedef enum sv_onnx_type {
     SV_ONNX_FLOAT = 1,
+    SV_ONNX_INT8 = 3,
     SV_ONNX_INT64 = 7,
     SV_ONNX_BOOL = 9,
     SV_ONNX_FLOAT16 = 10,

@@ -13,6 +13,7 @@ size_t sv_onnx_type_bytes(int64_t type)
         return 4;
     case SV_ONNX_INT64:
         return 8;
+    case SV_ONNX_INT8:
     case SV_ONNX_BOOL:
         return 1;
     case SV_ONNX_FLOAT16:

@@ -31,6 +31,8 @@ sv_status sv_onnx_take(sv_onnx_reading *r, void *pointer, size_t count, size_t e
     if (sv_mul_size(&bytes, count, each) || sv_align_up(&bytes, bytes, 16) || bytes > room->left)
         return sv_fail(r->err, SV_MODEL_FILE, "%s: what it lists would take more memory than 4 times the file; the file is damaged",
                        r->path);
+    *(void **)pointer = NULL;
+    if (!bytes) return SV_OK; /* no piece may be there yet, and C does not add even 0 to a null pointer */
     room->left -= bytes;
     if (bytes > PIECE / 4) {
         status = add_piece(r, bytes, &piece);

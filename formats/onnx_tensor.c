@@ -138,7 +138,7 @@ sv_status sv_onnx_parse_tensor(sv_onnx_reading *r, sv_onnx_span s, sv_onnx_read_
     }
     *name = parts.name;
     if (!sv_onnx_type_bytes(t->type))
-        return sv_onnx_damaged(r, "a tensor is of another kind than float, float16, bfloat16, int64 and bool");
+        return sv_onnx_damaged(r, "a tensor is of another kind than float, float16, bfloat16, int64, int8 and bool");
     if (parts.typed) return sv_onnx_damaged(r, "a tensor keeps its numbers as a list; expected raw bytes");
     if (sv_mul_size(&bytes, t->count, sv_onnx_type_bytes(t->type))) return sv_onnx_damaged(r, "a tensor is larger than memory can be");
     if (parts.place.external) return read_external(r, &parts.place, bytes, &t->data);

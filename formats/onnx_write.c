@@ -158,7 +158,10 @@ static sv_status commit(sv_atomic_file *model, sv_atomic_file *data, const char 
 static sv_status write_both(writing *w, const char *path, const char *data_path, sv_onnx_check_file *check, void *context, sv_error *err)
 {
     sv_atomic_file model = { 0 }, data = { 0 };
-    sv_status status = sv_atomic_open(&model, path, err);
+    uint64_t bytes = w->before.length + w->after.length;
+    for (size_t i = 0; i < w->graph->stored_count; i++) bytes += w->graph->stored[i].bytes;
+    sv_status status = sv_disk_check(path, bytes, err);
+    if (!status) status = sv_atomic_open(&model, path, err);
     if (!status && w->data_name) status = sv_atomic_open(&data, data_path, err);
     if (!status && w->data_name) status = put_data(w, &data, err);
     if (!status) status = put_model(w, &model, err);

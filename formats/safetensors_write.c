@@ -107,6 +107,13 @@ static sv_status header_make(const sv_weights_writer *writer, sv_crc_choice crc,
     return sv_text_check(text, err);
 }
 
+static sv_status data_count(void *context, const sv_written *item, sv_error *err)
+{
+    (void)err;
+    *(uint64_t *)context += item->bytes;
+    return SV_OK;
+}
+
 static sv_status data_write(void *context, const sv_written *item, sv_error *err)
 {
     return sv_atomic_write(context, item->data, item->bytes, err);
@@ -117,7 +124,11 @@ sv_status sv_weights_write_safetensors(const sv_weights_writer *writer, const ch
     sv_atomic_file file = { 0 };
     sv_text text = { 0 };
     unsigned char length[8];
+    uint64_t bytes = 0;
     sv_status status = header_make(writer, crc, &text, err);
+    if (status) goto done;
+    status = each_written(writer, data_count, &bytes, err);
+    if (!status) status = sv_disk_check(path, bytes + sizeof length + text.length, err);
     if (status) goto done;
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)text.length >> 8 * i);
     status = sv_atomic_open(&file, path, err);

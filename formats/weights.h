@@ -49,6 +49,10 @@ const sv_weights_entry *sv_weights_find(const sv_weights *weights, const char *n
 sv_status sv_weights_read(sv_weights *weights, const sv_weights_entry *entry, sv_real *out, sv_error *err) SV_MUST_CHECK;
 sv_status sv_weights_read_floats(sv_weights *weights, const sv_weights_entry *entry, float *out, sv_error *err) SV_MUST_CHECK;
 sv_status sv_weights_read_doubles(sv_weights *weights, const sv_weights_entry *entry, double *out, sv_error *err) SV_MUST_CHECK;
+/* int8 weights: the scales of entry, a tensor NAME_scale of float32 with a number for each index of its first dimension; NULL: there is none. */
+const sv_weights_entry *sv_weights_scale_of(const sv_weights *weights, const sv_weights_entry *entry);
+/* sv_weights_read; where entry has scales, times these. Errors also: a scale that is not finite. */
+sv_status sv_weights_read_scaled(sv_weights *weights, const sv_weights_entry *entry, sv_real *out, sv_error *err) SV_MUST_CHECK;
 /* The same elements as they are stored: little-endian, row-major, count x sv_dtype_bytes(entry->dtype) bytes. */
 sv_status sv_weights_read_bytes(sv_weights *weights, const sv_weights_entry *entry, void *out, sv_error *err) SV_MUST_CHECK;
 /* CRC-32 (zlib's) over the bytes that sv_weights_read_bytes gives. */

@@ -122,7 +122,7 @@ sieve_about sieve_model_about(const sieve_model *model)
                           .classes = inner->options.classes,
                           .stages = plan->stages };
     _Static_assert((int)SIEVE_MOST_STAGES == (int)SV_MOST_STAGES, "a place for each stage");
-    for (size_t t = 0; t < plan->stages; t++) about.stage_before_block[t] = plan->at[t];
+    for (size_t t = 0; t < plan->stages; t++) about.stage_before_block[t] = plan->at[t], about.stage_patches[t] = plan->patches[t];
     for (size_t i = 0; i < inner->parameters->count; i++) about.parameters += inner->parameters->items[i]->count;
     memcpy(about.mean, model->transform.mean, sizeof about.mean);
     memcpy(about.deviation, model->transform.deviation, sizeof about.deviation);

@@ -1,6 +1,7 @@
 /* A session: one recorded tape of a model with the memory of its runs. The weights it reads are the model's; packed for the products they stand
  * there too, made by the first session that is prepared and only read from then on. So preparing runs the model once, under the model's lock:
  * afterwards no run allocates or writes anything that two sessions share. */
+#include "eval/stage_view.h"
 #include "infer/inside.h"
 
 #include <math.h>
@@ -16,6 +17,9 @@ struct sieve_session {
     float *seen;        /* [batch, numbers]; NULL where the tape's own numbers are floats */
     uint32_t *kept;     /* [batch, stages, patches] */
     size_t *kept_count; /* [batch, stages] */
+    float *score;       /* [batch, stages, patches] */
+    double *packaged;   /* [batch, stages] */
+    uint8_t *stays;     /* [patches], of one stage while it is read */
     uint64_t *drawn_by; /* [batch] zeros: what is drawn for a picture does not depend on its place */
 };
 
@@ -29,6 +33,9 @@ static sv_status take_memory(sieve_session *s, sv_error *err)
         status = sv_alloc_zero(&s->seen, s->batch * s->numbers * sizeof *s->seen, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept, rows * s->patches * sizeof *s->kept, "results", err);
     if (!status) status = sv_alloc_zero(&s->kept_count, rows * sizeof *s->kept_count, "results", err);
+    if (!status) status = sv_alloc_zero(&s->score, rows * s->patches * sizeof *s->score, "results", err);
+    if (!status) status = sv_alloc_zero(&s->packaged, rows * sizeof *s->packaged, "results", err);
+    if (!status) status = sv_alloc_zero(&s->stays, s->patches, "results", err);
     if (!status) status = sv_alloc_zero(&s->drawn_by, s->batch * sizeof *s->drawn_by, "results", err);
     return status;
 }
@@ -53,7 +60,7 @@ static sv_status prepare(sieve_session *s, const sieve_session_options *options,
     s->batch = options->batch ? options->batch : 1;
     s->classes = deployed->model->options.classes;
     s->numbers = 3 * deployed->model->options.image * deployed->model->options.image;
-    s->patches = sv_model_patches(deployed->model);
+    s->patches = deployed->plan.stages ? sv_plan_patches_most(&deployed->plan) : sv_model_patches(deployed->model);
     sv_status status = sv_removal_record(&s->removal, deployed->pruning, &deployed->plan, s->batch, err);
     if (!status) status = sv_transform_create(&s->transform, &s->model->transform, err);
     if (!status) status = take_memory(s, err);
@@ -94,6 +101,9 @@ void sieve_session_free(sieve_session *s)
     sv_free(s->seen);
     sv_free(s->kept);
     sv_free(s->kept_count);
+    sv_free(s->score);
+    sv_free(s->packaged);
+    sv_free(s->stays);
     sv_free(s->drawn_by);
     sv_infer_model_release(s->model);
     sv_free(s);
@@ -110,6 +120,7 @@ static void collect_kept(sieve_session *s, size_t picture)
         for (size_t r = 0; r < rows; r++)
             if (origin[r] >= 0) s->kept[place * s->patches + count++] = (uint32_t)origin[r];
         s->kept_count[place] = count;
+        s->packaged[place] = sv_stage_view(&s->removal, t, picture, s->removal.patches[t], s->stays, s->score + place * s->patches);
     }
 }
 
@@ -226,4 +237,12 @@ size_t sieve_kept(const sieve_session *s, size_t picture, size_t stage, const ui
     const size_t place = picture * s->removal.stages + stage;
     if (patches) *patches = there ? s->kept + place * s->patches : NULL;
     return there ? s->kept_count[place] : 0;
+}
+
+const float *sieve_scores(const sieve_session *s, size_t picture, size_t stage, double *packaged)
+{
+    const bool there = picture < s->pictures && stage < s->removal.stages;
+    const size_t place = picture * s->removal.stages + stage;
+    if (packaged) *packaged = there ? s->packaged[place] : NAN;
+    return there ? s->score + place * s->patches : NULL;
 }

@@ -75,10 +75,11 @@ enum { SIEVE_MOST_STAGES = 6 };
 typedef struct sieve_about {
     size_t image;   /* pixels a side */
     size_t patch;   /* pixels a side of a patch; patches are numbered row by row from the top left */
-    size_t patches; /* (image / patch) squared */
+    size_t patches; /* of the model's first grid, a square */
     size_t classes;
     size_t stages; /* places where tokens leave; 0: none do */
     size_t stage_before_block[SIEVE_MOST_STAGES];
+    size_t stage_patches[SIEVE_MOST_STAGES]; /* of the grid, a square, that each stage's selector looks at: `patches`, but where the model changes its grid */
     size_t parameters; /* numbers in the model */
     float mean[3], deviation[3];
 } sieve_about;
@@ -129,6 +130,9 @@ typedef struct sieve_answer {
 SIEVE_API size_t sieve_top(const sieve_session *session, size_t picture, sieve_answer *answers, size_t room);
 /* How many patches go on behind stage `stage`; *patches (NULL: not wanted) becomes their numbers in the picture, in the order of the tokens. */
 SIEVE_API size_t sieve_kept(const sieve_session *session, size_t picture, size_t stage, const uint32_t **patches);
+/* [patches] probabilities to be kept behind stage `stage`; not a number where the patch had left before. *packaged (NULL: not wanted): the share of the
+ * score of the patches seen there that went into the package token; not a number where the model packs none. */
+SIEVE_API const float *sieve_scores(const sieve_session *session, size_t picture, size_t stage, double *packaged);
 
 /* ---- picture files ---- */
 

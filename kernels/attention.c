@@ -1,14 +1,14 @@
 /* Attention of one image, C form. Query i sees keys 0..live-1, and itself where it is dead (i >= live).
  * With sizes s_j of keys, weights are s_j exp(a_ij - top_i) throughout.
  *   a_ij = scale q_i.k_j;  top_i = max over visible j;  Z_i = sum of exp(a_ij - top_i);  p_ij = exp(a_ij - top_i) / Z_i;
- *   out_i = sum of p_ij v_j;  log_sum_i = top_i + log Z_i.
+ *   out_i = sum of p_ij v_j;  log_sum_i = top_i + log Z_i.  With a bias a_ij = scale q_i.k_j + bias_ij + mask_ij (windows of Swin).
  * Backward over live rows, g = d_out:  D_i = g_i.out_i;  e_ij = p_ij (g_i.v_j - D_i);
  *   dq_i = scale sum_j e_ij k_j;  dk_j = scale sum_i e_ij q_i;  dv_j = sum_i p_ij g_i;  policy_j = sum over i != j of e_ij, where
  *   for dead keys p_ij stands for exp(min(a_ij - top_i, clamp)) / Z_i.
  * With parts of bf16, q, k, v, g and the weights p and slopes scale e enter products so (kernels/chain.h); sums, exponents and Z do not.
  * Order of sums: scores rise over c, weighted rows over j, gradients of keys over i, each one chain from zero; Z, D and the
  * score of a row with itself run in lanes. Exponents are in units of log 2, c = scale log2 e: forward 2^((s - top) c), which is
- * exactly 1 at the top; backward 2^(s c - log_sum log2 e). */
+ * exactly 1 at the top; backward 2^(s c - log_sum log2 e). With a bias scores s are scaled when it is added, and c = log2 e. */
 #include "kernels/chain.h"
 
 /* One head of the image: rows of q, k, v. */
@@ -16,7 +16,9 @@ typedef struct head {
     const sv_real *q, *k, *v;
     sv_real *out;
     size_t stride, out_stride, width, live;
-    sv_real scale;
+    sv_real scale, unit; /* of q.k; of the scores that exponents are made of: 1 where a bias was added */
+    const sv_real *bias, *mask;
+    size_t bias_stride;
     const sv_real *sizes;
 } head;
 
@@ -33,7 +35,18 @@ static head head_of(const sv_attention *a, size_t h)
                    a->width,
                    a->live,
                    1 / real_sqrt((sv_real)a->width),
+                   a->bias ? 1 : 1 / real_sqrt((sv_real)a->width),
+                   a->bias ? a->bias + h * a->rows * a->bias_stride : NULL,
+                   a->mask,
+                   a->bias_stride,
                    a->sizes };
+}
+
+static sv_real biased(const head *d, size_t i, size_t j, sv_real score)
+{
+    if (!d->bias) return score;
+    const sv_real sum = real_fma(score, d->scale, d->bias[i * d->bias_stride + j]);
+    return d->mask ? sum + d->mask[i * d->bias_stride + j] : sum;
 }
 
 /* Enough for every form (drawn in kernels/wide/attention.h and attention_bf16.h) and any share of live rows; the C form needs less. */
@@ -59,14 +72,14 @@ size_t sv_attention_backward_scratch(size_t rows, size_t width)
 static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chain)
 {
     const head d = head_of(a, h);
-    const sv_real *q = d.q + i * d.stride, c = d.scale * REAL_LOG2_E;
+    const sv_real *q = d.q + i * d.stride, c = d.unit * REAL_LOG2_E;
     sv_real *weights = a->scratch, *out = a->out_half ? NULL : d.out + i * d.out_stride;
     const bool dead = i >= d.live;
     const sv_real own = dead ? lanes_dot(q, d.k + i * d.stride, d.width) : 0;
     const sv_real lowest = -127 / c;
     sv_real top = dead ? own : -INFINITY, lanes[SV_LANES] = { 0 };
     for (size_t j = 0; j < d.live; j++) {
-        weights[j] = chain_sum(chain, 0, q, 1, d.k + j * d.stride, 1, d.width);
+        weights[j] = biased(&d, i, j, chain_sum(chain, 0, q, 1, d.k + j * d.stride, 1, d.width));
         top = weights[j] > top ? weights[j] : top;
     }
     for (size_t j = 0; j < d.live; j++) {
@@ -84,8 +97,8 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
         else
             out[x] = number;
     }
-    if (a->top) a->top[h * a->rows + i] = top * d.scale;
-    if (a->log_sum) a->log_sum[h * a->rows + i] = top * d.scale + sv_ln(total);
+    if (a->top) a->top[h * a->rows + i] = top * d.unit;
+    if (a->log_sum) a->log_sum[h * a->rows + i] = top * d.unit + sv_ln(total);
 }
 
 void sv_attention_forward_any_c(const sv_attention *attention, size_t row_begin, size_t row_end, sv_chain chain)
@@ -107,7 +120,7 @@ typedef struct back {
     sv_real *dq, *dk, *dv;
     size_t d_stride;
     const sv_real *top, *log_sum;
-    sv_real *weights, *slopes, *e;
+    sv_real *weights, *slopes, *e, *d_bias;
     sv_real clamp;
     uint64_t *clamped;
     sv_chain chain;
@@ -119,14 +132,15 @@ static sv_real through_of(const back *b, size_t i) { return lanes_dot(b->g + i *
 static void backward_row(const back *b, size_t i)
 {
     const head *d = &b->d;
-    const sv_real *q = d->q + i * d->stride, *g = b->g + i * b->g_stride, c = d->scale * REAL_LOG2_E, through = through_of(b, i);
+    const sv_real *q = d->q + i * d->stride, *g = b->g + i * b->g_stride, c = d->unit * REAL_LOG2_E, through = through_of(b, i);
     sv_real *weights = b->weights + i * d->live, *slopes = b->slopes + i * d->live;
     for (size_t j = 0; j < d->live; j++) {
-        const sv_real score = chain_sum(b->chain, 0, q, 1, d->k + j * d->stride, 1, d->width);
+        const sv_real score = biased(d, i, j, chain_sum(b->chain, 0, q, 1, d->k + j * d->stride, 1, d->width));
         weights[j] = real_exp2(real_fma(score, c, -(b->log_sum[i] * REAL_LOG2_E)));
         if (d->sizes) weights[j] *= d->sizes[j];
         b->e[j] = weights[j] * (chain_sum(b->chain, 0, g, 1, d->v + j * d->stride, 1, d->width) - through);
         slopes[j] = b->e[j] * d->scale;
+        if (b->d_bias) b->d_bias[i * d->bias_stride + j] += b->e[j];
     }
     for (size_t x = 0; x < d->width; x++) b->dq[i * b->d_stride + x] = chain_sum(b->chain, 0, slopes, 1, d->k + x, d->stride, d->live);
 }
@@ -182,6 +196,7 @@ void sv_attention_backward_any_c(const sv_attention *a, const sv_real *d_out, si
                          .weights = weights,
                          .slopes = weights + a->live * a->live,
                          .e = weights + 2 * a->live * a->live,
+                         .d_bias = a->d_bias ? a->d_bias + h * a->rows * a->bias_stride : NULL,
                          .clamp = clamp,
                          .clamped = clamped,
                          .chain = chain };

@@ -37,7 +37,7 @@ void sv_pack_backward_parts(void *panels, const sv_real *w, size_t n, size_t k, 
 /* What happens to a tile of Y when its sum is complete. */
 typedef enum sv_epilogue {
     SV_STORE, /* y = sum + bias */
-    SV_ADD,   /* y = sum + bias + addend; addend may be y itself */
+    SV_ADD,   /* y = sum + bias + addend, or (sum + bias) gain + addend where there is a gain; addend may be y itself */
     SV_GELU   /* before = sum + bias (where before is not NULL), y = gelu(sum + bias) */
 } sv_epilogue;
 
@@ -52,6 +52,7 @@ typedef struct sv_product {
     sv_epilogue epilogue;
     const sv_real *addend;
     size_t addend_stride; /* [m,n], SV_ADD */
+    const sv_real *gain;  /* [n], SV_ADD, or NULL: none; product and sum are rounded apart */
     sv_real *before;
     size_t before_stride; /* [m,n], SV_GELU, may be NULL */
     sv_real *y;
@@ -97,6 +98,11 @@ typedef struct sv_attention {
     void *scratch;      /* sv_attention_*_scratch bytes, of this thread alone */
     sv_parts parts;     /* of the operands of products; sums, exponents and their sum are f32 */
     uint16_t *out_half; /* one part, forward alone: rounded rows instead of out; else NULL */
+    /* Added to the scores: a_ij = scale q_i.k_j + bias[h][i][j] (+ mask[i][j]), live == rows. bias [heads, rows, bias_stride], NULL: none;
+     * mask [rows, bias_stride], with a bias, NULL: none. d_bias, backward: gets the gradient of the bias added to it, NULL: not wanted. */
+    const sv_real *bias, *mask;
+    sv_real *d_bias;
+    size_t bias_stride;
     const sv_real *sizes; /* [live]: key j counts as so many, above 0 (exp(a_ij) sizes_j in place of exp(a_ij)); NULL: each as one */
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
@@ -152,6 +158,40 @@ typedef struct sv_sgd {
     bool nesterov;
 } sv_sgd;
 void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
+
+/* ---- rows of channels -------------------------------------------------------------------------------------------- */
+
+/* y = x factor (+ shift) (+ addend), each step rounded by itself: the bits of one pass a step. y may be x or addend. */
+typedef struct sv_affine {
+    const sv_real *factor; /* [width] */
+    const sv_real *shift;  /* [width], or NULL: none */
+    const sv_real *addend; /* [rows, width], or NULL: none */
+} sv_affine;
+void sv_affine_rows(sv_real *y, const sv_real *x, const sv_affine *affine, size_t rows, size_t width);
+/* sum[c] (+)= sum over rows in rising order of a[r][c] (b[r][c] - shift[c]); shift NULL: 0. */
+void sv_column_dots(sv_real *sum, const sv_real *a, const sv_real *b, const sv_real *shift, size_t rows, size_t width, bool accumulate);
+
+/* ---- convolution, each channel alone ----------------------------------------------------------------------------- */
+
+/* Rows are the places of a picture in raster order, a column a channel. Place (r, c) of y sees x at (r stride + i - padding,
+ * c stride + j - padding), i and j below side; what lies outside counts as nothing. */
+typedef struct sv_depthwise {
+    size_t height, width; /* places of x */
+    size_t down, across;  /* places of y */
+    size_t channels, side, stride;
+    ptrdiff_t padding;     /* below 0: y begins inside */
+    const sv_real *x;      /* [height * width, channels] */
+    const sv_real *weight; /* [side * side, channels] */
+    const sv_real *bias;   /* [channels], or NULL: none */
+    bool accumulate;       /* sums begin from y, not from the bias */
+    sv_real *y;            /* [down * across, channels] */
+} sv_depthwise;
+/* Places begin..end-1 of y: sums over taps in raster order, one fused multiply-add a step. */
+void sv_depthwise_forward(const sv_depthwise *depthwise, size_t begin, size_t end);
+/* d_weight [side * side, channels] (+)= sum over places in raster order of dy times what each tap sees. y, weight, bias are not read. */
+void sv_depthwise_weights(sv_real *d_weight, const sv_depthwise *depthwise, const sv_real *dy, bool accumulate);
+/* out[c * out_stride + r] = rows[r][c], 0 where rows[r] is NULL: `count` rows of `columns` numbers become columns. */
+void sv_turn_rows(sv_real *out, size_t out_stride, const sv_real *const *rows, size_t count, size_t columns);
 
 /* ---- conversion -------------------------------------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ static void finish_row(const sv_product *p, size_t row, size_t first, const sv_r
         memcpy(y, sums, columns * sizeof *y);
         break;
     case SV_ADD:
-        for (size_t j = 0; j < columns; j++) y[j] = sums[j] + p->addend[row * p->addend_stride + first + j];
+        for (size_t j = 0; j < columns; j++) y[j] = (p->gain ? sums[j] * p->gain[first + j] : sums[j]) + p->addend[row * p->addend_stride + first + j];
         break;
     case SV_GELU:
         if (p->before) memcpy(p->before + row * p->before_stride + first, sums, columns * sizeof *y);

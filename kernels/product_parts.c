@@ -69,6 +69,7 @@ static void product_rows(const sv_product *p, sv_chain chain)
         for (size_t j = 0; j < p->n; j++) {
             sv_real sum = element(p, row, j, chain);
             if (p->bias) sum += p->bias[j];
+            if (p->epilogue == SV_ADD && p->gain) sum *= p->gain[j];
             if (p->epilogue == SV_ADD) sum += p->addend[row * p->addend_stride + j];
             if (p->epilogue == SV_GELU && p->before) p->before[row * p->before_stride + j] = sum;
             if (p->epilogue == SV_GELU) sv_gelu_c(&sum, &sum, 1);

@@ -22,6 +22,11 @@ static const sv_kernel_table c_forms = {
     .sgd_step = sv_sgd_step_c,
     .to_bf16 = sv_to_bf16_c,
     .from_bf16 = sv_from_bf16_c,
+    .depthwise_forward = sv_depthwise_forward_c,
+    .depthwise_weights = sv_depthwise_weights_c,
+    .turn_rows = sv_turn_rows_c,
+    .affine_rows = sv_affine_rows_c,
+    .column_dots = sv_column_dots_c,
     .resize_across = sv_resize_across_c,
     .resize_down = sv_resize_down_c,
     .blend_bytes = sv_blend_bytes_c,
@@ -69,6 +74,11 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(sgd_step),
     SLOT(to_bf16),
     SLOT(from_bf16),
+    SLOT(depthwise_forward),
+    SLOT(depthwise_weights),
+    SLOT(turn_rows),
+    SLOT(affine_rows),
+    SLOT(column_dots),
     SLOT(resize_across),
     SLOT(resize_down),
     SLOT(blend_bytes),
@@ -218,6 +228,23 @@ void sv_sgd_step(sv_real *p, sv_real *m, const sv_real *g, size_t count, const s
 
 void sv_to_bf16(uint16_t *out, const float *in, size_t count) { now->to_bf16(out, in, count); }
 void sv_from_bf16(float *out, const uint16_t *in, size_t count) { now->from_bf16(out, in, count); }
+void sv_depthwise_forward(const sv_depthwise *depthwise, size_t begin, size_t end) { now->depthwise_forward(depthwise, begin, end); }
+void sv_depthwise_weights(sv_real *d_weight, const sv_depthwise *depthwise, const sv_real *dy, bool accumulate)
+{
+    now->depthwise_weights(d_weight, depthwise, dy, accumulate);
+}
+void sv_turn_rows(sv_real *out, size_t out_stride, const sv_real *const *rows, size_t count, size_t columns)
+{
+    now->turn_rows(out, out_stride, rows, count, columns);
+}
+void sv_affine_rows(sv_real *y, const sv_real *x, const sv_affine *affine, size_t rows, size_t width)
+{
+    now->affine_rows(y, x, affine, rows, width);
+}
+void sv_column_dots(sv_real *sum, const sv_real *a, const sv_real *b, const sv_real *shift, size_t rows, size_t width, bool accumulate)
+{
+    now->column_dots(sum, a, b, shift, rows, width, accumulate);
+}
 void sv_resize_across(uint8_t *out, const uint8_t *in, const sv_resize_taps *axis) { now->resize_across(out, in, axis); }
 void sv_resize_down(uint8_t *out, const uint8_t *in, size_t stride, const int32_t *weights, size_t taps, size_t count)
 {

@@ -117,7 +117,7 @@ sv_status sv_latency_predict_dense(const sv_latency_table *table, size_t batch, 
 /* "embed, head" into room: the ops of `missing`. */
 const char *sv_latency_missing(char *room, size_t room_bytes, unsigned missing);
 
-/* The input of sv_tape_latency_loss: curve[2 + S (N0 + 1)] = fixed ms, budget ms, then for each selector t and k = 0..N0 the ms of what
+/* The input of sv_tape_latency_loss: curve[3 + S (N0 + 1)] = fixed ms, budget ms, 0 (the place of a multiplier), then for each selector t and k = 0..N0 the ms of what
  * depends on K_t = k: the blocks of stage t+1, the next selector, after the last one the head. By linear interpolation; fixed + the curves
  * at K_t is the prediction. S >= 1. */
 size_t sv_latency_curve_count(const sv_latency_shape *shape);
@@ -140,6 +140,7 @@ typedef struct sv_latency_question {
     sv_latency_rule rule;
     double budget_ms;
     double keep_least;                  /* the smallest r of the family, the smallest ratio of the free form; 0: 0.1 */
+    const double *like;                 /* [selectors] falling ratios above 0 whose relation the family keeps: like[t]^x; NULL: r, r^2, r^3 ... */
 } sv_latency_question;
 
 typedef struct sv_latency_answer {
@@ -150,7 +151,7 @@ typedef struct sv_latency_answer {
     double dense_ms, budget_ms, cost;   /* cost: of the free form */
 } sv_latency_answer;
 
-/* Keep ratios r, r^2, r^3 ... with the largest r that meets the budget: one more kept token anywhere in the family is above it. r is
+/* Keep ratios r, r^2, r^3 ... (or like question->like, r the ratio of the first that drops anything) with the largest r that meets the budget: one more kept token anywhere in the family is above it. r is
  * given in as few decimals as name the same counts. SV_BUDGET where even keep_least is above the budget: the sentence gives the least ms. */
 sv_status sv_latency_solve_family(const sv_latency_question *question, sv_latency_answer *out, sv_error *err) SV_MUST_CHECK;
 /* Explicit ratios, 0 <= keep <= 1, none above the one before (SV_USAGE). Fills out; SV_BUDGET where their prediction is above the budget,

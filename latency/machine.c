@@ -113,7 +113,7 @@ void sv_latency_about_here(sv_latency_about *about, const char *precision)
 {
     char name[sizeof about->cpu];
     struct tm utc;
-    time_t now = time(NULL);
+    time_t now = (time_t)sv_wall_seconds();
     sv_text_safe(about->cpu, sizeof about->cpu, sv_machine_name(name, sizeof name));
     if (gethostname(name, sizeof name) != 0) snprintf(name, sizeof name, "this machine");
     name[sizeof name - 1] = 0;

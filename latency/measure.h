@@ -72,7 +72,8 @@ typedef struct sv_latency_quality {
 
 /* Measures all settings twice, the second time in opposite order; those with an op whose medians differ by more than `tolerance`, or are below
  * a point with fewer tokens by more than noise, once more, three times at most. A row holds the lower quartile of its medians (of two the smaller):
- * what disturbs adds time. Rows are added to the table; on failure it is as before. */
+ * what disturbs adds time; then all rows are multiplied by the one factor that makes them add up to the whole runs (its median over the settings), because
+ * medians of parts fall short of the median of their sum. Rows are added to the table; on failure it is as before. */
 sv_status sv_latency_measure_settings(sv_latency_table *table, size_t batch, const sv_latency_setting *settings, size_t count, const sv_measure_options *options,
                                       double tolerance, const sv_latency_bench *bench, sv_latency_quality *quality, sv_error *err) SV_MUST_CHECK;
 

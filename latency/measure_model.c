@@ -106,14 +106,14 @@ static void add_counts(bench *b, const size_t *counts)
 /* r falls until the last selector keeps a tenth. */
 static void choose_settings(bench *b)
 {
-    const size_t patches = sv_model_patches(sv_pruning_model(b->pruning)), stages = b->plan.stages;
+    const size_t stages = b->plan.stages;
     b->setting_count = 1;
     if (!stages) return;
     add_counts(b, b->plan.count);
     for (int twentieths = 19; twentieths > 0 && pow(0.05 * (twentieths + 1), (double)stages) >= 0.1; twentieths--) {
         double keep[SV_MOST_STAGES];
         for (size_t t = 0; t < stages; t++) keep[t] = pow(0.05 * twentieths, (double)(t + 1));
-        sv_plan_set_keep(&b->plan, keep, patches);
+        sv_plan_set_keep(&b->plan, keep);
         add_counts(b, b->plan.count);
     }
 }
@@ -200,7 +200,7 @@ static void clear(bench *b)
 static sv_status check_model(const sv_model *model, sv_error *err)
 {
     if (!sv_model_unfit(model)) return SV_OK;
-    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and between the blocks of this backbone no tokens can leave", model->backbone->name);
+    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and its blocks differ from stage to stage; set pruning.keep instead of a budget, and measure the whole model with eval --latency", model->backbone->name);
 }
 
 sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)

@@ -28,8 +28,9 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
 /* The rows such a table has, without times: what an outside device is asked for (latency/runner.h). *rows: the caller's, sv_free. */
 sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err) SV_MUST_CHECK;
 
-/* How near a table comes: models that keep drawn shares of their patches, predicted by it and measured end to end. The first row is the dense model. */
-typedef struct sv_latency_trial { size_t kept[SV_MOST_STAGES]; double predicted_ms, measured_ms, p95_ms; } sv_latency_trial;
+/* How near a table comes: models that keep drawn shares of their patches, predicted by it and measured end to end. The first row is the dense model.
+ * In batches of more than one the pictures keep different numbers: then least and most of them stand here. */
+typedef struct sv_latency_trial { size_t least[SV_MOST_STAGES], most[SV_MOST_STAGES]; double predicted_ms, measured_ms, p95_ms; } sv_latency_trial;
 /* trials[count], count at most SV_MEASURE_SUBJECTS_MOST; drawn from `seed`. SV_MODEL_FILE where the table lacks rows; SV_USAGE without selectors. */
 sv_status sv_latency_try(sv_latency_trial *trials, size_t count, const sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure,
                          sv_latency_rule rule, uint64_t seed, sv_machine_state *machine, sv_error *err) SV_MUST_CHECK;

@@ -26,6 +26,7 @@ typedef struct settings_run {
     size_t *place;      /* [settings][parts_most]: the point of a part */
     double *times;      /* [runs][parts of a setting], one run's parts at the end */
     double *sorted;     /* [runs] */
+    double *whole_ms;   /* [settings] the least median of whole runs, 0: not yet measured */
 } settings_run;
 
 static size_t quartile(const point *p) { return (p->medians - 1) / 4; }
@@ -69,6 +70,31 @@ static void take_times(settings_run *run, size_t setting, size_t runs)
     }
 }
 
+/* A median of sums is above the sum of medians, and what disturbs a part seldom is in its median: so wholes are kept beside the parts. */
+static void take_whole(settings_run *run, size_t setting, size_t runs)
+{
+    const size_t parts = run->settings[setting].count;
+    for (size_t r = 0; r < runs; r++) {
+        run->sorted[r] = 0;
+        for (size_t i = 0; i < parts; i++) run->sorted[r] += run->times[r * parts + i];
+    }
+    const double median = sv_measured_from(run->sorted, runs).median_ms;
+    if (!(run->whole_ms[setting] > 0) || median < run->whole_ms[setting]) run->whole_ms[setting] = median;
+}
+
+/* The factor by which rows are multiplied so that they add up to the wholes they were measured in: the median over the settings. */
+static double whole_by_parts(settings_run *run)
+{
+    double ratios[MEDIANS_MOST];
+    size_t count = 0;
+    for (size_t s = 0; s < run->count && count < MEDIANS_MOST; s++) {
+        double sum = 0;
+        for (size_t i = 0; i < run->settings[s].count; i++) sum += time_of(&run->points[run->place[s * run->parts_most + i]]);
+        if (sum > 0) ratios[count++] = run->whole_ms[s] / sum;
+    }
+    return count ? sv_measured_from(ratios, count).median_ms : 1;
+}
+
 static double clock_now(const sv_measure_options *options) { return options->clock ? options->clock(options->clock_context) : sv_now_seconds(); }
 
 static sv_status measure_setting(settings_run *run, size_t setting, sv_error *err)
@@ -86,6 +112,7 @@ static sv_status measure_setting(settings_run *run, size_t setting, sv_error *er
         status = run->bench->run(run->bench->context, run->times + done * parts, err);
         done++;
     }
+    if (!status) take_whole(run, setting, done);
     if (!status) take_times(run, setting, done);
     return status;
 }
@@ -151,20 +178,22 @@ static sv_status make_room(settings_run *run, sv_error *err)
     sv_status status = sv_alloc_zero(&run->points, points, "points", err);
     if (!status) status = sv_alloc(&run->place, places, "points", err);
     if (!status) status = sv_alloc(&run->times, times, "times", err);
+    if (!status) status = sv_alloc_zero(&run->whole_ms, run->count * sizeof *run->whole_ms, "times", err);
     if (!status) status = sv_alloc(&run->sorted, run->options->runs * sizeof *run->sorted, "times", err);
     if (!status) find_points(run);
     return status;
 }
 
 /* All rows or none: they are added to a copy first. */
-static sv_status add_points(sv_latency_table *table, const settings_run *run, sv_error *err)
+static sv_status add_points(sv_latency_table *table, settings_run *run, sv_error *err)
 {
+    const double factor = whole_by_parts(run);
     sv_latency_table grown = { .about = table->about };
     sv_status status = SV_OK;
     for (size_t i = 0; i < table->count && !status; i++) status = sv_latency_table_add(&grown, &table->rows[i], err);
     for (size_t i = 0; i < run->point_count && !status; i++) {
         const point *p = &run->points[i];
-        const sv_latency_row row = { .op = p->part.op, .batch = run->batch, .tokens = p->part.tokens, .median_ms = time_of(p), .p95_ms = fmax(p->p95_ms[quartile(p)], time_of(p)) };
+        const sv_latency_row row = { .op = p->part.op, .batch = run->batch, .tokens = p->part.tokens, .median_ms = factor * time_of(p), .p95_ms = factor * fmax(p->p95_ms[quartile(p)], time_of(p)) };
         status = sv_latency_table_add(&grown, &row, err);
     }
     if (status) {
@@ -201,5 +230,6 @@ sv_status sv_latency_measure_settings(sv_latency_table *table, size_t batch, con
     sv_free(run.place);
     sv_free(run.times);
     sv_free(run.sorted);
+    sv_free(run.whole_ms);
     return status;
 }

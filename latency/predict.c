@@ -234,7 +234,7 @@ static sv_status after_selector(const sv_latency_table *table, size_t batch, con
 
 size_t sv_latency_curve_count(const sv_latency_shape *shape)
 {
-    return 2 + shape->selectors * (shape->patches + 1);
+    return 3 + shape->selectors * (shape->patches + 1);
 }
 
 sv_status sv_latency_curve(const sv_latency_table *table, size_t batch, const sv_latency_shape *shape, double budget_ms, sv_real *curve, sv_error *err)
@@ -247,7 +247,8 @@ sv_status sv_latency_curve(const sv_latency_table *table, size_t batch, const sv
     if (status) return status;
     curve[0] = (sv_real)(full.embed_ms + full.blocks_ms[0] + full.selectors_ms[0]);
     curve[1] = (sv_real)budget_ms;
-    sv_real *to = curve + 2;
+    curve[2] = 0;
+    sv_real *to = curve + 3;
     for (size_t t = 0; t < shape->selectors; t++)
         for (size_t k = 0; k <= shape->patches && !status; k++) {
             double ms = 0, slope;

@@ -21,13 +21,16 @@ static double least_of(const sv_latency_question *question)
     return question->keep_least > 0 ? question->keep_least : KEEP_LEAST;
 }
 
-static void family(const sv_latency_shape *shape, double r, double *keep, size_t *kept)
+/* r^e, e the logarithm of the ratio over that of the first selector that drops anything, or r, r^2, r^3 ... where nothing says otherwise. */
+static void family(const sv_latency_question *question, double r, double *keep, size_t *kept)
 {
-    double power = 1;
+    const sv_latency_shape *shape = question->shape;
+    double power = 1, first = 1;
+    for (size_t t = 0; question->like && first == 1 && t < shape->selectors; t++) first = question->like[t];
     for (size_t t = 0; t < shape->selectors; t++) {
         power *= r;
-        keep[t] = power;
-        kept[t] = sv_latency_count(shape->patches, power);
+        keep[t] = first < 1 ? pow(r, log(question->like[t]) / log(first)) : power;
+        kept[t] = sv_latency_count(shape->patches, keep[t]);
     }
 }
 
@@ -48,14 +51,14 @@ static sv_status begin_answer(const sv_latency_question *question, sv_latency_an
 }
 
 /* The fewest decimals of r, rounded down, that still name the same counts. */
-static double shorten(const sv_latency_shape *shape, double r, const size_t *kept)
+static double shorten(const sv_latency_question *question, double r, const size_t *kept)
 {
     double keep[SV_LATENCY_MOST_STAGES];
     size_t again[SV_LATENCY_MOST_STAGES];
     for (double scale = 100; scale <= 1e8; scale *= 10) {
         double shorter = floor(r * scale) / scale;
-        family(shape, shorter, keep, again);
-        if (memcmp(kept, again, shape->selectors * sizeof *kept) == 0) return shorter;
+        family(question, shorter, keep, again);
+        if (memcmp(kept, again, question->shape->selectors * sizeof *kept) == 0) return shorter;
     }
     return r;
 }
@@ -72,30 +75,29 @@ static sv_status too_small(const sv_latency_question *question, const sv_latency
 
 sv_status sv_latency_solve_family(const sv_latency_question *question, sv_latency_answer *out, sv_error *err)
 {
-    const sv_latency_shape *shape = question->shape;
     sv_latency_answer answer, trial;
     double low = least_of(question), high = 1;
     sv_status status = begin_answer(question, &answer, err);
     if (status) return status;
     trial = answer;
-    family(shape, low, answer.keep, answer.kept);
+    family(question, low, answer.keep, answer.kept);
     status = predict_kept(question, answer.kept, &answer.predicted, err);
     if (status) return status;
     if (!within(answer.predicted.total_ms, question->budget_ms)) return too_small(question, &answer, low, err);
-    family(shape, high, trial.keep, trial.kept);
+    family(question, high, trial.keep, trial.kept);
     status = predict_kept(question, trial.kept, &trial.predicted, err);
     if (status) return status;
     if (within(trial.predicted.total_ms, question->budget_ms)) low = high;
     while (high - low > 1e-12) {
         double middle = (low + high) / 2;
-        family(shape, middle, trial.keep, trial.kept);
+        family(question, middle, trial.keep, trial.kept);
         status = predict_kept(question, trial.kept, &trial.predicted, err);
         if (status) return status;
         if (within(trial.predicted.total_ms, question->budget_ms)) low = middle;
         else high = middle;
     }
-    family(shape, low, answer.keep, answer.kept);
-    family(shape, shorten(shape, low, answer.kept), answer.keep, answer.kept);
+    family(question, low, answer.keep, answer.kept);
+    family(question, shorten(question, low, answer.kept), answer.keep, answer.kept);
     status = predict_kept(question, answer.kept, &answer.predicted, err);
     if (!status) *out = answer;
     return status;

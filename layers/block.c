@@ -106,26 +106,39 @@ sv_tensor *sv_block_qkv(sv_tape *tape, const sv_block *block, const sv_block_for
     return sv_linear_of(tape, sv_norm_of(tape, x, block->norm1_gain, block->norm1_bias, form->eps), block->qkv, block->qkv_bias);
 }
 
+sv_tensor *sv_block_join(sv_tape *tape, const sv_block_form *form, size_t which, sv_tensor *h, sv_tensor *x)
+{
+    const size_t position = 1 + 4 * form->index + 2 * which;
+    if (form->dropout > 0) h = sv_tape_dropout(tape, h, form->dropout, position);
+    if (form->drop_share > 0) h = sv_tape_drop_path(tape, h, form->drop_share, position + 1);
+    if (form->branch_scale > 0 && form->branch_scale != 1) h = sv_tape_scale(tape, h, form->branch_scale);
+    return sv_tape_add(tape, x, h);
+}
+
 sv_tensor *sv_block_add(sv_tape *tape, const sv_block_form *form, size_t which, sv_tensor *h, sv_parameter *weight, sv_parameter *bias,
                         sv_tensor *x)
 {
-    const size_t position = 1 + 4 * form->index + 2 * which;
     const bool scaled = form->branch_scale > 0 && form->branch_scale != 1;
     if (form->drop_share <= 0 && form->dropout <= 0 && !scaled)
         return sv_tape_linear_add(tape, h, sv_tape_parameter(tape, weight), sv_tape_parameter(tape, bias), x);
-    h = sv_linear_of(tape, h, weight, bias);
-    if (form->dropout > 0) h = sv_tape_dropout(tape, h, form->dropout, position);
-    if (form->drop_share > 0) h = sv_tape_drop_path(tape, h, form->drop_share, position + 1);
-    if (scaled) h = sv_tape_scale(tape, h, form->branch_scale);
-    return sv_tape_add(tape, x, h);
+    return sv_block_join(tape, form, which, sv_linear_of(tape, h, weight, bias), x);
+}
+
+static sv_tensor *hidden_of(sv_tape *tape, const sv_block *block, const sv_block_form *form, sv_tensor *x)
+{
+    sv_tensor *h = sv_norm_of(tape, x, block->norm2_gain, block->norm2_bias, form->eps);
+    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, block->fc1), sv_tape_parameter(tape, block->fc1_bias));
+    return form->dropout > 0 ? sv_tape_dropout(tape, h, form->dropout, 4 * form->index + 4) : h;
+}
+
+sv_tensor *sv_block_branch(sv_tape *tape, const sv_block *block, const sv_block_form *form, sv_tensor *x)
+{
+    return sv_linear_of(tape, hidden_of(tape, block, form, x), block->fc2, block->fc2_bias);
 }
 
 sv_tensor *sv_block_mlp(sv_tape *tape, const sv_block *block, const sv_block_form *form, sv_tensor *x)
 {
-    sv_tensor *h = sv_norm_of(tape, x, block->norm2_gain, block->norm2_bias, form->eps);
-    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, block->fc1), sv_tape_parameter(tape, block->fc1_bias));
-    if (form->dropout > 0) h = sv_tape_dropout(tape, h, form->dropout, 4 * form->index + 4);
-    return sv_block_add(tape, form, 1, h, block->fc2, block->fc2_bias, x);
+    return sv_block_add(tape, form, 1, hidden_of(tape, block, form, x), block->fc2, block->fc2_bias, x);
 }
 
 sv_tensor *sv_block_record(sv_tape *tape, const sv_model *model, const sv_block *block, const sv_block_form *form, sv_tensor *x,

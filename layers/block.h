@@ -53,6 +53,10 @@ sv_tensor *sv_block_qkv(sv_tape *tape, const sv_block *block, const sv_block_for
 /* x + branch; which: 0 attention, 1 MLP. The branch is h weight + bias, dropped for whole pictures now and then where drop path is on. */
 sv_tensor *sv_block_add(sv_tape *tape, const sv_block_form *form, size_t which, sv_tensor *h, sv_parameter *weight, sv_parameter *bias,
                         sv_tensor *x);
+/* The same of a branch h that is there: x + h. */
+sv_tensor *sv_block_join(sv_tape *tape, const sv_block_form *form, size_t which, sv_tensor *h, sv_tensor *x);
+/* mlp(norm2 x), of any rows. */
+sv_tensor *sv_block_branch(sv_tape *tape, const sv_block *block, const sv_block_form *form, sv_tensor *x);
 /* x + mlp(norm2 x). */
 sv_tensor *sv_block_mlp(sv_tape *tape, const sv_block *block, const sv_block_form *form, sv_tensor *x);
 /* The whole block; policy as in sv_tape_attention, NULL: ordinary. */

@@ -110,7 +110,8 @@ static void next_initialise(sv_model *model, uint64_t seed)
 static bool next_official_name(const char *own, char *out, size_t room)
 {
     static const char *const words[][2] = {
-        { "conv_dw.", "dwconv." }, { "mlp.fc1.", "pwconv1." }, { "mlp.fc2.", "pwconv2." }, { "norm.", "norm." }, { "gamma", "gamma" }
+        { "conv_dw.", "dwconv." }, { "mlp.fc1.", "pwconv1." }, { "mlp.fc2.", "pwconv2." }, { "norm.", "norm." },
+        { "gamma", "gamma" },        { "fast_path", "fast_path" },
     };
     unsigned stage = 0, block = 0;
     int used = 0;
@@ -154,26 +155,95 @@ static sv_tensor *next_stage(sv_tape *tape, const sv_model *model, size_t stage,
     return sv_tape_conv2d(tape, x, sv_tape_parameter(tape, step->conv), sv_tape_parameter(tape, step->conv_bias), side, side, 2, 0, 1);
 }
 
-/* There is no policy to heed: see unfit. */
-static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+static sv_tensor *next_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? next_stage(tape, model, stage, x) : x;
+}
+
+static sv_place next_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = 1, .norm_eps = model->options.norm_eps };
+}
+
+/* ---- a block, and its two ways (Rao et al. 2023) ---- */
+
+static sv_tensor *next_mix(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    const size_t side = next_place(model, index).side;
+    *base = x;
+    return sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
+}
+
+static sv_tensor *next_hidden(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    sv_tensor *h = sv_norm_of(tape, y, b->norm, b->norm_bias, model->options.norm_eps);
+    return sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
+}
+
+static sv_tensor *next_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    return sv_tape_layer_scale(tape, sv_linear_of(tape, next_hidden(tape, model, index, y), b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
+}
+
+static sv_tensor *next_join(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h)
 {
     const sv_model_options *o = &model->options;
-    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
     const double share = o->depth > 1 ? o->drop_path * (double)index / (double)(o->depth - 1) : 0;
-    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
-    (void)policy;
-    if (stage && !inside) x = next_stage(tape, model, stage, x);
-    const size_t side = side_of(model, stage);
-    sv_tensor *h =
-        sv_tape_depthwise_conv(tape, x, sv_tape_parameter(tape, b->conv), sv_tape_parameter(tape, b->conv_bias), side, side, 1, PADDING);
-    h = sv_norm_of(tape, h, b->norm, b->norm_bias, o->norm_eps);
-    h = sv_tape_linear_gelu(tape, h, sv_tape_parameter(tape, b->fc1), sv_tape_parameter(tape, b->fc1_bias));
-    h = sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), sv_tape_parameter(tape, b->gamma));
     if (o->dropout > 0) h = sv_tape_dropout(tape, h, o->dropout, 2 * index + 1);
     if (share > 0) h = sv_tape_drop_path(tape, h, share, 2 * index + 2);
-    x = sv_tape_add(tape, x, h);
-    sv_tape_label(tape, x, "stages.%zu.blocks.%zu", stage, inside);
+    return sv_tape_add(tape, base, h);
+}
+
+static uint64_t next_branch_macs(const sv_model *model, size_t index)
+{
+    const sv_place place = next_place(model, index);
+    return 2 * (uint64_t)place.width * hidden_of(model, place.stage);
+}
+
+static void next_name(const sv_model *model, size_t index, char *out, size_t room)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    snprintf(out, room, "stages.%zu.blocks.%zu", stage, inside);
+}
+
+static const sv_block_ways next_ways = {
+    .mix = next_mix,
+    .branch = next_branch,
+    .join = next_join,
+    .branch_macs = next_branch_macs,
+    .name = next_name,
+    .fast = "fast_path",
+    .fast_gain = "fast_path_gamma",
+};
+
+/* There is no policy to heed: see unfit. With one way for all rows, branch, factor and sum are one op or two. */
+static sv_tensor *next_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    const next_block *b = &((const next_slots *)model->slots)->blocks[index];
+    sv_tensor *base = NULL, *y = next_mix(tape, model, index, x, &base), *h = next_hidden(tape, model, index, y), *gamma = sv_tape_parameter(tape, b->gamma);
+    char name[64];
+    (void)policy;
+    if (sv_tape_mode(tape) == SV_INFERENCE)
+        x = sv_tape_linear_scale_add(tape, h, sv_tape_parameter(tape, b->fc2), sv_tape_parameter(tape, b->fc2_bias), gamma, base);
+    else if (model->options.drop_path <= 0 && model->options.dropout <= 0)
+        x = sv_tape_layer_scale_add(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), gamma, base);
+    else
+        x = next_join(tape, model, index, base, sv_tape_layer_scale(tape, sv_linear_of(tape, h, b->fc2, b->fc2_bias), gamma));
+    next_name(model, index, name, sizeof name);
+    sv_tape_label(tape, x, "%s", name);
     return x;
+}
+
+static sv_tensor *next_features(sv_tape *tape, const sv_model *model, sv_tensor *x)
+{
+    const next_slots *s = model->slots;
+    return sv_norm_of(tape, x, s->norm_gain, s->norm_bias, model->options.norm_eps);
 }
 
 static sv_tensor *next_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
@@ -214,6 +284,10 @@ const sv_family sv_family_convnext = {
     .declare = next_declare,
     .initialise = next_initialise,
     .embed = next_embed,
+    .enter = next_enter,
+    .place = next_place,
+    .ways = &next_ways,
+    .features = next_features,
     .block = next_record_block,
     .finish = next_finish,
     .head = next_head,

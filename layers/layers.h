@@ -36,13 +36,31 @@ typedef struct sv_model {
     void *slots;                /* the family's: pointers to its parameters */
 } sv_model;
 
+/* The grid of patches that a block works on: how many, how many a side, their width and heads; prefix: rows in front of them, sv_model_prefix; stage: 0, 1 ...
+ * of blocks that share it. */
+typedef struct sv_place {
+    size_t stage, patches, side, width, heads, prefix;
+    double norm_eps;    /* of norms that predictors add here; 0: their own */
+} sv_place;
+
+/* Blocks in two parts, for forms of pruning that give each row one of two ways through them (spec DynamicViT 7.3): mix lets places see one another,
+ * then base + branch(y). */
+typedef struct sv_block_ways {
+    sv_tensor *(*mix)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base);  /* -> y */
+    sv_tensor *(*branch)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y);                 /* of any rows of y */
+    sv_tensor *(*join)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h);  /* base + h, with dropout and drop path */
+    uint64_t (*branch_macs)(const sv_model *model, size_t index);                                           /* of one row */
+    void (*name)(const sv_model *model, size_t index, char *out, size_t room);                              /* "stages.2.blocks.4" */
+    const char *fast, *fast_gain;   /* what its authors call the other way: FAST.0 a norm, FAST.1 a linear layer; a factor a channel, NULL: none */
+} sv_block_ways;
+
 /* What a family must do. Every function but create may assume the model is allocated. */
 typedef struct sv_family {
     const char *name;           /* "vit" */
     sv_status (*declare)(sv_model *model, sv_error *err);       /* parameters and slots */
     void (*initialise)(sv_model *model, uint64_t seed);         /* from scratch (spec backbones 3.11) */
     sv_tensor *(*embed)(sv_tape *tape, const sv_model *model, sv_tensor *picture);
-    sv_tensor *(*block)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+    sv_tensor *(*block)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy); /* without the step to its stage */
     sv_tensor *(*finish)(sv_tape *tape, const sv_model *model, sv_tensor *x);
     sv_tensor *(*head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
     uint64_t (*block_macs)(const sv_model *model, size_t tokens);
@@ -54,7 +72,19 @@ typedef struct sv_family {
     /* What a plain ViT does not need; NULL, false: as there. */
     sv_status (*check)(const sv_model *model, sv_error *err);   /* sizes that do not go together, SV_USAGE; NULL: pictures are multiples of the patch */
     size_t (*patches)(const sv_model *model);                   /* rows that embed makes, without prefix; NULL: (image / patch)^2 */
+    sv_tensor *(*enter)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);  /* the step to the stage that block `index` opens, x where it
+                                                                 * opens none; NULL: no block does. Rows behind the grid's (package tokens) go the way
+                                                                 * of class tokens, or as a group of equal neighbours */
+    sv_place (*place)(const sv_model *model, size_t index);     /* of block `index`; NULL: all work on the patches that embed makes */
     uint64_t (*macs)(const sv_model *model);                    /* of the dense model where blocks differ; block_macs and fixed_macs are then NULL */
+    /* Blocks that can run on some of their grid's rows; NULL: they cannot. x [R,D] in any order, place SV_INDEX [R,1]: the patch of each row, below 0 class
+     * and package tokens; policy as in sv_tape_attention. Its work with so many patches and package tokens there, patches taken as evenly spread;
+     * and that of a package token's step into the stage that the block opens. */
+    sv_tensor *(*among)(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy);
+    uint64_t (*among_macs)(const sv_model *model, size_t index, size_t patches, size_t packages);
+    uint64_t (*carry_macs)(const sv_model *model, size_t index);
+    const sv_block_ways *ways;                                  /* NULL: its blocks have one way alone */
+    sv_tensor *(*features)(sv_tape *tape, const sv_model *model, sv_tensor *x); /* the last norm row by row; NULL: finish does that */
     bool without_prefix;                                        /* no class token */
     bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
     /* A second head that answers for each patch (LV-ViT), NULL: none. head_kept: as head, reading of the rows behind the prefix those whose origin
@@ -89,6 +119,8 @@ void sv_model_destroy(sv_model *model);
 size_t sv_model_patches(const sv_model *model);     /* N0 */
 size_t sv_model_prefix(const sv_model *model);      /* E: rows in front of the patches, never dropped: 1, with distillation 2; 0 without a class token */
 size_t sv_model_depth(const sv_model *model);
+/* The grid that block `index` works on (behind the step to its stage). */
+sv_place sv_model_place(const sv_model *model, size_t index);
 /* Why tokens cannot be taken out between the blocks of this backbone, as the end of a sentence; NULL: they can, and all its blocks are alike:
  * pruning methods and latency tables fit it. */
 const char *sv_model_unfit(const sv_model *model);
@@ -105,8 +137,14 @@ uint64_t sv_model_macs(const sv_model *model);
 
 /* picture: one row of 3*image*image numbers -> tokens [E+N0, D]. Ends a segment. */
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
-/* Block `index` over tokens x; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
+/* Block `index` over tokens x, with the step to its stage in front where it opens one; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* Its two parts, for forms of pruning: the step to the stage that block `index` opens (pooled, merged, downsampled rows; x where it opens none; ends no
+ * segment), and the block over rows of its own stage. */
+sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);
+sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
+/* Block `index` over some of its grid's rows: see sv_family.among. Ends no segment. */
+sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy);
 /* The same block in halves, for what stands between them; of every backbone that is not sv_model_unfit. Neither ends a segment.
  * x + attention(norm1 x), all rows live; size [rows,1] or NULL: how many patches a key stands for (sv_tape_sized_attention); *qkv: what attention read. */
 sv_tensor *sv_model_attention_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *size, sv_tensor **qkv);
@@ -115,6 +153,8 @@ sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index,
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
+/* The last norm of each row of x, for comparing tokens; what sv_model_finish gives, unless that takes a mean. */
+sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
 /* The same where tokens may have left: finished [R,D] in the order prefix, others; origin SV_INDEX [R,1], below 0: no patch (NULL: nothing left).
@@ -141,7 +181,8 @@ typedef struct sv_load_options {
     const char *arch_key;       /* the config key that hints name; NULL: model.arch */
 } sv_load_options;
 
-/* Whether a parameter of that name is a selector's: "selectors." (SPViT), "score_predictor." (DynamicViT, its own names). */
+/* Whether a parameter of that name is a selector's or came with selectors: "selectors." (SPViT), "score_predictor." (DynamicViT, its own names), and its
+ * fast paths (".fast_path", ".fastmlp."). */
 bool sv_name_selects(const char *name);
 
 /* Fills the model from a file under timm, official, or Hugging Face names (spec backbones 3, 8). Positions of another grid are resized; a

@@ -105,7 +105,7 @@ static sv_status load_positions(const loader *l, const piece *p, bool *done, sv_
     from = side_of(entry->shape[1] - prefix);
     if (!from) return SV_OK;
     sv_status status = sv_alloc(&all, entry->count * sizeof *all, "positions", err);
-    if (!status) status = sv_weights_read(l->file, entry, all, err);
+    if (!status) status = sv_weights_read_scaled(l->file, entry, all, err);
     if (!status) status = sv_positions_resize(out + prefix * width, to, all + prefix * width, from, width, l->options->resize, err);
     if (!status) {
         memcpy(out, all, prefix * width * sizeof *all);
@@ -126,7 +126,7 @@ static sv_status load_map(const loader *l, const piece *p, bool *done, sv_error 
         return SV_OK;
     const size_t to = shape[2], from = entry->shape[2];
     sv_status status = sv_alloc(&all, entry->count * sizeof *all, "positions", err);
-    if (!status) status = sv_weights_read(l->file, entry, all, err);
+    if (!status) status = sv_weights_read_scaled(l->file, entry, all, err);
     for (size_t c = 0; !status && c < shape[1]; c++)
         status = sv_positions_resize(out + c * to * to, to, all + c * from * from, from, 1, l->options->resize, err);
     if (!status) {
@@ -166,8 +166,9 @@ static bool remake_head(loader *l, const piece *p)
 
 static void mark_used(loader *l, const sv_weights_entry *entry)
 {
+    const sv_weights_entry *scale = sv_weights_scale_of(l->file, entry);
     for (size_t e = 0; e < sv_weights_count(l->file); e++)
-        if (sv_weights_at(l->file, e) == entry) l->used[e] = true;
+        if (sv_weights_at(l->file, e) == entry || sv_weights_at(l->file, e) == scale) l->used[e] = true;
 }
 
 static sv_status check_numbers(const loader *l, const sv_weights_entry *entry, sv_error *err)
@@ -176,8 +177,9 @@ static sv_status check_numbers(const loader *l, const sv_weights_entry *entry, s
     char safe[128];
     for (size_t i = 0; i < SV_COUNT(good); i++)
         if (strcmp(entry->dtype, good[i]) == 0) return SV_OK;
+    if (sv_weights_scale_of(l->file, entry)) return SV_OK;
     return sv_fail(err, SV_MODEL_FILE,
-                   "%s: tensor '%s' holds %s, but weights are float32, float16, bfloat16 or float64; is it the right file?", path_of(l),
+                   "%s: tensor '%s' holds %s, but weights are float32, float16, bfloat16, float64, or int8 with scales (NAME_scale, float32, one a row); is it the right file?", path_of(l),
                    sv_text_safe(safe, sizeof safe, entry->name), entry->dtype);
 }
 
@@ -189,7 +191,7 @@ static sv_status check_copy(loader *l, const piece *p, size_t head, const char *
                        "%s: '%s', the selector's weights of head %zu of %zu, is absent or of another size; is the file of another model?",
                        path_of(l), name, head, l->model->options.heads);
     mark_used(l, other);
-    sv_status status = sv_weights_read(l->file, other, copy, err);
+    sv_status status = sv_weights_read_scaled(l->file, other, copy, err);
     if (!status && memcmp(copy, l->values + p->parameter->offset, other->count * sizeof *copy) != 0)
         status = sv_fail(err, SV_MODEL_FILE,
                          "%s: '%s' differs from '%s', but selectors here share one set of weights over all heads; load the dense "
@@ -213,10 +215,13 @@ static sv_status check_copies(loader *l, const piece *p, sv_error *err)
 
 /* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
+/* A 1 x 1 convolution is a linear layer: predictors of DynamicViT's ConvNeXt are stored so. */
 static bool same_shape(const piece *p)
 {
-    if (p->entry->rank != p->parameter->dims) return false;
-    for (size_t d = 0; d < p->entry->rank; d++)
+    size_t rank = p->entry->rank;
+    if (rank == 4 && p->parameter->dims == 2 && p->entry->shape[2] == 1 && p->entry->shape[3] == 1) rank = 2;
+    if (rank != p->parameter->dims) return false;
+    for (size_t d = 0; d < rank; d++)
         if (p->entry->shape[d] != (d ? p->parameter->shape[d] : p->parameter->shape[0] / p->parts)) return false;
     return true;
 }
@@ -261,7 +266,7 @@ static sv_status load_piece(loader *l, const piece *p, sv_error *err)
     mark_used(l, p->entry);
     sv_status status = check_numbers(l, p->entry, err);
     if (!status && same_shape(p)) {
-        status = sv_weights_read(l->file, p->entry, l->values + p->parameter->offset + p->part * (p->parameter->count / p->parts), err);
+        status = sv_weights_read_scaled(l->file, p->entry, l->values + p->parameter->offset + p->part * (p->parameter->count / p->parts), err);
         return status ? status : check_copies(l, p, err);
     }
     if (!status && strcmp(p->parameter->name, "pos_embed") == 0) status = (p->parameter->dims == 4 ? load_map : load_positions)(l, p, &done, err);

@@ -182,6 +182,16 @@ size_t sv_model_patches(const sv_model *model)
 }
 
 size_t sv_model_prefix(const sv_model *model) { return model->backbone->family->without_prefix ? 0 : model->options.distilled ? 2 : 1; }
+
+sv_place sv_model_place(const sv_model *model, size_t index)
+{
+    const sv_model_options *o = &model->options;
+    sv_place place = { .patches = sv_model_patches(model), .side = o->image / o->patch, .width = o->width, .heads = o->heads };
+    if (model->backbone->family->place) place = model->backbone->family->place(model, index);
+    place.prefix = sv_model_prefix(model);
+    return place;
+}
+
 size_t sv_model_depth(const sv_model *model) { return model->options.depth; }
 
 const char *sv_model_unfit(const sv_model *model) { return model->backbone->family->unfit; }
@@ -232,7 +242,13 @@ sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *pictu
     return x;
 }
 
-sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    const sv_family *family = model->backbone->family;
+    return family->enter ? family->enter(tape, model, index, x) : x;
+}
+
+sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
     x = model->backbone->family->block(tape, model, index, x, policy);
     sv_tape_cut(tape);
@@ -257,12 +273,29 @@ sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index,
     return x;
 }
 
+sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    return sv_model_block_inside(tape, model, index, sv_model_enter(tape, model, index, x), policy);
+}
+
+sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)
+{
+    return model->backbone->family->among(tape, model, index, x, place, policy);
+}
+
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x)
 {
     return model->backbone->family->head_reads_all ? x : sv_tape_slice_rows(tape, x, 0, sv_model_prefix(model));
 }
 
 sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x) { return model->backbone->family->finish(tape, model, x); }
+
+sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x)
+{
+    const sv_family *family = model->backbone->family;
+    return family->features ? family->features(tape, model, x) : family->finish(tape, model, x);
+}
+
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
 
 sv_tensor *sv_model_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin)

@@ -70,8 +70,17 @@ const char *sv_name_bare(const sv_naming *naming, const char *name)
     return name;
 }
 
-bool sv_name_selects(const char *name) { return starts(name, "selectors.") || starts(name, "score_predictor."); }
-bool sv_name_is_selector(const sv_naming *naming, const char *name) { return sv_name_selects(sv_name_bare(naming, name)); }
+bool sv_name_selects(const char *name)
+{
+    return starts(name, "selectors.") || starts(name, "score_predictor.") || strstr(name, ".fast_path") || strstr(name, ".fastmlp.");
+}
+
+/* Of a file: Swin's authors count predictors to a stage ("layers.2.score_predictor."). */
+bool sv_name_is_selector(const sv_naming *naming, const char *name)
+{
+    const char *bare = sv_name_bare(naming, name);
+    return sv_name_selects(bare) || strstr(bare, ".score_predictor.");
+}
 
 bool sv_name_ignored(const sv_naming *naming, const char *name)
 {

@@ -143,21 +143,35 @@ static sv_tensor *pit_embed(sv_tape *tape, const sv_model *model, sv_tensor *pic
 static sv_tensor *pit_pooled(sv_tape *tape, const sv_model *model, size_t stage, sv_tensor *x)
 {
     const pit_pool *pool = &((const pit_slots *)model->slots)->pools[stage];
-    const size_t prefix = sv_model_prefix(model), side = side_of(model, stage - 1);
+    const size_t prefix = sv_model_prefix(model), side = side_of(model, stage - 1), behind = prefix + side * side;
+    const bool more = sv_tensor_rows(x).most > behind; /* package tokens */
     sv_tensor *tokens = sv_linear_of(tape, sv_tape_slice_rows(tape, x, 0, prefix), pool->fc, pool->fc_bias);
-    sv_tensor *grid = sv_tape_depthwise_conv(tape, sv_tape_slice_rows(tape, x, prefix, 0), sv_tape_parameter(tape, pool->conv),
+    sv_tensor *grid = sv_tape_depthwise_conv(tape, sv_tape_slice_rows(tape, x, prefix, more ? side * side : 0), sv_tape_parameter(tape, pool->conv),
                                              sv_tape_parameter(tape, pool->conv_bias), side, side, 2, 1);
-    return sv_tape_concat_rows(tape, tokens, grid);
+    grid = sv_tape_concat_rows(tape, tokens, grid);
+    return more ? sv_tape_concat_rows(tape, grid, sv_linear_of(tape, sv_tape_slice_rows(tape, x, behind, 0), pool->fc, pool->fc_bias)) : grid;
+}
+
+static sv_tensor *pit_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? pit_pooled(tape, model, stage, x) : x;
 }
 
 static sv_tensor *pit_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
     const sv_block_form form = form_of(model, index);
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
-    if (stage && !inside) x = pit_pooled(tape, model, stage, x);
     x = sv_block_record(tape, model, &((const pit_slots *)model->slots)->blocks[index], &form, x, policy);
     sv_tape_label(tape, x, "transformers.%zu.blocks.%zu", stage, inside);
     return x;
+}
+
+/* Attention is over all rows there are, so places do not matter. */
+static sv_tensor *pit_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)
+{
+    (void)place;
+    return pit_block(tape, model, index, x, policy);
 }
 
 static sv_tensor *pit_finish(sv_tape *tape, const sv_model *model, sv_tensor *x)
@@ -185,6 +199,27 @@ static sv_tensor *pit_head(sv_tape *tape, const sv_model *model, sv_tensor *fini
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
+static sv_place pit_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
+}
+
+static uint64_t pit_among_macs(const sv_model *model, size_t index, size_t patches, size_t packages)
+{
+    const sv_block_form form = form_of(model, index);
+    const size_t tokens = sv_model_prefix(model) + patches + packages;
+    return sv_block_macs(&form, tokens, tokens);
+}
+
+static uint64_t pit_carry_macs(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
+    return stage && !inside ? (uint64_t)stages->width[stage - 1] * stages->width[stage] : 0;
+}
+
 static uint64_t pit_macs(const sv_model *model)
 {
     const sv_stages *stages = sv_stages_of(model);
@@ -209,7 +244,12 @@ const sv_family sv_family_pit = {
     .initialise = pit_initialise,
     .patches = pit_patches,
     .embed = pit_embed,
+    .enter = pit_enter,
+    .place = pit_place,
     .block = pit_block,
+    .among = pit_among,
+    .among_macs = pit_among_macs,
+    .carry_macs = pit_carry_macs,
     .finish = pit_finish,
     .head = pit_head,
     .heads = pit_heads,

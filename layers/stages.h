@@ -1,5 +1,5 @@
 /* Backbones of several stages: pictures shrink and widths grow from stage to stage. A block's index counts through all stages; the step to
- * the next stage is recorded with the first block behind it, so that a model stays a list of blocks. */
+ * a stage belongs to the first block of it (`enter` of a family), so that a model stays a list of blocks. */
 #ifndef SIEVE_LAYERS_STAGES_H
 #define SIEVE_LAYERS_STAGES_H
 

@@ -133,6 +133,10 @@ static bool swin_official_name(const char *own, char *out, size_t room)
         snprintf(out, room, "head.%s", own + 8);
         return true;
     }
+    if (strncmp(own, "score_predictor.", 16) == 0) { /* of the third stage's blocks, and counted to it */
+        snprintf(out, room, "layers.2.%s", own);
+        return true;
+    }
     if (sscanf(own, "layers.%u.downsample.%n", &stage, &used) != 1 || !used) return false;
     snprintf(out, room, "layers.%u.downsample.%s", stage - 1, own + used);
     return true;
@@ -149,29 +153,102 @@ static sv_tensor *swin_embed(sv_tape *tape, const sv_model *model, sv_tensor *pi
     return model->options.dropout > 0 ? sv_tape_dropout(tape, x, model->options.dropout, 0) : x;
 }
 
+/* A package token is merged as four equal neighbours. */
+static sv_tensor *merged_of(sv_tape *tape, const sv_model *model, const swin_merging *merging, sv_tensor *four)
+{
+    return sv_linear_of(tape, sv_norm_of(tape, four, merging->norm, merging->norm_bias, model->options.norm_eps), merging->reduction, NULL);
+}
+
 static sv_tensor *swin_merged(sv_tape *tape, const sv_model *model, size_t stage, sv_tensor *x)
 {
     const swin_merging *merging = &((const swin_slots *)model->slots)->mergings[stage];
     const size_t side = side_of(model, stage - 1);
-    x = sv_norm_of(tape, sv_tape_merge_patches(tape, x, side, side), merging->norm, merging->norm_bias, model->options.norm_eps);
-    return sv_linear_of(tape, x, merging->reduction, NULL);
+    if (sv_tensor_rows(x).most == side * side) return merged_of(tape, model, merging, sv_tape_merge_patches(tape, x, side, side));
+    sv_tensor *package = sv_tape_slice_rows(tape, x, side * side, 0), *two = sv_tape_concat_columns(tape, package, package);
+    x = sv_tape_merge_patches(tape, sv_tape_slice_rows(tape, x, 0, side * side), side, side);
+    package = merged_of(tape, model, merging, sv_tape_concat_columns(tape, two, two));
+    return sv_tape_concat_rows(tape, merged_of(tape, model, merging, x), package);
 }
 
-/* qkv is a row's own work, so rows are put into windows before it and back after the attention. There is no policy to heed: see unfit. */
-static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+static sv_tensor *swin_enter(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    return stage && !inside ? swin_merged(tape, model, stage, x) : x;
+}
+
+/* ---- a block, and its two ways (Rao et al. 2023): the MLP is a row's own work ---- */
+
+/* qkv is a row's own work, so rows are put into windows before it and back after the attention. */
+static sv_tensor *swin_mix(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor **base)
 {
     const struct swin_block *b = &((const swin_slots *)model->slots)->blocks[index];
     const sv_block_form form = form_of(model, index);
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
     const size_t side = side_of(model, stage), window = window_of(model, stage), shift = shift_of(model, stage, inside);
-    (void)policy;
-    if (stage && !inside) x = swin_merged(tape, model, stage, x);
     sv_tensor *h = sv_norm_of(tape, x, b->plain.norm1_gain, b->plain.norm1_bias, form.eps);
     h = sv_linear_of(tape, sv_tape_window_partition(tape, h, side, side, window, shift), b->plain.qkv, b->plain.qkv_bias);
     h = sv_tape_window_attention(tape, h, sv_tape_parameter(tape, b->table), side, side, window, shift, form.heads);
     h = sv_tape_window_reverse(tape, h, side, side, window, shift);
-    x = sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x);
-    x = sv_block_mlp(tape, &b->plain, &form, x);
+    return *base = sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x);
+}
+
+static sv_tensor *swin_branch(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *y)
+{
+    const sv_block_form form = form_of(model, index);
+    return sv_block_branch(tape, &((const swin_slots *)model->slots)->blocks[index].plain, &form, y);
+}
+
+static sv_tensor *swin_join(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *base, sv_tensor *h)
+{
+    const sv_block_form form = form_of(model, index);
+    return sv_block_join(tape, &form, 1, h, base);
+}
+
+static uint64_t swin_branch_macs(const sv_model *model, size_t index)
+{
+    const sv_block_form form = form_of(model, index);
+    return 2 * (uint64_t)form.width * form.hidden;
+}
+
+static void swin_name(const sv_model *model, size_t index, char *out, size_t room)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    snprintf(out, room, "layers.%zu.blocks.%zu", stage, inside);
+}
+
+static const sv_block_ways swin_ways = {
+    .mix = swin_mix,
+    .branch = swin_branch,
+    .join = swin_join,
+    .branch_macs = swin_branch_macs,
+    .name = swin_name,
+    .fast = "fastmlp.fc1",
+};
+
+/* There is no policy to heed: see unfit. */
+static sv_tensor *swin_record_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
+{
+    const sv_block_form form = form_of(model, index);
+    sv_tensor *base = NULL;
+    char name[64];
+    (void)policy;
+    swin_mix(tape, model, index, x, &base);
+    x = sv_block_mlp(tape, &((const swin_slots *)model->slots)->blocks[index].plain, &form, base);
+    swin_name(model, index, name, sizeof name);
+    sv_tape_label(tape, x, "%s", name);
+    return x;
+}
+
+/* Rows need no windows before the attention, which looks at the cell of each. */
+static sv_tensor *swin_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)
+{
+    const struct swin_block *b = &((const swin_slots *)model->slots)->blocks[index];
+    const sv_block_form form = form_of(model, index);
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    const size_t side = side_of(model, stage), window = window_of(model, stage), shift = shift_of(model, stage, inside);
+    sv_tensor *h = sv_tape_cell_attention(tape, sv_block_qkv(tape, &b->plain, &form, x), sv_tape_parameter(tape, b->table), place, policy, side, side, window,
+                                          shift, form.heads, model->attention.clamp);
+    x = sv_block_mlp(tape, &b->plain, &form, sv_block_add(tape, &form, 0, h, b->plain.proj, b->plain.proj_bias, x));
     sv_tape_label(tape, x, "layers.%zu.blocks.%zu", stage, inside);
     return x;
 }
@@ -191,6 +268,30 @@ static sv_tensor *swin_head(sv_tape *tape, const sv_model *model, sv_tensor *fin
 }
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
+
+static sv_place swin_place(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
+}
+
+/* n C^2 (4 + 2R) + 2 C sum over windows of n_w (n_w + packages), and the same of a package, which sees all; n_w taken as n / windows. */
+static uint64_t swin_among_macs(const sv_model *model, size_t index, size_t patches, size_t packages)
+{
+    const sv_block_form form = form_of(model, index);
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(model), index, &inside);
+    const uint64_t c = form.width, n = patches, side = side_of(model, stage), window = window_of(model, stage), windows = side / window * (side / window);
+    const uint64_t rows = sv_block_macs(&form, n + packages, 0), pairs = (n * n + windows / 2) / windows + n * packages + packages * (n + 1);
+    return rows + 2 * c * pairs;
+}
+
+static uint64_t swin_carry_macs(const sv_model *model, size_t index)
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
+    return stage && !inside ? 4 * (uint64_t)stages->width[stage - 1] * stages->width[stage] : 0;
+}
 
 static uint64_t swin_macs(const sv_model *model)
 {
@@ -215,7 +316,13 @@ const sv_family sv_family_swin = {
     .declare = swin_declare,
     .initialise = swin_initialise,
     .embed = swin_embed,
+    .enter = swin_enter,
+    .place = swin_place,
+    .ways = &swin_ways,
     .block = swin_record_block,
+    .among = swin_among,
+    .among_macs = swin_among_macs,
+    .carry_macs = swin_carry_macs,
     .finish = swin_finish,
     .head = swin_head,
     .macs = swin_macs,

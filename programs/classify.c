@@ -4,7 +4,8 @@
 #include "data/data.h"
 #include "formats/pictures.h"
 #include "infer/sieve_infer.h"
-#include "report/report.h"
+#include "report/grid.h"
+#include "report/figure.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@ static const char usage[] =
     "  --arch NAME       backbone of a weight file that is not Sieve's: deit_t, deit_s, deit_b, ...\n"
     "  --classes FILE    names of the classes, `folder<TAB>name` a line; default: those in the model\n"
     "  --precision P     of products: fp32, bf16 or bf16x3; default: as the model was trained\n"
-    "  --overlay FILE    a PNG of the picture and of what each selector keeps (one picture)\n"
+    "  --overlay FILE    the picture and what each selector keeps (one picture): .png, .jpg or .svg\n"
+    "  --heat            in the overlay also the scores of each selector, as colours\n"
     "  --json            one JSON object a picture: file, top5 (index, name, probability), ms, tokens_kept\n"
     "  --details         with --json: also all logits, and for each selector the numbers of the patches it keeps\n"
     "  --threads N, --quiet, --verbose, --help, --version\n"
@@ -33,8 +35,9 @@ static const char usage[] =
     "Exit codes: 0 done, 1 fault, 2 usage, 3 a picture cannot be read (the others are done), 4 model file\n";
 
 static const char *arch, *classes_path, *overlay_path, *precision;
-static bool details;
-static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision }, { "--details", &details, NULL } };
+static bool details, heat;
+static const sv_flag flags[] = { { "--arch", NULL, &arch }, { "--classes", NULL, &classes_path }, { "--overlay", NULL, &overlay_path }, { "--precision", NULL, &precision }, { "--details", &details, NULL },
+                                 { "--heat", &heat, NULL } };
 
 enum { TOP = 5, RUNS = 5 };
 typedef struct answer { sieve_answer top[TOP]; size_t count; double ms; double kept[SIEVE_MOST_STAGES]; } answer;
@@ -136,30 +139,39 @@ static sv_status seen_picture(const looker *l, sv_picture *out, sv_error *err)
     return status;
 }
 
-static sv_status draw_overlay(const looker *l, const char *path, sv_error *err)
+static sv_status draw_overlay(const looker *l, const answer *a, const char *path, sv_error *err)
 {
-    size_t side = l->about.image / l->about.patch, width = 0, height = 0;
-    sv_picture seen = { 0 }, drawn = { 0 };
+    const size_t side = l->about.stages ? sv_grid_common(l->about.stage_patches, l->about.stages, l->about.image) : 1, cells = side * side;
+    sv_picture seen = { 0 };
+    sv_canvas canvas = { 0 };
+    sv_canvas_form form;
     uint8_t *kept = NULL;
-    const uint8_t *stages[SIEVE_MOST_STAGES];
-    sv_status status = seen_picture(l, &seen, err);
-    if (!status) status = sv_alloc_zero(&kept, l->about.patches * SIEVE_MOST_STAGES, "overlay", err);
+    float *score = NULL;
+    char name[128], note[32];
+    sv_figure_stage stages[SIEVE_MOST_STAGES];
+    sv_status status = sv_canvas_form_of(&form, path, err);
+    if (!status) status = seen_picture(l, &seen, err);
+    if (!status) status = sv_alloc_zero(&kept, cells * SIEVE_MOST_STAGES, "overlay", err);
+    if (!status) status = sv_alloc_zero(&score, cells * SIEVE_MOST_STAGES * sizeof *score, "overlay", err);
     for (size_t t = 0; !status && t < l->about.stages; t++) {
         const uint32_t *patches;
-        size_t count = sieve_kept(l->session, 0, t, &patches);
-        stages[t] = kept + t * l->about.patches;
-        for (size_t i = 0; i < count; i++) kept[t * l->about.patches + patches[i]] = 1;
+        sv_figure_stage *stage = &stages[t];
+        *stage = (sv_figure_stage){ .kept = kept + t * cells, .score = score + t * cells, .kept_count = sieve_kept(l->session, 0, t, &patches), .patches = l->about.stage_patches[t] };
+        memcpy(score + t * cells, sieve_scores(l->session, 0, t, &stage->packaged), stage->patches * sizeof *score);
+        for (size_t i = 0; i < stage->kept_count; i++) kept[t * cells + patches[i]] = 1;
+        sv_grid_spread(kept + t * cells, sizeof *kept, stage->patches, cells);
+        sv_grid_spread(score + t * cells, sizeof *score, stage->patches, cells);
     }
-    sv_overlay overlay = { .rgb = seen.rgb, .width = seen.width, .height = seen.height, .grid_columns = side, .grid_rows = side, .kept = stages, .stages = l->about.stages };
-    if (!status) status = sv_overlay_size(&overlay, &width, &height, err);
-    if (!status) status = sv_picture_resize(&drawn, width, height, err);
-    if (!status) {
-        sv_overlay_draw(&overlay, drawn.rgb);
-        status = sv_png_write(path, &drawn, err);
-    }
+    snprintf(note, sizeof note, "%.1f %%", 100 * a->top[0].probability);
+    const sv_figure_row row = { .rgb = seen.rgb, .name = class_name(l, a->top[0].class_index, name), .note = note, .stages = stages };
+    const sv_figure figure = { .width = l->about.image, .height = l->about.image, .grid_columns = side, .grid_rows = side, .stages = l->about.stages,
+                               .before_block = l->about.stage_before_block, .rows = &row, .row_count = 1, .heat = heat };
+    if (!status) status = sv_figure_draw(&canvas, form, &figure, err);
+    if (!status) status = sv_canvas_write(&canvas, path, err);
+    sv_canvas_clear(&canvas);
+    sv_free(score);
     sv_free(kept);
     sv_picture_clear(&seen);
-    sv_picture_clear(&drawn);
     return status;
 }
 
@@ -197,7 +209,7 @@ static sv_status look_at(looker *l, const char *path, sv_status *last, sv_error 
     sv_status status = look(l, &picture, &a, err);
     if (!status && l->json) print_json(l, path, &a);
     else if (!status) print_answer(l, path, &a);
-    if (!status && overlay_path) status = draw_overlay(l, overlay_path, err);
+    if (!status && overlay_path) status = draw_overlay(l, &a, overlay_path, err);
     sieve_picture_free(&picture);
     return status;
 }
@@ -207,6 +219,7 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     looker l = { .json = call->json };
     sv_status last = SV_OK;
     if (call->word_count < 2) return sv_fail(err, SV_USAGE, "expected a model and at least one picture; see `classify --help`");
+    if (heat && !overlay_path) return sv_fail(err, SV_USAGE, "--heat is of the overlay; give --overlay FILE");
     if (overlay_path && call->word_count > 2) return sv_fail(err, SV_USAGE, "--overlay is for one picture, but %zu are given", call->word_count - 1);
     sv_status status = open_looker(&l, call->words[0], err);
     for (size_t i = 1; !status && i < call->word_count; i++) status = look_at(&l, call->words[i], &last, err);

@@ -2,12 +2,15 @@
 #include "base/json.h"
 #include "base/program.h"
 #include "data/data.h"
-#include "eval/eval.h"
+#include "eval/beside.h"
+#include "eval/figures.h"
+#include "eval/logits_file.h"
 #include "eval/overlays.h"
 #include "eval/sensitivity.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
 #include "latency/measure_model.h"
+#include "report/canvas.h"
 #include "train/train.h"
 
 #include <math.h>
@@ -18,9 +21,11 @@ static const char usage[] =
     "Usage: eval --config FILE [--checkpoint FILE] [--latency] [--section.key=value ...] [options]\n"
     "       eval --inspect FILE [--json]\n"
     "\n"
-    "Accuracy on data.val, multiply-adds, pictures a second and, with --latency, the time of one picture at a time.\n"
-    "With a checkpoint of a pruned model, the pruned model and beside it the same weights without selectors, or the dense\n"
-    "model of model.weights where the config names one. Without a checkpoint: the dense model of model.weights.\n"
+    "Accuracy on data.val with 95 % intervals, multiply-adds, pictures a second and, with --latency, the time of one picture at a\n"
+    "time; how many patches pictures keep, how well the probabilities are meant, the worst classes (docs/how-to-evaluate.md).\n"
+    "With a checkpoint of a pruned model, the pruned model and beside it, on the same pictures, the same weights without\n"
+    "selectors, or the dense model of model.weights where the config names one; and whether they differ by more than chance.\n"
+    "Without a checkpoint: the dense model of model.weights.\n"
     "\n"
     "Examples\n"
     "  eval --config deit_t_eval.ini                                  a dense model as the config says\n"
@@ -30,11 +35,21 @@ static const char usage[] =
     "\n"
     "Options\n"
     "  --checkpoint FILE   a model that train or export wrote\n"
+    "  --beside FILE       another model to compare with: a checkpoint, or weights of model.arch; `teacher`: the dense model that the run\n"
+    "                      of the checkpoint learned from\n"
+    "  --details           all classes, and all probabilities of both models; with --json: the classes too\n"
+    "  --csv FILE          every figure as a line `model,table,key,name,value`\n"
+    "  --per-class FILE    classes as CSV, worst first: pictures, top-1, top-5, what they are most often taken for\n"
     "  --latency           also measure one picture at a time, dense and pruned in alternation\n"
     "  --logits FILE       write the logits of every picture as .npy [pictures, classes], float32\n"
     "  --overlays N        draw N pictures (1 to 64), evenly spread over data.val, and what survives each selector: a PNG each, and\n"
-    "                      sheet.png of all, a row a picture, a column a stage\n"
+    "                      sheet.png of all\n"
     "  --overlay-dir DIR   where to (default: overlays)\n"
+    "  --figure FILE       the N pictures (default: 8) in one figure for a page: .png, .jpg or .svg\n"
+    "  --heat              in overlays and figures also the scores of each selector, as colours\n"
+    "  --across N          pictures side by side in a figure (default: 1, of more than six pictures 2)\n"
+    "  --object-share W    how much of what is kept lies on the object, stage by stage. W is `masks` for the built-in pictures, or a CSV\n"
+    "                      file of boxes, `file,left,top,right,bottom`; a figure then shows those pictures, their objects outlined\n"
     "  --sensitivity FILE  what keeping less costs at each selector alone, on train.calibrate pictures drawn from data.val: lines\n"
     "                      `selector,keep,cost` for `latency solve --costs`\n"
     "  --precision P       of products: fp32, bf16 or bf16x3; default: as the checkpoint was trained, or as the config says\n"
@@ -44,10 +59,12 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 3 data, 4 model file, 75 interrupted\n";
 
-static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder = "overlays", *sensitivity_path;
-static bool measure;
+static const char *inspect, *checkpoint, *logits_path, *precision, *overlays_text, *overlay_folder, *figure_path, *across_text, *objects_asked, *sensitivity_path, *beside, *csv_path, *classes_path;
+static bool measure, details, heat;
 static const sv_flag flags[] = { { "--inspect", NULL, &inspect }, { "--checkpoint", NULL, &checkpoint }, { "--latency", &measure, NULL }, { "--logits", NULL, &logits_path },
-                                 { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder }, { "--sensitivity", NULL, &sensitivity_path } };
+                                 { "--precision", NULL, &precision }, { "--overlays", NULL, &overlays_text }, { "--overlay-dir", NULL, &overlay_folder }, { "--sensitivity", NULL, &sensitivity_path },
+                                 { "--heat", &heat, NULL }, { "--figure", NULL, &figure_path }, { "--across", NULL, &across_text }, { "--object-share", NULL, &objects_asked },
+                                 { "--beside", NULL, &beside }, { "--csv", NULL, &csv_path }, { "--per-class", NULL, &classes_path }, { "--details", &details, NULL } };
 
 /* ---- inspect ----------------------------------------------------------------------------------------------------- */
 
@@ -113,98 +130,105 @@ static sv_status run_inspect(const char *path, bool as_json, sv_error *err)
 
 /* ---- accuracy ---------------------------------------------------------------------------------------------------- */
 
-typedef struct logits_file { float *block; size_t count, capacity, classes; } logits_file;
+/* A model under evaluation and what became of it; subjects[1] is the one that was asked about, subjects[0] the one beside it, where there is one. */
+typedef struct subject {
+    const char *name;
+    sv_deployed model;
+    bool has, measured;
+    sv_removal_tape batch, one;
+    sv_evaluation e;
+    sv_records records;
+    sv_measured ms;
+    sv_object_share object; bool looked;
+} subject;
 
-static sv_status take_logits(void *context, uint64_t sample, uint32_t label, const sv_real *logits, size_t classes, sv_error *err)
+static sv_status evaluate(subject *s, sv_loader *loader, const sv_source *source, size_t batch, sv_logits_file *logits, sv_error *err)
 {
-    logits_file *file = context;
-    (void)sample, (void)label;
-    sv_status status = sv_grow(&file->block, &file->capacity, (file->count + 1) * classes, sizeof *file->block, "logits", err);
-    if (status) return status;
-    for (size_t k = 0; k < classes; k++) file->block[file->count * classes + k] = (float)logits[k];
-    file->classes = classes;
-    file->count++;
-    return SV_OK;
+    sv_evaluate_options options = { .progress = s->name, .records = &s->records };
+    if (logits) options.sink = sv_logits_take, options.sink_context = logits;
+    sv_status status = sv_removal_record(&s->batch, s->model.pruning, &s->model.plan, batch, err);
+    return status ? status : sv_evaluate(&s->batch, loader, source, &options, &s->e, err);
 }
 
-static sv_status write_logits(const logits_file *file, const char *path, sv_error *err)
+static sv_figures figures_of(const subject *s)
 {
-    char header[128];
-    sv_atomic_file out = { 0 };
-    int length = snprintf(header + 10, sizeof header - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", file->count, file->classes);
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
-    header[8] = (char)(sizeof header - 10);
-    header[9] = 0;
-    memset(header + 10 + length, ' ', sizeof header - 11 - (size_t)length);
-    header[sizeof header - 1] = '\n';
-    sv_status status = sv_atomic_open(&out, path, err);
-    if (!status) status = sv_atomic_write(&out, header, sizeof header, err);
-    if (!status) status = sv_atomic_write(&out, file->block, file->count * file->classes * sizeof(float), err);
-    if (!status) status = sv_atomic_commit(&out, err);
-    sv_atomic_abandon(&out);
+    return (sv_figures){ .name = s->name, .e = &s->e, .records = &s->records, .plan = &s->model.plan, .patches = sv_model_patches(s->model.model),
+                         .ms_median = s->measured ? s->ms.median_ms : NAN, .ms_p95 = s->measured ? s->ms.p95_ms : NAN,
+                         .object = s->looked ? &s->object : NULL };
+}
+
+/* What is told at the end: one model, or two on the same pictures and how they differ. The classes are those of the last. */
+typedef struct telling { sv_figures figures[2]; size_t count; sv_paired paired; sv_class_table classes; const sv_classes *names; } telling;
+
+static sv_status tell_text(const telling *t, sv_text *text, sv_error *err)
+{
+    enum { WORST = 5 };
+    const sv_figures *last = &t->figures[t->count - 1];
+    sv_figures_print(text, t->figures, t->count);
+    if (t->count > 1) sv_paired_print(text, &t->paired, t->figures[0].name, last->name);
+    sv_status status = sv_tokens_print(text, last, err);
+    if (last->object) sv_object_share_print(text, last->object, last->plan->at);
+    if (!details) sv_text_add(text, "\n");
+    for (size_t i = 0; !status && i < t->count; i++) sv_calibration_print(text, &t->figures[i], details);
+    sv_classes_print(text, &t->classes, t->names, details ? t->classes.count : WORST);
     return status;
 }
 
-typedef struct figures { sv_evaluation e; sv_measured ms; bool measured; } figures;
-
-typedef struct subject { sv_deployed model; bool has, dense_of_checkpoint; sv_removal_tape batch, one; } subject;
-
-static sv_status evaluate(subject *s, const sv_pruning_plan *plan, sv_loader *loader, const sv_source *source, size_t batch, const char *what, logits_file *logits, figures *out, sv_error *err)
+static sv_status tell_json(const telling *t, sv_text *text, sv_error *err)
 {
-    sv_evaluate_options options = { .progress = what };
-    if (logits) options.sink = take_logits, options.sink_context = logits;
-    sv_status status = sv_removal_record(&s->batch, s->model.pruning, plan, batch, err);
-    return status ? status : sv_evaluate(&s->batch, loader, source, &options, &out->e, err);
+    sv_json json = { .text = text };
+    sv_status status = SV_OK;
+    sv_json_open(&json, NULL);
+    for (size_t i = 0; !status && i < t->count; i++) {
+        if (t->count > 1) sv_json_open(&json, t->figures[i].name);
+        status = sv_figures_json(&json, &t->figures[i], err);
+        if (t->count > 1) sv_json_close(&json);
+    }
+    if (t->count > 1) sv_paired_json(&json, "paired", &t->paired);
+    if (details) sv_classes_json(&json, "classes", &t->classes, t->names);
+    sv_json_close(&json);
+    sv_text_add(text, "\n");
+    return status;
 }
 
-static void put_figures(sv_json *json, const char *name, const figures *f, size_t stages)
+static sv_status write_text(sv_text *text, const char *path, sv_error *err)
 {
-    double images = (double)(f->e.images ? f->e.images : 1);
-    sv_json_open(json, name);
-    sv_json_int(json, "images", (int64_t)f->e.images);
-    sv_json_int(json, "top1_count", (int64_t)f->e.top1);
-    sv_json_int(json, "top5_count", (int64_t)f->e.top5);
-    sv_json_int(json, "top1_among_count", (int64_t)f->e.top1_among);
-    sv_json_real(json, "top1", (double)f->e.top1 / images);
-    sv_json_real(json, "top5", (double)f->e.top5 / images);
-    sv_json_real(json, "loss", f->e.loss);
-    sv_json_int(json, "bad_pictures", (int64_t)f->e.bad_pictures);
-    sv_json_real(json, "macs", f->e.macs);
-    sv_json_real(json, "images_per_s", f->e.seconds > 0 ? (double)f->e.images / f->e.seconds : NAN);
-    sv_json_real(json, "ms_batch1_median", f->measured ? f->ms.median_ms : NAN);
-    sv_json_real(json, "ms_batch1_p95", f->measured ? f->ms.p95_ms : NAN);
-    sv_json_reals(json, "tokens_kept", f->e.kept, stages);
-    sv_json_close(json);
+    sv_status status = sv_text_check(text, err);
+    if (!status) status = sv_file_write_atomic(path, text->data, text->length, err);
+    sv_text_clear(text);
+    return status;
 }
 
-static void print_row(const char *name, const figures *f)
+static sv_status tell(const subject *subjects, const sv_source *source, bool as_json, sv_error *err)
 {
-    double images = (double)(f->e.images ? f->e.images : 1);
-    printf("%-8s %6zu %7.2f%% %6zu %7.2f%% %9zu %9.4f %9.3f %10.1f", name, f->e.top1, 100 * (double)f->e.top1 / images, f->e.top5, 100 * (double)f->e.top5 / images, f->e.top1_among, f->e.loss,
-           1e-9 * f->e.macs, f->e.seconds > 0 ? (double)f->e.images / f->e.seconds : 0);
-    if (f->measured) printf(" %9.2f %9.2f", f->ms.median_ms, f->ms.p95_ms);
-    printf("\n");
-}
-
-static void print_all(const figures *dense, const figures *pruned, size_t stages, size_t patches, bool has_dense)
-{
-    const figures *any = pruned ? pruned : dense;
-    printf("%-8s %6s %8s %6s %8s %9s %9s %9s %10s%s\n", "", "top-1", "", "top-5", "", "of these", "loss", "GMAC", "pictures/s", any->measured ? "        ms       p95" : "");
-    if (has_dense) print_row("dense", dense);
-    if (pruned) print_row("pruned", pruned);
-    printf("%zu pictures, %zu unreadable; \"of these\": right where only the classes that have pictures may be answered\n", any->e.images, any->e.bad_pictures);
-    for (size_t t = 0; pruned && t < stages; t++)
-        printf("selector %zu keeps %.1f of %zu patches (%.1f %%), least %zu, most %zu\n", t + 1, pruned->e.kept[t], patches, 100 * pruned->e.kept[t] / (double)patches, pruned->e.kept_least[t],
-               pruned->e.kept_most[t]);
-    if (pruned && has_dense && pruned->measured) printf("one picture at a time, the pruned model is %.2f times as fast\n", dense->ms.median_ms / pruned->ms.median_ms);
+    telling t = { .names = sv_source_classes(source) };
+    sv_text text = { 0 }, csv = { 0 }, rows = { 0 };
+    for (size_t i = 0; i < 2; i++)
+        if (subjects[i].has) t.figures[t.count++] = figures_of(&subjects[i]);
+    sv_status status = sv_class_table_make(&t.classes, t.figures[t.count - 1].records, err);
+    if (!status && t.count > 1) status = sv_paired_of(&t.paired, t.figures[0].records, t.figures[1].records, err);
+    if (!status && csv_path) status = sv_figures_csv(&csv, t.figures, t.count, &t.paired, err);
+    if (!status && csv_path) status = write_text(&csv, csv_path, err);
+    if (!status && classes_path) {
+        sv_classes_csv(&rows, &t.classes, t.names);
+        status = write_text(&rows, classes_path, err);
+    }
+    if (!status) status = as_json ? tell_json(&t, &text, err) : tell_text(&t, &text, err);
+    if (!status) status = sv_text_check(&text, err);
+    if (!status && fputs(text.data, stdout) < 0) status = sv_fail(err, SV_FAULT, "the figures cannot be written to standard output");
+    sv_text_clear(&text);
+    sv_text_clear(&csv);
+    sv_text_clear(&rows);
+    sv_class_table_clear(&t.classes);
+    return status;
 }
 
 enum { PICTURES = 32 };
 
-static sv_status measure_models(subject *dense, subject *pruned, sv_loader *loader, const sv_config *config, figures *d, figures *p, sv_error *err)
+static sv_status measure_models(subject *subjects, sv_loader *loader, const sv_config *config, sv_error *err)
 {
     const sv_removal_tape *tapes[2];
-    figures *out[2];
+    subject *out[2];
     sv_measured measured[2];
     sv_machine_state machine;
     const sv_real *pictures[PICTURES];
@@ -218,12 +242,17 @@ static sv_status measure_models(subject *dense, subject *pruned, sv_loader *load
     options.warm_up = (size_t)sv_config_int(config, "latency.warm_up");
     options.rehearsals = 1;
     options.seconds_most = 60;
-    if (dense->has) status = sv_removal_record(&dense->one, dense->model.pruning, NULL, 1, err), tapes[count] = &dense->one, out[count++] = d;
-    if (!status && pruned->has) status = sv_removal_record(&pruned->one, pruned->model.pruning, &pruned->model.plan, 1, err), tapes[count] = &pruned->one, out[count++] = p;
+    for (size_t i = 0; !status && i < 2; i++) {
+        subject *s = &subjects[i];
+        if (!s->has) continue;
+        status = sv_removal_record(&s->one, s->model.pruning, &s->model.plan, 1, err);
+        tapes[count] = &s->one;
+        out[count++] = s;
+    }
     if (status) return status;
     numbers = sv_tensor_width(tapes[0]->picture);
     status = sv_alloc(&block, PICTURES * numbers * sizeof *block, "pictures", err);
-    sv_loader_start(loader, 0, 0, 1);
+    if (!status) sv_loader_start(loader, 0, 0, 1);
     while (!status && have < PICTURES && !(status = sv_loader_next(loader, &batch, err)) && batch)
         for (size_t b = 0; b < batch->count && have < PICTURES; b++) {
             memcpy(block + have * numbers, batch->pictures + b * numbers, numbers * sizeof *block);
@@ -239,15 +268,27 @@ static sv_status measure_models(subject *dense, subject *pruned, sv_loader *load
 
 /* ---- overlays ---------------------------------------------------------------------------------------------------- */
 
-static sv_status overlay_count(size_t *out, sv_error *err)
+static sv_status count_read(const char *flag, const char *text, size_t most, size_t *out, sv_error *err)
 {
     int64_t value;
-    *out = 0;
-    if (!overlays_text) return SV_OK;
-    if (!sv_parse_int(overlays_text, &value) || value < 1 || value > SV_OVERLAYS_MOST)
-        return sv_fail(err, SV_USAGE, "--overlays %s: a whole number from 1 to %d was expected", overlays_text, SV_OVERLAYS_MOST);
+    if (!text) return SV_OK;
+    if (!sv_parse_int(text, &value) || value < 1 || value > (int64_t)most) return sv_fail(err, SV_USAGE, "%s %s: a whole number from 1 to %zu was expected", flag, text, most);
     *out = (size_t)value;
     return SV_OK;
+}
+
+/* How many pictures are to be drawn (0: none), and how many stand side by side. */
+static sv_status overlay_counts(size_t *wanted, size_t *across, sv_error *err)
+{
+    enum { IN_A_FIGURE = 8, ACROSS_MOST = 16 };
+    sv_canvas_form form;
+    *wanted = figure_path ? IN_A_FIGURE : 0;
+    *across = 0;
+    sv_status status = count_read("--overlays", overlays_text, SV_OVERLAYS_MOST, wanted, err);
+    if (!status) status = count_read("--across", across_text, ACROSS_MOST, across, err);
+    if (!status && figure_path) status = sv_canvas_form_of(&form, figure_path, err);
+    if (!status && !*wanted && (heat || across_text)) status = sv_fail(err, SV_USAGE, "%s says how pictures are drawn, but none are; give --overlays N or --figure FILE", heat ? "--heat" : "--across");
+    return status;
 }
 
 /* "01-name-of-the-picture.png": the number keeps names apart; a picture's name may hold anything. */
@@ -264,61 +305,106 @@ static void overlay_name(char room[80], size_t at, const char *file)
     memcpy(room + length, ".png", 5);
 }
 
-static sv_status write_overlay(const sv_picture *picture, const char *name, sv_error *err)
+static sv_status write_in_folder(const sv_overlays *overlays, size_t at, const sv_classes *classes, const sv_overlay_figure *figure, const char *name, sv_error *err)
 {
     char *path = NULL;
     sv_status status = sv_path_join(&path, overlay_folder, name, err);
-    if (!status) status = sv_png_write(path, picture, err);
+    if (!status) status = sv_overlays_write(overlays, at, classes, figure, path, err);
     sv_free(path);
     return status;
 }
 
-static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, size_t wanted, sv_error *err)
+/* A file for each picture and one of all. */
+static sv_status write_folder(const sv_overlays *overlays, const sv_classes *classes, const sv_overlay_figure *figure, sv_error *err)
 {
-    const sv_model_options *model = &pruned->model.model->options;
-    sv_overlays overlays = { 0 };
-    sv_picture sheet = { 0 };
-    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, model->image / model->patch, wanted, err);
-    if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for --overlays can be read", sv_source_name(source));
-    if (!status) status = sv_folder_create(overlay_folder, err);
-    for (size_t i = 0; !status && i < overlays.count; i++) {
+    if (!overlay_folder) overlay_folder = "overlays";
+    sv_status status = sv_folder_create(overlay_folder, err);
+    for (size_t i = 0; !status && i < overlays->count; i++) {
         sv_text caption = { 0 };
         char name[80], safe[512];
-        overlay_name(name, i, overlays.items[i].file);
-        sv_overlay_caption(&overlays, i, sv_source_classes(source), &caption);
+        overlay_name(name, i, overlays->items[i].file);
+        sv_overlay_caption(overlays, i, classes, &caption);
         status = sv_text_check(&caption, err);
-        if (!status) status = write_overlay(&overlays.items[i].drawn, name, err);
+        if (!status) status = write_in_folder(overlays, i, classes, figure, name, err);
         if (!status) sv_log(SV_INFO, "%s/%s: %s", overlay_folder, name, sv_text_safe(safe, sizeof safe, caption.data));
         sv_text_clear(&caption);
     }
-    if (!status) status = sv_overlays_sheet(&overlays, &sheet, err);
-    if (!status) status = write_overlay(&sheet, "sheet.png", err);
-    sv_picture_clear(&sheet);
+    return status ? status : write_in_folder(overlays, SIZE_MAX, classes, figure, "sheet.png", err);
+}
+
+static size_t side_of(const sv_deployed *model) { return model->model->options.image / model->model->options.patch; }
+
+/* The line around the object of each picture. */
+static sv_status outline(sv_overlays *overlays, const sv_objects *objects, const sv_transform_options *transform, sv_error *err)
+{
+    sv_status status = SV_OK;
+    for (size_t i = 0; objects && !status && i < overlays->count; i++) {
+        sv_overlaid *item = &overlays->items[i];
+        status = sv_alloc(&item->object, transform->size * transform->size, "overlay", err);
+        if (!status) status = sv_objects_view(objects, item->sample, transform, item->object, err);
+    }
+    return status;
+}
+
+typedef struct drawing { size_t wanted, across; sv_objects *objects; } drawing;
+
+static sv_status write_overlays(const subject *pruned, const sv_data_options *data, const sv_source *source, const drawing *how, sv_error *err)
+{
+    const sv_overlay_figure figure = { .heat = heat, .across = how->across };
+    sv_overlay_choice choice = { .wanted = how->wanted, .before_block = pruned->model.plan.at };
+    sv_overlays overlays = { 0 };
+    if (how->objects && strcmp(objects_asked, SV_OBJECT_MASKS)) { /* the pictures that have boxes */
+        size_t count;
+        choice.samples = sv_objects_samples(how->objects, &count);
+        if (!overlays_text || count < choice.wanted) choice.wanted = count;
+    }
+    sv_status status = sv_overlays_make(&overlays, &pruned->batch, source, &data->transform, side_of(&pruned->model), &choice, err);
+    if (!status && !overlays.count) status = sv_fail(err, SV_DATA, "%s: none of the pictures for %s can be read", sv_source_name(source), overlays_text ? "--overlays" : "--figure");
+    if (!status) status = outline(&overlays, how->objects, &data->transform, err);
+    if (!status && overlays_text && (!figure_path || overlay_folder)) status = write_folder(&overlays, sv_source_classes(source), &figure, err);
+    if (!status && figure_path) status = sv_overlays_write(&overlays, SIZE_MAX, sv_source_classes(source), &figure, figure_path, err);
     sv_overlays_clear(&overlays);
     return status;
 }
 
-/* The dense model: of model.weights where given, else the checkpoint's own weights without its selectors. */
-static sv_status open_models(const sv_config *config, const sv_data_options *data, const sv_source *source, subject *dense, subject *pruned, sv_error *err)
+/* ---- the two models ---------------------------------------------------------------------------------------------- */
+
+static sv_status check_size(const sv_deployed *model, const char *path, const sv_data_options *data, sv_error *err)
+{
+    const size_t image = model->model->options.image;
+    if (image == data->transform.size) return SV_OK;
+    return sv_fail(err, SV_USAGE, "data.image_size = %zu, but %s is a model for pictures of %zu; set data.image_size = %zu", data->transform.size, path, image, image);
+}
+
+/* Beside a pruned checkpoint stands, where nothing else is named, the dense model: of model.weights where given, else the checkpoint's own weights
+ * without its selectors. Without a checkpoint the dense model of model.weights is the one that is evaluated. */
+static sv_status open_models(const sv_config *config, const sv_data_options *data, const sv_source *source, subject *first, subject *second, sv_error *err)
 {
     const char *weights = sv_config_text(config, "model.weights"), *arch = sv_config_text(config, "model.arch");
+    const size_t classes = (size_t)sv_config_int(config, "model.classes"), known = sv_source_classes(source)->count, wanted = classes ? classes : known;
     sv_status status = SV_OK;
-    if (checkpoint) status = sv_deployed_load(&pruned->model, checkpoint, err);
-    if (status) return status;
-    pruned->has = checkpoint && pruned->model.plan.stages;
-    if (checkpoint && pruned->model.model->options.image != data->transform.size)
-        return sv_fail(err, SV_USAGE, "data.image_size = %zu, but %s is a model for pictures of %zu; set data.image_size = %zu", data->transform.size, checkpoint, pruned->model.model->options.image,
-                       pruned->model.model->options.image);
-    dense->has = true;
-    if (checkpoint && (!weights[0] || !pruned->has)) {
-        dense->dense_of_checkpoint = true;
-        return sv_deployed_load(&dense->model, checkpoint, err);
+    if (!checkpoint && !weights[0]) return sv_fail(err, SV_USAGE, "there is no model to evaluate: give --checkpoint FILE, or model.weights in the config");
+    if (checkpoint) {
+        status = sv_deployed_load(&second->model, checkpoint, err);
+        if (!status) status = check_size(&second->model, checkpoint, data, err);
+    } else {
+        status = sv_deployed_from_weights(&second->model, arch, weights, data->transform.size, wanted, err);
+        if (!status) second->model.model->options.precision = (sv_precision)sv_config_choice(config, "train.precision");
     }
-    if (!weights[0]) return sv_fail(err, SV_USAGE, "there is no model to evaluate: give --checkpoint FILE, or model.weights in the config");
-    size_t classes = (size_t)sv_config_int(config, "model.classes"), known = sv_source_classes(source)->count;
-    status = sv_deployed_from_weights(&dense->model, arch, weights, data->transform.size, classes ? classes : known, err);
-    if (!status) dense->model.model->options.precision = (sv_precision)sv_config_choice(config, "train.precision");
-    return status;
+    if (status) return status;
+    second->has = true;
+    second->name = second->model.plan.stages ? "pruned" : "dense";
+    first->has = beside || second->model.plan.stages;
+    if (!first->has) return SV_OK;
+    if (beside && strcmp(beside, SV_BESIDE_TEACHER) == 0) status = sv_deployed_open_teacher(&first->model, &second->model, err);
+    else if (beside) status = sv_deployed_open(&first->model, beside, arch, data->transform.size, wanted, err);
+    else if (weights[0]) status = sv_deployed_from_weights(&first->model, arch, weights, data->transform.size, wanted, err);
+    else status = sv_deployed_load(&first->model, checkpoint, err);
+    if (status) return status;
+    if (!beside) first->model.plan.stages = 0;
+    if (!beside && weights[0]) first->model.model->options.precision = (sv_precision)sv_config_choice(config, "train.precision");
+    first->name = first->model.plan.stages || !second->model.plan.stages ? "beside" : "dense";
+    return beside ? check_size(&first->model, beside, data, err) : SV_OK;
 }
 
 /* In drawn order: the first pictures of a folder are of one class. */
@@ -340,58 +426,56 @@ static sv_status write_sensitivity(const subject *pruned, const sv_data_options 
     return status;
 }
 
+/* What only selectors have must not be asked of a dense model. */
+static sv_status check_asked(const subject *model, sv_error *err)
+{
+    const char *asked = overlays_text ? "--overlays shows what selectors keep" : figure_path ? "--figure shows what selectors keep" : objects_asked ? "--object-share is of what selectors keep" : sensitivity_path ? "--sensitivity is of selectors" : NULL;
+    if (!asked || model->model.plan.stages) return SV_OK;
+    return sv_fail(err, SV_USAGE, "%s, but there are none; give --checkpoint of a pruned model", asked);
+}
+
+static sv_status evaluate_all(const sv_program_call *call, const sv_data_options *data, const sv_source *source, subject *subjects, sv_error *err)
+{
+    const size_t batch = (size_t)sv_config_int(call->config, "train.batch");
+    const sv_loader_options options = sv_data_loader_options(data, SV_LOAD_EVALUATION, batch, 0);
+    sv_loader *loader = NULL;
+    sv_logits_file logits = { 0 };
+    sv_status status = sv_loader_create(&loader, source, &options, err);
+    for (size_t i = 0; !status && i < 2; i++)
+        if (subjects[i].has) status = evaluate(&subjects[i], loader, source, batch, logits_path && i == 1 ? &logits : NULL, err);
+    if (!status && logits_path) status = sv_logits_write(&logits, logits_path, err);
+    if (!status && measure) status = measure_models(subjects, loader, call->config, err);
+    sv_logits_clear(&logits);
+    sv_loader_destroy(loader);
+    return status;
+}
+
 static sv_status run_eval(const sv_program_call *call, sv_error *err)
 {
-    subject dense = { 0 }, pruned = { 0 };
-    figures d = { 0 }, p = { 0 };
+    subject subjects[2] = { 0 }, *model = &subjects[1];
     sv_data_options data;
     sv_source *source = NULL;
-    sv_loader *loader = NULL;
-    logits_file logits = { 0 };
-    size_t batch = (size_t)sv_config_int(call->config, "train.batch"), overlays = 0;
+    drawing how = { 0 };
     sv_threads_set((size_t)sv_config_int(call->config, "run.threads"));
-    sv_status status = overlay_count(&overlays, err);
+    sv_status status = overlay_counts(&how.wanted, &how.across, err);
     if (!status) status = sv_data_options_read(call->config, &data, err);
     if (!status) status = sv_data_open_val(&data, &source, err);
-    if (!status) status = open_models(call->config, &data, source, &dense, &pruned, err);
-    if (!status && overlays && !pruned.has) status = sv_fail(err, SV_USAGE, "--overlays shows what selectors keep, but there are none; give --checkpoint of a pruned model");
-    if (!status) status = sv_deployed_set_precision(&dense.model, precision, err);
-    if (!status) status = sv_deployed_set_precision(&pruned.model, precision, err);
-    if (!status) {
-        sv_loader_options options = sv_data_loader_options(&data, SV_LOAD_EVALUATION, batch, 0);
-        status = sv_loader_create(&loader, source, &options, err);
-    }
-    if (!status && dense.has) status = evaluate(&dense, NULL, loader, source, batch, "dense", logits_path && !pruned.has ? &logits : NULL, &d, err);
-    if (!status && pruned.has) status = evaluate(&pruned, &pruned.model.plan, loader, source, batch, "pruned", logits_path ? &logits : NULL, &p, err);
-    if (!status && overlays) status = write_overlays(&pruned, &data, source, overlays, err);
-    if (!status && sensitivity_path && !pruned.has) status = sv_fail(err, SV_USAGE, "--sensitivity is of selectors, but there are none; give --checkpoint of a pruned model");
-    if (!status && sensitivity_path) status = write_sensitivity(&pruned, &data, source, batch, call->config, err);
-    if (!status && logits_path) status = write_logits(&logits, logits_path, err);
-    if (!status && measure) status = measure_models(&dense, &pruned, loader, call->config, &d, &p, err);
-    if (!status && call->json) {
-        sv_text text = { 0 };
-        sv_json json = { .text = &text };
-        if (pruned.has) {
-            sv_json_open(&json, NULL);
-            put_figures(&json, "dense", &d, 0);
-            put_figures(&json, "pruned", &p, pruned.model.plan.stages);
-            sv_json_close(&json);
-        } else {
-            put_figures(&json, NULL, &d, 0);
-        }
-        puts(text.data ? text.data : "");
-        sv_text_clear(&text);
-    } else if (!status) {
-        print_all(&d, pruned.has ? &p : NULL, pruned.has ? pruned.model.plan.stages : 0, sv_model_patches(dense.model.model), dense.has);
-    }
-    sv_loader_destroy(loader);
+    if (!status) status = open_models(call->config, &data, source, &subjects[0], model, err);
+    if (!status) status = check_asked(model, err);
+    if (!status && objects_asked) status = sv_objects_open(&how.objects, objects_asked, source, err); /* before the long work */
+    for (size_t i = 0; !status && i < 2; i++) status = sv_deployed_set_precision(&subjects[i].model, precision, err);
+    if (!status) status = evaluate_all(call, &data, source, subjects, err);
+    if (!status && how.objects) status = sv_object_share_of(&model->object, &model->batch, source, how.objects, &data.transform, side_of(&model->model), err), model->looked = true;
+    if (!status && how.wanted) status = write_overlays(model, &data, source, &how, err);
+    if (!status && sensitivity_path) status = write_sensitivity(model, &data, source, (size_t)sv_config_int(call->config, "train.batch"), call->config, err);
+    if (!status) status = tell(subjects, source, call->json, err);
+    sv_objects_close(how.objects);
     sv_source_close(source);
-    sv_free(logits.block);
     for (size_t i = 0; i < 2; i++) {
-        subject *s = i ? &pruned : &dense;
-        sv_removal_clear(&s->batch);
-        sv_removal_clear(&s->one);
-        sv_deployed_clear(&s->model);
+        sv_removal_clear(&subjects[i].batch);
+        sv_removal_clear(&subjects[i].one);
+        sv_records_clear(&subjects[i].records);
+        sv_deployed_clear(&subjects[i].model);
     }
     return status;
 }

@@ -3,6 +3,7 @@
 #include "base/program.h"
 #include "eval/eval.h"
 #include "eval/onnx_export.h"
+#include "eval/weights_export.h"
 #include "formats/weights.h"
 #include "kernels/kernels.h"
 
@@ -14,7 +15,7 @@ static const char usage[] =
     "Usage: export CHECKPOINT --format safetensors|onnx [--out FILE] [--json]\n"
     "\n"
     "Writes the model of a checkpoint (model.safetensors, best.safetensors, last.safetensors of a run) for others.\n"
-    "safetensors: float32 weights under timm's names, selectors as selectors.T.* (SPViT) or score_predictor.T.*\n"
+    "safetensors: weights under timm's names, selectors as selectors.T.* (SPViT) or score_predictor.T.*\n"
     "(DynamicViT), the pruning plan and a model card in the metadata.\n"
     "onnx: one graph (opset 17) with selectors, decisions and package tokens inside. Input pixel_values [batch,3,side,side]; outputs logits\n"
     "and tokens_kept_0, tokens_kept_1 ...: numbers of the patches that stay behind each selector. The card is in metadata_props.\n"
@@ -28,21 +29,23 @@ static const char usage[] =
     "\n"
     "Options\n"
     "  --format FORM     safetensors or onnx\n"
+    "  --arch NAME       CHECKPOINT is a file of dense weights from elsewhere (.pth, .safetensors, .npz) for this backbone: deit_t, swin_t ...\n"
     "  --out FILE        default: CHECKPOINT with -export before its ending, or with the ending .onnx\n"
     "  --mode MODE       onnx: static (default): every picture keeps the plan's number of patches; dynamic: by the plan's thresholds, each\n"
     "                    picture its own number, one picture at a time\n"
     "  --batch N|any     onnx: pictures at a time; default: any (static), 1 (dynamic)\n"
-    "  --weights KIND    onnx: f32 (default), f16 or bf16: how the backbone's matrices are stored; all is computed in f32\n"
-    "  --licence TEXT    onnx: licence of the weights the model began from, for its card\n"
+    "  --weights KIND    f32 (default), f16, bf16 or int8: how the backbone's matrices are stored; all is computed in f32. int8: a scale for\n"
+    "                    each output channel, a quarter of the bytes\n"
+    "  --licence TEXT    licence of the weights the model began from, for its card; default: the run's model.licence\n"
+    "  --external-above BYTES  onnx: larger files keep their weights in FILE.data beside FILE; default: 2147483647, the most that ONNX allows\n"
     "  --json, --quiet, --verbose, --help, --version\n"
     "\n"
-    "An onnx file of 2 GiB or more keeps its weights in FILE.data beside it.\n"
     "Exit codes: 0 done, 1 fault (memory, disk), 2 usage, 4 model file\n";
 
-static const char *format, *out_path, *mode, *batch, *weights, *licence, *external_above;
+static const char *format, *out_path, *mode, *batch, *weights, *licence, *external_above, *arch;
 static const sv_flag flags[] = { { "--format", NULL, &format },   { "--out", NULL, &out_path },         { "--mode", NULL, &mode },
                                  { "--batch", NULL, &batch },     { "--weights", NULL, &weights },      { "--licence", NULL, &licence },
-                                 { "--external-above", NULL, &external_above } /* bytes; not in the help: for the checks */ };
+                                 { "--external-above", NULL, &external_above }, { "--arch", NULL, &arch } };
 
 static sv_status default_path(const char *checkpoint, sv_text *text, sv_error *err)
 {
@@ -53,91 +56,13 @@ static sv_status default_path(const char *checkpoint, sv_text *text, sv_error *e
     return sv_text_check(text, err);
 }
 
-static void write_card(const sv_deployed *d, sv_text *card)
-{
-    const sv_pruning_plan *plan = &d->plan;
-    size_t parameters = 0;
-    for (size_t i = 0; i < d->model->parameters->count; i++) parameters += d->model->parameters->items[i]->count;
-    sv_text_add(card, "model: %s, pictures of %zu x %zu, %zu classes, %zu parameters\n", d->model->backbone->name, d->model->options.image, d->model->options.image, d->model->options.classes, parameters);
-    sv_text_add(card, "work: %.3f GMAC a picture dense", 1e-9 * (double)sv_model_macs(d->model));
-    if (plan->stages) sv_text_add(card, ", %.3f GMAC pruned at the plan's counts", 1e-9 * (double)sv_pruned_macs(d->model, plan, plan->count));
-    sv_text_add(card, "\npruning: %s", plan->stages ? sv_method_title(plan->method) : "none\n");
-    const bool merges = plan->stages && sv_method_form_of(plan->method) == SV_IN_EVERY_BLOCK;
-    if (merges) sv_text_add(card, ", merges to %.4f behind the last block (%zu patches)", plan->keep[0], plan->count[0]);
-    for (size_t t = 0; !merges && t < plan->stages; t++) {
-        sv_text_add(card, "%skeep %.4f before block %zu ", t ? "; " : ", ", plan->keep[t], plan->at[t]);
-        if (plan->rule == SV_RULE_TOPK) sv_text_add(card, "(the best %zu patches)", plan->count[t]);
-        else sv_text_add(card, "(threshold %.6f)", plan->threshold[t]);
-    }
-    sv_text_add(card, "%sinput: RGB / 255, minus mean, by deviation; channels first\nwritten by: Sieve " SV_VERSION "\n", plan->stages ? "\n" : "");
-}
-
-static sv_status write_model(const sv_deployed *d, const char *path, sv_error *err)
-{
-    sv_weights_writer *writer = NULL;
-    sv_text model = { 0 }, plan = { 0 }, card = { 0 };
-    sv_model_print(d->model, &model);
-    sv_plan_print(&d->plan, &plan);
-    write_card(d, &card);
-    sv_status status = sv_text_check(&model, err);
-    if (!status) status = sv_text_check(&plan, err);
-    if (!status) status = sv_text_check(&card, err);
-    if (!status) status = sv_weights_writer_create(&writer, err);
-    if (!status) status = sv_weights_writer_metadata(writer, "format", "pt", err);
-    if (!status) status = sv_weights_writer_metadata(writer, "sieve.version", SV_VERSION, err);
-    if (!status) status = sv_weights_writer_metadata(writer, "sieve.model", model.data, err);
-    if (!status) status = sv_weights_writer_metadata(writer, "sieve.plan", plan.data, err);
-    if (!status) status = sv_weights_writer_metadata(writer, "sieve.card", card.data, err);
-    if (!status && d->classes) status = sv_weights_writer_metadata(writer, "sieve.classes", d->classes, err);
-    for (size_t i = 0; !status && i < d->model->parameters->count; i++) {
-        const sv_parameter *p = d->model->parameters->items[i];
-        status = sv_weights_writer_add(writer, p->name, SV_REAL_DTYPE, p->dims, p->shape, p->value, err);
-    }
-    if (!status) status = sv_weights_write_safetensors(writer, path, SV_WITH_CRC, err);
-    sv_weights_writer_destroy(writer);
-    sv_text_clear(&model);
-    sv_text_clear(&plan);
-    sv_text_clear(&card);
-    return status;
-}
-
-/* Logits of a made-up picture, the same for every call. */
-static sv_status run_once(const sv_deployed *d, sv_removal_tape *tape, sv_error *err)
-{
-    sv_step step = { .images = 1 };
-    sv_random random = sv_random_at(11, SV_FOR_TEST, 0, 0, 0);
-    sv_status status = sv_removal_record(tape, d->pruning, &d->plan, 1, err);
-    if (status) return status;
-    sv_real *picture = sv_tape_data(tape->tape, tape->picture, 0);
-    for (size_t i = 0; i < sv_tensor_width(tape->picture); i++) picture[i] = (sv_real)(2 * sv_random_uniform(&random) - 1);
-    return sv_tape_forward(tape->tape, &step, err);
-}
-
-static sv_status prove(const sv_deployed *source, const char *path, sv_error *err)
-{
-    sv_deployed back = { 0 };
-    sv_removal_tape one = { 0 }, other = { 0 };
-    sv_status status = sv_deployed_load(&back, path, err);
-    if (!status) status = run_once(source, &one, err);
-    if (!status) status = run_once(&back, &other, err);
-    for (size_t k = 0; !status && k < sv_tensor_width(one.logits); k++) {
-        double a = (double)sv_tape_data(one.tape, one.logits, 0)[k], b = (double)sv_tape_data(other.tape, other.logits, 0)[k];
-        if (!isfinite(a)) status = sv_fail(err, SV_MODEL_FILE, "the model answers with a number that is not finite (class %zu): it is not exported as good", k);
-        else if (a != b) status = sv_fail(err, SV_FAULT, "%s does not give the checkpoint's logits (class %zu: %g, not %g); it is not good", path, k, b, a);
-    }
-    sv_removal_clear(&one);
-    sv_removal_clear(&other);
-    sv_deployed_clear(&back);
-    return status;
-}
-
 /* ---- onnx -------------------------------------------------------------------------------------------------------- */
 
 typedef struct weight_kind {
     const char *name;
     sv_onnx_type type;
 } weight_kind;
-static const weight_kind weight_kinds[] = { { "f32", SV_ONNX_FLOAT }, { "f16", SV_ONNX_FLOAT16 }, { "bf16", SV_ONNX_BFLOAT16 } };
+static const weight_kind weight_kinds[] = { { "f32", SV_ONNX_FLOAT }, { "f16", SV_ONNX_FLOAT16 }, { "bf16", SV_ONNX_BFLOAT16 }, { "int8", SV_ONNX_INT8 } };
 
 static sv_status read_options(sv_onnx_options *out, sv_error *err)
 {
@@ -146,7 +71,7 @@ static sv_status read_options(sv_onnx_options *out, sv_error *err)
     int64_t count = 0, above = 0;
     *out = (sv_onnx_options){ .licence = licence };
     if (mode && strcmp(mode, "static") != 0 && strcmp(mode, "dynamic") != 0) return sv_fail(err, SV_USAGE, "--mode is '%s'; expected static or dynamic", mode);
-    if (!kind) return sv_fail(err, SV_USAGE, "--weights is '%s'; expected f32, f16 or bf16", weights);
+    if (!kind) return sv_fail(err, SV_USAGE, "--weights is '%s'; expected f32, f16, bf16 or int8", weights);
     if (batch && strcmp(batch, "any") != 0 && (!sv_parse_int(batch, &count) || count < 1 || count > MOST_BATCH))
         return sv_fail(err, SV_USAGE, "--batch is '%s'; expected any or a number from 1 to %d", batch, MOST_BATCH);
     if (external_above && (!sv_parse_int(external_above, &above) || above < 1)) return sv_fail(err, SV_USAGE, "--external-above is '%s'; expected bytes", external_above);
@@ -194,21 +119,24 @@ static sv_status export_onnx(sv_deployed *source, const char *checkpoint, const 
 
 /* ---- safetensors ------------------------------------------------------------------------------------------------- */
 
-static sv_status export_safetensors(const sv_deployed *source, const char *path, bool as_json, sv_error *err)
+static sv_status export_safetensors(sv_deployed *source, const char *checkpoint, const char *path, bool as_json, sv_error *err)
 {
-    sv_status status = write_model(source, path, err);
-    if (!status) status = prove(source, path, err);
+    sv_onnx_options options;
+    size_t tensors = 0;
+    sv_status status = read_options(&options, err);
+    const sv_weights_export_options wanted = { .weights = options.weights, .licence = licence, .source = checkpoint };
+    if (!status) status = sv_weights_export(source, path, &wanted, &tensors, err);
     if (!status && as_json) {
         sv_text text = { 0 };
         sv_json json = { .text = &text };
         sv_json_open(&json, NULL);
         sv_json_text(&json, "file", path);
-        sv_json_int(&json, "tensors", (int64_t)source->model->parameters->count);
+        sv_json_int(&json, "tensors", (int64_t)tensors);
         sv_json_close(&json);
         puts(text.data ? text.data : "");
         sv_text_clear(&text);
     } else if (!status) {
-        sv_log(SV_INFO, "%s: %zu tensors, read back, logits equal", path, source->model->parameters->count);
+        sv_log(SV_INFO, "%s: %zu tensors, read back, logits equal", path, tensors);
     }
     return status;
 }
@@ -219,8 +147,21 @@ static sv_status check_call(const sv_program_call *call, sv_error *err)
     if (!format) return sv_fail(err, SV_USAGE, "--format is missing; expected --format safetensors or --format onnx");
     if (strcmp(format, "onnx") == 0) return SV_OK;
     if (strcmp(format, "safetensors") != 0) return sv_fail(err, SV_USAGE, "--format %s is not offered by this version; expected safetensors or onnx", format);
-    if (mode || batch || weights || licence || external_above) return sv_fail(err, SV_USAGE, "--mode, --batch, --weights and --licence belong to --format onnx");
+    if (mode || batch || external_above) return sv_fail(err, SV_USAGE, "--mode, --batch and --external-above belong to --format onnx");
     return SV_OK;
+}
+
+/* Dense weights from elsewhere: their head says how many classes there are, lest it be made anew for the backbone's own number. */
+static sv_status load_foreign(sv_deployed *out, const char *path, sv_error *err)
+{
+    static const char *const heads[] = { "head.weight", "head.fc.weight", "classifier.weight", "cls_classifier.weight" };
+    const sv_weights_entry *head = NULL;
+    sv_weights *file = NULL;
+    sv_status status = sv_weights_open(&file, path, err);
+    for (size_t i = 0; !status && !head && i < SV_COUNT(heads); i++) head = sv_weights_find(file, heads[i]);
+    const size_t classes = head && head->rank == 2 ? head->shape[0] : 0;
+    sv_weights_close(file);
+    return status ? status : sv_deployed_from_weights(out, arch, path, 0, classes, err);
 }
 
 static sv_status run(const sv_program_call *call, sv_error *err)
@@ -232,10 +173,10 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     if (!status) status = read_options(&unused, err); /* a mistake is said before a large file is read */
     if (status) return status;
     sv_kernels_init();
-    status = sv_deployed_load(&source, call->words[0], err);
+    status = arch ? load_foreign(&source, call->words[0], err) : sv_deployed_load(&source, call->words[0], err);
     if (!status && !out_path) status = default_path(call->words[0], &path, err);
     const char *to = out_path ? out_path : path.data;
-    if (!status) status = strcmp(format, "onnx") == 0 ? export_onnx(&source, call->words[0], to, call->json, err) : export_safetensors(&source, to, call->json, err);
+    if (!status) status = strcmp(format, "onnx") == 0 ? export_onnx(&source, call->words[0], to, call->json, err) : export_safetensors(&source, call->words[0], to, call->json, err);
     sv_deployed_clear(&source);
     sv_text_clear(&path);
     return status;

@@ -56,7 +56,7 @@ static sv_status open_subject(subject *s, const sv_config *config, sv_error *err
     sv_threads_set((size_t)sv_config_int(config, "run.threads"));
     if (!status) status = sv_model_from_config(&s->model, config, data.transform.size, (size_t)sv_config_int(config, "model.classes"), err);
     if (!status) status = sv_pruning_check_model(config, s->model, err);
-    if (!status) status = sv_pruning_options_read(&s->options, config, sv_model_depth(s->model), sv_model_patches(s->model), err);
+    if (!status) status = sv_pruning_options_read(&s->options, config, s->model, err);
     if (!status) status = sv_pruning_create(&s->pruning, s->model, &s->options, err);
     if (!status) status = sv_model_allocate(s->model, false, err);
     if (status) return status;
@@ -151,14 +151,17 @@ static void print_trials(const subject *s, const sv_latency_trial *trials, bool 
     double off[TRIALS];
     sv_text text = { 0 };
     sv_json json = { .text = &text };
-    if (!as_json) printf("%-24s %12s %12s %8s\n", "patches kept", "predicted ms", "measured ms", "off");
+    if (!as_json) printf("%-36s %12s %12s %8s\n", "patches kept", "predicted ms", "measured ms", "off");
     if (as_json) sv_json_open_array(&json, NULL);
     for (size_t i = 0; i < TRIALS; i++) {
         const sv_latency_trial *t = &trials[i];
         char kept[64] = "dense";
-        for (size_t k = 0, at = 0; i && k < s->options.plan.stages && at < sizeof kept; k++) at += (size_t)snprintf(kept + at, sizeof kept - at, "%s%zu", k ? " / " : "", t->kept[k]);
+        for (size_t k = 0, at = 0; i && k < s->options.plan.stages && at < sizeof kept; k++) {
+            at += (size_t)snprintf(kept + at, sizeof kept - at, "%s%zu", k ? " / " : "", t->least[k]);
+            if (t->most[k] > t->least[k] && at < sizeof kept) at += (size_t)snprintf(kept + at, sizeof kept - at, "-%zu", t->most[k]);
+        }
         off[i] = fabs(t->predicted_ms / t->measured_ms - 1);
-        if (!as_json) printf("%-24s %12.3f %12.3f %+7.1f %%\n", kept, t->predicted_ms, t->measured_ms, 100 * (t->predicted_ms / t->measured_ms - 1));
+        if (!as_json) printf("%-36s %12.3f %12.3f %+7.1f %%\n", kept, t->predicted_ms, t->measured_ms, 100 * (t->predicted_ms / t->measured_ms - 1));
         if (!as_json) continue;
         sv_json_open(&json, NULL);
         sv_json_text(&json, "kept", kept);

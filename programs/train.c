@@ -3,6 +3,7 @@
 #include "base/program.h"
 #include "comm/comm.h"
 #include "kernels/kernels.h"
+#include "train/status.h"
 #include "train/train.h"
 
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 static const char usage[] =
     "Usage: train --config FILE [--section.key=value ...] [options]\n"
+    "       train status RUN... [--json]\n"
     "\n"
     "Fine-tunes a vision transformer, dense or with token selectors (SPViT, DynamicViT), to a latency budget; removes the tokens for real,\n"
     "measures the result on this machine and leaves it in run.dir: model.safetensors (the measured model), last.safetensors\n"
@@ -21,6 +23,7 @@ static const char usage[] =
     "  train --config deit_t_mobile.ini                        a config of the current folder or of those that come with Sieve\n"
     "  train --config deit_t_mobile.ini --latency.budget=60%   any key can be set on the command line\n"
     "  train --config my.ini --dry-run                         parameters, work, memory, keep plan, time; then stops\n"
+    "  train status runs/mine                                  how a run stands: read from outside, while it runs or after\n"
     "\n"
     "Options\n"
     "  --config FILE          the run's config (INI); may be given more than once, later ones win\n"
@@ -29,7 +32,8 @@ static const char usage[] =
     "  --dry-run              say the plan and stop\n"
     "  --profile              time the ops by kind\n"
     "  --ranks N              N processes on this machine share out each batch; the result has the same bytes as one's.\n"
-    "                         Started by hand instead: SIEVE_RANK=r SIEVE_RANKS=N SIEVE_MASTER=host:port for each\n"
+    "                         Started by hand instead: SIEVE_RANK=r SIEVE_RANKS=N SIEVE_MASTER=host:port for each;\n"
+    "                         or, in a Sieve made with MPI=1: mpirun -n N train ...\n"
     "  --json                 the result as one JSON object on standard output\n"
     "  --threads N, --seed N  short for --run.threads, --run.seed\n"
     "  --quiet, --verbose     less, more on standard error\n"
@@ -91,6 +95,7 @@ static sv_status find_ranks(sv_comm **out, const sv_config *config, sv_error *er
     size_t rank = 0, all = 0;
     if (ranks && (!sv_parse_int(ranks, &count) || count < 1 || count > SV_RANKS_MOST)) return sv_fail(err, SV_USAGE, "--ranks %s; expected a number from 1 to %d", ranks, SV_RANKS_MOST);
     if (ranks && master) return sv_fail(err, SV_USAGE, "--ranks starts the processes itself; leave it out, or unset SIEVE_MASTER");
+    if (!ranks && !master && sv_comm_mpi_ranks() > 1) return sv_comm_mpi(out, timeout, err);
     if (!master) return count > 1 ? sv_comm_fork(out, (size_t)count, timeout, err) : SV_OK;
     sv_status status = number_in("SIEVE_RANKS", &all, err);
     if (!status) status = number_in("SIEVE_RANK", &rank, err);
@@ -106,11 +111,28 @@ static void part(sv_comm *comm, sv_status status, const sv_error *err)
     if (child) _exit(status);
 }
 
+static sv_status show_status(const sv_program_call *call, sv_error *err)
+{
+    sv_run_status shown;
+    sv_status status = SV_OK;
+    if (call->word_count < 2) return sv_fail(err, SV_USAGE, "train status needs the folder of a run, such as %s", sv_config_text(call->config, "run.dir"));
+    for (size_t i = 1; !status && i < call->word_count; i++) {
+        sv_text text = { 0 };
+        status = sv_run_status_read(&shown, call->words[i], err);
+        if (!status) (call->json ? sv_run_status_json : sv_run_status_print)(&shown, call->words[i], &text);
+        if (!status) status = sv_text_check(&text, err);
+        if (!status) printf("%s%s", text.data, call->json ? "\n" : "");
+        sv_text_clear(&text);
+    }
+    return status;
+}
+
 static sv_status run(const sv_program_call *call, sv_error *err)
 {
     sv_train_request request = { .dry_run = dry_run, .profile = profile, .resume_file = resume };
     sv_train_result result;
     int64_t steps = 0;
+    if (call->word_count && strcmp(call->words[0], "status") == 0) return show_status(call, err);
     if (call->word_count) return sv_fail(err, SV_USAGE, "'%s' is not understood; a config is given as --config %s", call->words[0], call->words[0]);
     if (verify && (!sv_parse_int(verify, &steps) || steps < 1)) return sv_fail(err, SV_USAGE, "--verify-resume %s; expected a number of steps, 1 or more", verify);
     request.verify_resume = (size_t)steps;

@@ -1,6 +1,6 @@
 /* The [pruning] keys and what they become. Names and defaults are those of specs SPViT and DynamicViT; each default that differs from the reference's code is
  * listed in docs/decisions.md. */
-#include "pruning/inside.h"
+#include "pruning/form.h"
 
 #include <string.h>
 
@@ -39,8 +39,19 @@ static size_t default_places(int64_t *at, size_t depth)
     return count;
 }
 
-static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, size_t depth, size_t patches, sv_error *err)
+/* A grid behind the first may hold fewer patches than the model's first, which sv_pruning_options_read has looked at. */
+static sv_status check_counts(const sv_pruning_plan *plan, const sv_config *config, sv_error *err)
 {
+    for (size_t t = 0; t < plan->stages; t++)
+        if (plan->min_keep > plan->patches[t])
+            return sv_fail(err, SV_USAGE, "%s: pruning.min_keep = %zu, but selector %zu stands on a grid of %zu patches", sv_config_where(config, "pruning.min_keep"), plan->min_keep,
+                           t + 1, plan->patches[t]);
+    return SV_OK;
+}
+
+static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, const sv_model *model, sv_error *err)
+{
+    const size_t depth = sv_model_depth(model);
     size_t count = 0, keeps = 0;
     const int64_t *at = sv_config_ints(config, "pruning.at", &count);
     const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
@@ -55,24 +66,26 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, siz
         plan->at[t] = (size_t)at[t];
     }
     plan->stages = count;
+    sv_plan_fit(plan, model);
     if (!sv_config_given(config, "pruning.keep")) { /* the family of the default, for any number of selectors */
         double family[SV_MOST_STAGES];
         for (size_t t = 0; t < count; t++) family[t] = t ? family[t - 1] * keep[0] : keep[0];
-        sv_plan_set_keep(plan, family, patches);
-        return SV_OK;
+        sv_plan_set_keep(plan, family);
+        return check_counts(plan, config, err);
     }
     where = sv_config_where(config, "pruning.keep");
     if (keeps != count) return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios for the %zu selectors of pruning.at; give as many", where, keeps, count);
     for (size_t t = 1; t < count; t++)
-        if (keep[t] > keep[t - 1])
+        if (keep[t] > keep[t - 1] && sv_model_place(model, plan->at[t]).stage == sv_model_place(model, plan->at[t - 1]).stage)
             return sv_fail(err, SV_USAGE, "%s: pruning.keep rises from %g to %g; ratios are shares of all patches, and a dropped patch does not come back", where, keep[t - 1], keep[t]);
-    sv_plan_set_keep(plan, keep, patches);
-    return SV_OK;
+    sv_plan_set_keep(plan, keep);
+    return check_counts(plan, config, err);
 }
 
 /* One stage: what is left behind the last block. Places of selectors are not looked at, so that one config serves all methods. */
-static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, size_t depth, size_t patches, sv_error *err)
+static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, const sv_model *model, sv_error *err)
 {
+    const size_t depth = sv_model_depth(model), patches = sv_model_patches(model);
     size_t keeps = 0, each = (size_t)sv_config_int(config, "pruning.merge"), kept = 0;
     const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
     plan->stages = 1;
@@ -83,7 +96,8 @@ static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, si
         return sv_fail(err, SV_USAGE, "%s: pruning.merge = %zu and pruning.keep say the same thing; give one of them", sv_config_where(config, "pruning.merge"), each);
     if (sv_config_given(config, "pruning.keep") && keeps != 1)
         return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios; tome has one, the share of patches left behind the last block", sv_config_where(config, "pruning.keep"), keeps);
-    sv_plan_set_keep(plan, keep, patches);
+    sv_plan_fit(plan, model);
+    sv_plan_set_keep(plan, keep);
     if (!each) return SV_OK;
     for (size_t i = kept = 0, left = patches; i < depth; i++) kept = left -= each < left / 2 ? each : left / 2;
     if (each * depth + kept > patches)
@@ -95,17 +109,37 @@ static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, si
 
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err)
 {
-    const char *method = sv_config_text(config, "pruning.method");
-    if (strcmp(method, "none") == 0 || !sv_model_unfit(model)) return SV_OK;
+    const size_t choice = sv_config_choice(config, "pruning.method"); /* none, then the methods in order */
+    char why[512];
+    if (!choice || sv_form_find((sv_method)(choice - 1), model)) return SV_OK;
     return sv_fail(err, SV_USAGE, "%s: pruning.method = %s does not fit %s: %s; set pruning.method = none, or take a backbone such as deit_s",
-                   sv_config_where(config, "pruning.method"), method, model->backbone->name, sv_model_unfit(model));
+                   sv_config_where(config, "pruning.method"), sv_config_text(config, "pruning.method"), model->backbone->name,
+                   sv_form_misfits(why, sizeof why, (sv_method)(choice - 1), model));
 }
 
-void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches)
+void sv_plan_fit(sv_pruning_plan *plan, const sv_model *model)
+{
+    for (size_t t = 0; t < plan->stages; t++) plan->patches[t] = sv_model_place(model, plan->at[t]).patches;
+}
+
+void sv_plan_fit_grid(sv_pruning_plan *plan, size_t patches)
+{
+    for (size_t t = 0; t < plan->stages; t++) plan->patches[t] = patches;
+}
+
+size_t sv_plan_patches_most(const sv_pruning_plan *plan)
+{
+    size_t most = 0;
+    for (size_t t = 0; t < plan->stages; t++)
+        if (plan->patches[t] > most) most = plan->patches[t];
+    return most;
+}
+
+void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep)
 {
     for (size_t t = 0; t < plan->stages; t++) {
         plan->keep[t] = keep[t];
-        plan->count[t] = (size_t)((double)patches * keep[t] + 1e-9);
+        plan->count[t] = (size_t)((double)plan->patches[t] * keep[t] + 1e-9);
         if (plan->count[t] < plan->min_keep) plan->count[t] = plan->min_keep;
     }
 }
@@ -138,8 +172,9 @@ static sv_status read_method(sv_pruning_options *o, const sv_config *config, sv_
                    sv_config_text(config, "pruning.package_form"), m->name);
 }
 
-sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config, size_t depth, size_t patches, sv_error *err)
+sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config, const sv_model *model, sv_error *err)
 {
+    const size_t patches = sv_model_patches(model);
     memset(o, 0, sizeof *o);
     size_t choice = sv_config_choice(config, "pruning.method"); /* none, then the methods in order */
     bool selects = choice > 0;
@@ -165,5 +200,5 @@ sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config
     if (m->merges && sv_config_real(config, "pruning.token_weight") < 0) o->token_weight = 0; /* a merged token is no patch of the teacher's */
     if (sv_config_int(config, "pruning.merge") > 0 && !m->merges)
         return sv_fail(err, SV_USAGE, "%s: pruning.merge is of tome alone; %s has pruning.keep", sv_config_where(config, "pruning.merge"), m->name);
-    return m->merges ? read_merging(&o->plan, config, depth, patches, err) : read_places(&o->plan, config, depth, patches, err);
+    return m->merges ? read_merging(&o->plan, config, model, err) : read_places(&o->plan, config, model, err);
 }

@@ -1,7 +1,8 @@
 /* Pruning: how tokens are scored, dropped, packed and merged. A method (a file and a row of methods.c each) may add parameters to a model;
  * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
  * pictures or clocks.
- * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t. */
+ * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t; where a backbone
+ * changes its grid from stage to stage, of the patches of the selector's own grid. */
 #ifndef SIEVE_PRUNING_PRUNING_H
 #define SIEVE_PRUNING_PRUNING_H
 
@@ -32,22 +33,24 @@ typedef struct sv_pruning_plan {
     size_t at[SV_MOST_STAGES];          /* selector t stands before block at[t] */
     double keep[SV_MOST_STAGES];        /* rho_t */
     double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
-    size_t count[SV_MOST_STAGES];       /* floor(N0 rho_t + 1e-9); of ToMe: tokens left behind the last block */
+    size_t patches[SV_MOST_STAGES];     /* of the grid that selector t stands on, whose shares and counts these are: a flat model's N0. Not stored: see
+                                         * sv_plan_fit */
+    size_t count[SV_MOST_STAGES];       /* floor(patches rho_t + 1e-9); of ToMe: tokens left behind the last block */
     sv_decision_rule rule;
     sv_package_choice package;
     sv_package_empty empty;
     size_t min_keep;                    /* patches that always stay */
 } sv_pruning_plan;
 
-typedef enum sv_ratio_form { SV_RATIO_PENALTY, SV_RATIO_LAGRANGE } sv_ratio_form;
+typedef enum sv_ratio_form { SV_RATIO_PENALTY, SV_RATIO_LAGRANGE } sv_ratio_form; /* how a goal enters the loss: ratios, latency */
 
 typedef struct sv_pruning_options {
     sv_pruning_plan plan;
     double mask_eps; bool mask_all;     /* reference forms of the masked attention; 0, false: exact */
     double mask_clamp, tau;
     bool ratio_per_image, keep_bias;    /* keep_bias: selectors start at the targets instead of one half */
-    sv_ratio_form ratio_form;
-    double ratio_weight, kl_weight, token_weight, latency_weight, multiplier_rate;
+    sv_ratio_form ratio_form, latency_form;
+    double ratio_weight, kl_weight, token_weight, latency_weight /* 0: no latency term */, multiplier_rate;
 } sv_pruning_options;
 
 typedef struct sv_pruning sv_pruning;
@@ -55,16 +58,20 @@ typedef struct sv_pruning sv_pruning;
 /* ---- config ------------------------------------------------------------------------------------------------------ */
 
 extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
-/* For a model of that depth and N0 patches. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
-sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, size_t depth, size_t patches, sv_error *err) SV_MUST_CHECK;
-/* SV_USAGE where the config names a method and tokens cannot leave between the model's blocks (sv_model_unfit). */
+/* For that model. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
+sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
+/* SV_USAGE where the config names a method that has no form for the model (pruning/form.h). */
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
-/* Puts new keep ratios into a plan, with their counts. */
-void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep, size_t patches);
+/* Fills plan->patches: from the grids that the model has at the selectors' places; or one grid of so many for all. */
+void sv_plan_fit(sv_pruning_plan *plan, const sv_model *model);
+void sv_plan_fit_grid(sv_pruning_plan *plan, size_t patches);
+size_t sv_plan_patches_most(const sv_pruning_plan *plan);
+/* Puts new keep ratios into a plan, with their counts of plan->patches. */
+void sv_plan_set_keep(sv_pruning_plan *plan, const double *keep);
 
 /* ---- selectors of a model ---------------------------------------------------------------------------------------- */
 
-/* Declares the method's selectors in the model (before it is allocated): selectors.T.* of SPViT, score_predictor.T.* of DynamicViT; and sets the form
+/* Fits the plan to the model (sv_plan_fit), chooses the form, and declares the method's selectors in the model (before it is allocated): selectors.T.* of SPViT, score_predictor.T.* of DynamicViT; and sets the form
  * of its attention. plan.stages may be 0: then there are none. SV_USAGE: places that do not rise or lie behind the last block, sizes the method cannot
  * divide, a package token of a method that has none. */
 sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_options *options, sv_error *err) SV_MUST_CHECK;
@@ -85,10 +92,9 @@ typedef struct sv_training_tape {
     size_t stages;
     /* inputs */
     sv_tensor *picture, *target;            /* [1,3*image*image], [1,K] soft targets */
-    sv_tensor *noise[SV_MOST_STAGES];       /* [N0,1] logistic, by patch; NULL unless noise is given */
+    sv_tensor *noise[SV_MOST_STAGES];       /* [patches,1] logistic, by patch; NULL unless noise is given */
     sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss; NULL where decisions are not learned: then */
     sv_tensor *value;                       /* per batch [stages], how many patches stay; sv_training_set_goals fills both */
-    size_t patches;
     sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
     /* results, kept */
     sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms, *distill;  /* per batch [1]; NULL where there is no such term */
@@ -108,6 +114,7 @@ typedef enum sv_distillation { SV_DISTILL_NONE, SV_DISTILL_SOFT, SV_DISTILL_HARD
 
 typedef struct sv_training_choice {
     size_t images, lanes;
+    bool lanes_bf16;            /* sv_tape_options */
     sv_distillation distillation;
     double distill_alpha, distill_tau;  /* share of the distillation loss; temperature of the soft one */
     bool given_noise;           /* noise tensors are inputs instead of drawn */
@@ -118,13 +125,15 @@ typedef struct sv_training_choice {
  * of both; else they read the measured answer.
  * Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
  * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
- * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + latency_weight latency, ratio_t by goal[t]; with distillation
+ * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + w (max(m + 2 e, 0)^2 - m^2) / 4, w latency_weight, m latency_multiplier / w, e = (ms - budget) / budget, ratio_t by
+ * goal[t]; with distillation
  * (1 - alpha) cls + alpha distill stands in place of cls.
  * SV_USAGE: distillation without a teacher, another class count, tokens compared that differ in width or number. */
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err) SV_MUST_CHECK;
 void sv_training_clear(sv_training_tape *training);
-/* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. */
-void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier);
+/* Writes goal[t] = { keep[t], linear, square } from the options: penalty: linear 0, square ratio_weight / S; Lagrange: multiplier[t], 2. And the multiplier
+ * of the latency term into the curve, whose other numbers are the caller's (sv_latency_curve). */
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier, double latency_multiplier);
 /* Mean kept share of each stage over the last step's pictures; mean and deviation of the decision logits of patches alive before. */
 typedef struct sv_stage_report { double share, mean, deviation, decided; } sv_stage_report; /* decided: share of tokens with |a| > 2 */
 void sv_training_report(const sv_training_tape *training, size_t images, sv_stage_report *stages);
@@ -137,7 +146,9 @@ typedef struct sv_removal_tape {
     sv_tensor *picture;                     /* input */
     sv_tensor *value;                       /* per-batch input [stages]: thresholds or counts; set by sv_removal_set_plan */
     sv_tensor *logits;                      /* [1,K], kept */
+    size_t patches[SV_MOST_STAGES];         /* of the grid that each selector stands on */
     sv_tensor *a[SV_MOST_STAGES], *keep[SV_MOST_STAGES], *before[SV_MOST_STAGES]; /* [n,1] decision logits, decisions, origins of the rows scored; kept */
+    bool packs;                             /* dropped tokens become package tokens */
     sv_tensor *after[SV_MOST_STAGES];       /* SV_INDEX [n',1] origins of the rows that go on, prefix rows (-1) and packages (-2..) included; kept */
 } sv_removal_tape;
 
@@ -154,9 +165,11 @@ double sv_threshold_for(double *values, size_t count, double wanted);
 
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
-uint64_t sv_selector_macs(sv_method method, const sv_model *model, size_t rows);   /* rows scored: all tokens but the prefix */
+uint64_t sv_selector_macs(sv_method method, const sv_place *place, size_t rows);   /* rows scored: all tokens but the prefix */
 /* Of one picture with kept[t] patches behind selector t (spec latency 4.4). */
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
+/* The grid whose tokens are compared: the last one. */
+sv_place sv_tokens_place(const sv_model *model);
 /* Whether tokens of the one can be compared with the other's, patch by patch: as many and as wide, or as many with an answer for each (LV-ViT). */
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher);
 /* Of one training step's picture: teacher (NULL: none), student forward, backward with the exact savings (spec exact savings 3). */

@@ -1,6 +1,6 @@
 /* The deployed form: decisions without noise, tokens really leave, each image with its own count (spec SPViT 7.2). Rows of an image stay together and
  * in order; no row is ever padded, so an image's result does not depend on what else is in the batch. */
-#include "pruning/inside.h"
+#include "pruning/form.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,37 +11,21 @@ static sv_rule rule_of(sv_decision_rule rule)
     return rules[rule];
 }
 
-typedef struct deployed_walk {
-    sv_removal_tape *out;
-    const sv_pruning *pruning;
-    const sv_pruning_plan *plan;
-} deployed_walk;
-
-static sv_stream record_stage(void *context, size_t t, sv_stream stream)
+void sv_removal_decide(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t t, sv_cut *cut)
 {
-    const deployed_walk *walk = context;
-    sv_removal_tape *out = walk->out;
-    sv_tape *tape = out->tape;
-    sv_cut cut = { 0 };
-    stream = sv_stream_leave(tape, walk->pruning, walk->plan, rule_of(walk->plan->rule), t, stream, out->value, &cut, &out->a[t]);
-    out->keep[t] = cut.keep, out->before[t] = cut.origin, out->after[t] = stream.origin;
-    sv_tape_keep(tape, out->a[t]);
-    sv_tape_keep(tape, cut.keep);
-    sv_tape_keep(tape, cut.origin);
-    sv_tape_keep(tape, stream.origin);
-    sv_tape_cut(tape);
-    return stream;
+    out->a[t] = sv_cut_score(out->tape, pruning, t, cut);
+    cut->keep = sv_tape_choose(out->tape, out->a[t], cut->before, cut->origin, out->value, rule_of(plan->rule), t, plan->min_keep);
 }
 
-/* Of merged tokens: those that are left, each by the patch it stands in. */
-static void keep_merged(sv_removal_tape *out, const sv_stream *stream)
+void sv_removal_keep_stage(sv_removal_tape *out, const sv_cut *cut, size_t t, sv_tensor *after)
 {
-    out->a[0] = sv_tape_fill(out->tape, stream->origin, 0, 0);
-    out->keep[0] = sv_tape_fill(out->tape, stream->origin, 0, 1);
-    out->before[0] = out->after[0] = stream->origin;
-    sv_tape_keep(out->tape, out->a[0]);
-    sv_tape_keep(out->tape, out->keep[0]);
-    sv_tape_keep(out->tape, out->after[0]);
+    sv_tape *tape = out->tape;
+    out->keep[t] = cut->keep, out->before[t] = cut->origin, out->after[t] = after;
+    sv_tape_keep(tape, out->a[t]);
+    sv_tape_keep(tape, cut->keep);
+    sv_tape_keep(tape, cut->origin);
+    sv_tape_keep(tape, after);
+    sv_tape_cut(tape);
 }
 
 sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t images, sv_error *err)
@@ -52,14 +36,13 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
     sv_status status = sv_tape_create(&out->tape, &options, err);
     if (status) return status;
     out->stages = plan ? plan->stages : 0;
+    out->packs = out->stages && plan->package != SV_CHOICE_NONE;
+    memcpy(out->patches, pruning->options.plan.patches, sizeof out->patches);
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     if (out->stages) out->value = sv_tape_batch_input(out->tape, "thresholds", out->stages);
-    sv_stream stream = { .x = sv_model_embed(out->tape, model, out->picture) };
-    deployed_walk walk = { out, pruning, plan };
-    stream = sv_stream_walk(out->tape, pruning, plan, stream, &(sv_walk){ &walk, record_stage, out->value });
-    if (out->stages && sv_pruning_method_of(plan->method)->merges) keep_merged(out, &stream);
-    stream.x = sv_model_head_rows(out->tape, model, stream.x);
-    out->logits = sv_model_head_kept(out->tape, model, sv_model_finish(out->tape, model, stream.x), stream.origin);
+    const sv_pruning_form *form = out->stages ? pruning->form : &sv_form_flat;
+    sv_tensor *kept = NULL, *rows = form->deployed(out, pruning, plan, &kept);
+    out->logits = sv_model_head_kept(out->tape, model, sv_model_finish(out->tape, model, rows), kept);
     sv_tape_keep(out->tape, out->logits);
     status = sv_tape_finish(out->tape, NULL, err);
     if (status) sv_removal_clear(out);

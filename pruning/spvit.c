@@ -1,13 +1,13 @@
 /* SPViT (Kong et al. 2022): the multi-head selector with its head-importance branch (spec 2.2-2.4), composed of plain ops; what is dropped is packed
  * into a token. All heads share one set of weights. For each head's slice of a token: norm, linear, GELU; its second half is averaged over the tokens
  * still kept; local | global, then three linears down to (keep, drop). Heads are averaged with weights from the mean of the raw slices. */
-#include "pruning/inside.h"
+#include "pruning/form.h"
 
 enum { NORM, FC_IN, FC1, FC2, FC_OUT, HEAD1, HEAD2, LAYERS };
 
-static size_t spvit_layers(const sv_model *model, sv_selector_layer *layers)
+static size_t spvit_layers(const sv_place *place, sv_selector_layer *layers)
 {
-    size_t heads = model->options.heads, d = model->options.width / heads, half = heads / 2 ? heads / 2 : 1;
+    size_t heads = place->heads, d = place->width / heads, half = heads / 2 ? heads / 2 : 1;
     layers[NORM] = (sv_selector_layer){ "norm", 0, d };
     layers[FC_IN] = (sv_selector_layer){ "fc_in", d, d };
     layers[FC1] = (sv_selector_layer){ "fc1", d / 2, d };
@@ -18,18 +18,18 @@ static size_t spvit_layers(const sv_model *model, sv_selector_layer *layers)
     return LAYERS;
 }
 
-static sv_status spvit_check(const sv_model *model, sv_error *err)
+static sv_status spvit_check(const sv_place *place, sv_error *err)
 {
-    size_t d = model->options.width / model->options.heads;
+    size_t d = place->width / place->heads;
     if (d % 4 == 0) return SV_OK;
     return sv_fail(err, SV_USAGE, "selectors need heads of a width that is a multiple of 4, but model.width / model.heads = %zu", d);
 }
 
-static sv_tensor *spvit_record(sv_tape *tape, const sv_model *model, const sv_layer_slots *s, sv_tensor *u, sv_tensor *policy,
+static sv_tensor *spvit_record(sv_tape *tape, const sv_place *place, const sv_layer_slots *s, sv_tensor *u, sv_tensor *policy,
                                sv_tensor **score)
 {
-    size_t heads = model->options.heads, d = model->options.width / heads;
-    sv_tensor *v = sv_slot_linear_gelu(tape, sv_slot_norm(tape, sv_tape_split_heads(tape, u, heads), &s[NORM]), &s[FC_IN]);
+    size_t heads = place->heads, d = place->width / heads;
+    sv_tensor *v = sv_slot_linear_gelu(tape, sv_slot_norm(tape, sv_tape_split_heads(tape, u, heads), &s[NORM], place), &s[FC_IN]);
     sv_tensor *global = sv_tape_weighted_mean(tape, sv_tape_slice_columns(tape, v, d / 2, d - d / 2), policy, heads);
     sv_tensor *z = sv_slot_linear_gelu(tape, sv_tape_local_global(tape, v, global), &s[FC1]);
     z = sv_slot_linear(tape, sv_slot_linear_gelu(tape, z, &s[FC2]), &s[FC_OUT]);
@@ -38,9 +38,9 @@ static sv_tensor *spvit_record(sv_tape *tape, const sv_model *model, const sv_la
     return sv_tape_combine_heads(tape, z, importance, score);
 }
 
-static uint64_t spvit_macs(const sv_model *model, size_t rows)
+static uint64_t spvit_macs(const sv_place *place, size_t rows)
 {
-    uint64_t heads = model->options.heads, d = model->options.width / heads, half = heads / 2 ? heads / 2 : 1;
+    uint64_t heads = place->heads, d = place->width / heads, half = heads / 2 ? heads / 2 : 1;
     return rows * (heads * (d * d + d * (d / 2) + (d / 2) * (d / 4) + (d / 4) * 2) + 2 * heads * half);
 }
 
@@ -53,6 +53,7 @@ const sv_pruning_method sv_method_spvit = {
     .ratio_form = SV_RATIO_LAGRANGE,
     .ratio_per_image = false,
     .packs = true,
+    .forms = { &sv_form_flat, &sv_form_freeze },
     .prefix = "selectors",
     .output = FC_OUT,
     .check = spvit_check,

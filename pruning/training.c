@@ -1,12 +1,23 @@
-/* The training form: the masked student, the frozen dense teacher, their loss terms and the latency term on one tape (SPViT; spec 2.5-5). Dropped
- * rows go on behind the live ones and have a gradient of exactly zero, so that backward runs over live rows alone (spec exact savings). */
-#include "pruning/inside.h"
+/* The training form: the masked student (recorded by the form of pruning), the frozen dense teacher, their loss terms and the latency term on one tape
+ * (SPViT; spec 2.5-5). */
+#include "pruning/form.h"
 
 #include <math.h>
 #include <string.h>
 
-/* What the run, its report and the checks read of stage t. */
-static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice)
+void sv_training_decide(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_cut *cut)
+{
+    const sv_pruning_options *o = &pruning->options;
+    sv_tape *tape = out->tape;
+    const bool learned = !sv_pruning_method_of(o->plan.method)->fixed;
+    if (choice->given_noise && learned) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, o->plan.patches[t], 1, false);
+    out->a[t] = sv_cut_score(tape, pruning, t, cut);
+    cut->keep = learned ? sv_tape_decide(tape, out->a[t], cut->before, cut->origin, out->noise[t], o->tau, t, false)
+                        : sv_tape_choose(tape, out->a[t], cut->before, cut->origin, out->value, SV_BY_TOP_K, t, o->plan.min_keep);
+    out->share[t] = sv_tape_kept_share(tape, cut->keep, cut->origin, o->plan.patches[t]);
+}
+
+void sv_training_keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice)
 {
     sv_tape *tape = out->tape;
     out->score[t] = cut->score, out->keep[t] = cut->keep, out->origin[t] = cut->origin;
@@ -17,88 +28,12 @@ static void keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const
     sv_tape_keep(tape, cut->keep);
     sv_tape_keep(tape, cut->origin);
     sv_tape_keep(tape, out->share[t]);
-    if (!choice->details) return;
-    sv_tape_keep(tape, cut->score);
-    sv_tape_keep(tape, cut->package);
-    sv_tape_keep(tape, cut->package_policy);
-}
-
-typedef struct student_walk {
-    sv_training_tape *out;
-    const sv_pruning *pruning;
-    const sv_training_choice *choice;
-} student_walk;
-
-static sv_stream record_stage(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_stream stream)
-{
-    const sv_pruning_options *o = &pruning->options;
-    sv_cut_form how = pruning->model->attention.plain ? SV_CUT_IN_PLACE : SV_CUT_MASKED;
-    size_t patches = sv_model_patches(pruning->model);
-    sv_tape *tape = out->tape;
-    sv_cut cut = { 0 };
-    sv_stream_scored(tape, pruning, &stream, &cut.u, &cut.before, &cut.origin);
-    if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, patches, 1, false);
-    out->a[t] = sv_selector_record(tape, pruning, t, cut.u, cut.before, &cut.score);
-    cut.keep = sv_tape_decide(tape, out->a[t], cut.before, cut.origin, out->noise[t], o->tau, t, false);
-    out->share[t] = sv_tape_kept_share(tape, cut.keep, cut.origin, patches);
-    stream = sv_stream_cut(tape, pruning, stream, &cut, o->plan.package, o->plan.empty, how);
-    keep_stage(out, &cut, t, choice);
-    sv_tape_cut(tape);
-    return stream;
-}
-
-/* Decisions that are not learned: what is trained is what is deployed. */
-static sv_stream record_fixed_stage(student_walk *walk, size_t t, sv_stream stream)
-{
-    sv_training_tape *out = walk->out;
-    const sv_pruning *pruning = walk->pruning;
-    sv_cut cut = { 0 };
-    stream = sv_stream_leave(out->tape, pruning, &pruning->options.plan, SV_BY_TOP_K, t, stream, out->value, &cut, &out->a[t]);
-    out->share[t] = sv_tape_kept_share(out->tape, cut.keep, cut.origin, sv_model_patches(pruning->model));
-    keep_stage(out, &cut, t, walk->choice);
-    sv_tape_cut(out->tape);
-    return stream;
-}
-
-static sv_stream stage_of_student(void *context, size_t t, sv_stream stream)
-{
-    student_walk *walk = context;
-    if (sv_pruning_method_of(walk->pruning->options.plan.method)->fixed) return record_fixed_stage(walk, t, stream);
-    return record_stage(walk->out, walk->pruning, walk->choice, t, stream);
-}
-
-/* Of merged tokens: as many as are left, each by the patch it stands in. */
-static void keep_merged(sv_training_tape *out, const sv_pruning *pruning, const sv_stream *stream)
-{
-    sv_tape *tape = out->tape;
-    out->origin[0] = stream->origin;
-    out->a[0] = sv_tape_fill(tape, stream->origin, 0, 0);
-    out->keep[0] = sv_tape_fill(tape, stream->origin, 0, 1);
-    out->share[0] = sv_tape_kept_share(tape, out->keep[0], stream->origin, sv_model_patches(pruning->model));
-    sv_tape_keep(tape, out->a[0]);
-    sv_tape_keep(tape, out->keep[0]);
-    sv_tape_keep(tape, out->origin[0]);
-    sv_tape_keep(tape, out->share[0]);
-}
-
-/* Selectors at their places, blocks between them; returns the tokens in front of the last norm, live rows first. */
-static sv_stream record_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice)
-{
-    const sv_pruning_plan *plan = &pruning->options.plan;
-    const sv_pruning_method *method = sv_pruning_method_of(plan->method);
-    const sv_model *model = pruning->model;
-    sv_tape *tape = out->tape;
-    student_walk walk = { out, pruning, choice };
-    if (plan->stages && method->fixed) out->value = sv_tape_batch_input(tape, "counts", plan->stages);
-    sv_stream stream = { .x = sv_model_embed(tape, model, out->picture) };
-    stream = sv_stream_walk(tape, pruning, plan, stream, &(sv_walk){ &walk, stage_of_student, out->value });
-    if (plan->stages && method->merges) keep_merged(out, pruning, &stream);
-    if (plan->stages && model->attention.plain && stream.policy) { /* rows stayed where they were */
-        sv_tensor *order = sv_tape_live_order(tape, stream.policy);
-        stream.x = sv_tape_gather_rows(tape, stream.x, order, SV_TAKE_ALL);
-        stream.origin = sv_tape_gather_rows(tape, stream.origin, order, SV_TAKE_ALL);
+    if (choice->details) {
+        sv_tape_keep(tape, cut->score);
+        sv_tape_keep(tape, cut->package);
+        sv_tape_keep(tape, cut->package_policy);
     }
-    return stream;
+    sv_tape_cut(tape);
 }
 
 /* Whether tokens are compared by what a second head answers for each (LV-ViT) instead of by their numbers; then the loss of classes reads the class
@@ -114,9 +49,11 @@ static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, b
     teacher.options.drop_path = teacher.options.dropout = 0;
     sv_tensor *x = sv_model_embed(tape, &teacher, out->picture);
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
-    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens ? x : sv_model_head_rows(tape, &teacher, x));
+    const bool apart = teacher.backbone->family->features != NULL; /* the head does not read what is compared */
+    sv_tensor *finished = sv_model_finish(tape, &teacher, tokens && !apart ? x : sv_model_head_rows(tape, &teacher, x));
     sv_tensor *logits = answers ? sv_model_class_head(tape, &teacher, finished) : sv_model_head(tape, &teacher, finished);
-    *features = answers ? sv_model_patch_head(tape, &teacher, sv_tape_slice_rows(tape, finished, sv_model_prefix(&teacher), 0)) : tokens ? finished : NULL;
+    if (answers) *features = sv_model_patch_head(tape, &teacher, sv_tape_slice_rows(tape, finished, sv_model_prefix(&teacher), 0));
+    else *features = !tokens ? NULL : apart ? sv_model_features(tape, &teacher, x) : finished;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
@@ -134,26 +71,24 @@ static sv_tensor *record_distillation(sv_training_tape *out, const sv_training_c
 }
 
 /* What cls reads; *distilled: what a distillation loss reads. */
-static sv_tensor *record_answer(sv_tape *tape, const sv_model *model, const sv_stream *stream, sv_tensor *finished, bool answers, sv_tensor **distilled)
+static sv_tensor *record_answer(sv_tape *tape, const sv_model *model, sv_student student, bool answers, sv_tensor **distilled)
 {
-    if (model->options.distilled && distilled) return sv_model_heads(tape, model, finished, distilled);
-    sv_tensor *logits = answers ? sv_model_class_head(tape, model, finished) : sv_model_head_kept(tape, model, finished, stream->origin);
+    if (distilled && !sv_model_has_patch_head(model)) return sv_model_heads(tape, model, student.finished, distilled);
+    sv_tensor *logits = answers ? sv_model_class_head(tape, model, student.finished) : sv_model_head_kept(tape, model, student.finished, student.kept);
     if (distilled) *distilled = logits;
     return logits;
 }
 
 /* How far the kept tokens are from the teacher's [1,2], see sv_tape_masked_square and sv_tape_masked_kl. */
-static sv_tensor *record_tokens(sv_tape *tape, const sv_model *model, const sv_stream *stream, sv_tensor *finished, const sv_model *teacher, sv_tensor *features,
-                                bool answers)
+static sv_tensor *record_tokens(sv_tape *tape, const sv_model *model, sv_student student, const sv_model *teacher, sv_tensor *features, bool answers)
 {
-    size_t prefix = sv_model_prefix(model);
-    sv_tensor *origin = stream->origin ? stream->origin : sv_tape_count_up(tape, finished, -(int64_t)prefix);
-    if (!answers) return sv_tape_masked_square(tape, finished, features, origin, sv_model_prefix(teacher));
-    sv_tensor *own = sv_model_patch_head(tape, model, sv_tape_slice_rows(tape, finished, prefix, 0));
-    return sv_tape_masked_kl(tape, own, features, sv_tape_slice_rows(tape, origin, prefix, 0), 0);
+    const size_t prefix = sv_model_prefix(model);
+    if (!answers) return sv_tape_masked_square(tape, student.tokens, features, student.origin, sv_model_prefix(teacher));
+    sv_tensor *own = sv_model_patch_head(tape, model, sv_tape_slice_rows(tape, student.tokens, prefix, 0));
+    return sv_tape_masked_kl(tape, own, features, sv_tape_slice_rows(tape, student.origin, prefix, 0), 0);
 }
 
-static size_t curve_width(const sv_pruning *pruning) { return 2 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
+static size_t curve_width(const sv_pruning *pruning) { return 3 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
 
 typedef struct term_list { sv_tensor *items[8]; double weights[8]; size_t count; } term_list;
 
@@ -168,22 +103,21 @@ static void term(sv_tape *tape, term_list *list, sv_tensor *value, double weight
 
 static sv_tensor *add_all(sv_tape *tape, const term_list *list) { return sv_tape_weighted_sum(tape, list->items, list->count, list->weights); }
 
-static void record_losses(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, sv_stream stream, const sv_model *teacher,
+static void record_losses(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, sv_student student, const sv_model *teacher,
                           sv_tensor *teacher_features)
 {
     const sv_pruning_options *o = &pruning->options;
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
-    bool tokens = teacher_features != NULL, answers = compares_answers(pruning, tokens);
-    sv_tensor *finished = sv_model_finish(tape, model, tokens ? stream.x : sv_model_head_rows(tape, model, stream.x));
+    const bool tokens = teacher_features != NULL, answers = compares_answers(pruning, tokens);
     bool distill = choice->distillation != SV_DISTILL_NONE;
-    out->logits = record_answer(tape, model, &stream, finished, answers, distill ? &out->distilled : NULL);
+    out->logits = record_answer(tape, model, student, answers, distill ? &out->distilled : NULL);
     sv_tape_keep(tape, out->logits);
     if (distill) sv_tape_keep(tape, out->distilled);
     sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
     if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
-    if (tokens) square = record_tokens(tape, model, &stream, finished, teacher, teacher_features, answers);
+    if (tokens) square = record_tokens(tape, model, student, teacher, teacher_features, answers);
     term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), distill ? 1 - choice->distill_alpha : 1, "loss cls");
     if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
@@ -205,11 +139,16 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     sv_tape_keep(tape, out->loss);
 }
 
+/* Whether its rows are its patches up to the last norm. */
+static bool has_tokens(const sv_model *model) { return !sv_model_unfit(model) || model->backbone->family->among || model->backbone->family->ways; }
+
+sv_place sv_tokens_place(const sv_model *model) { return sv_model_place(model, sv_model_depth(model) - 1); }
+
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
-    if (sv_model_unfit(student) || sv_model_unfit(teacher) || sv_model_patches(student) != sv_model_patches(teacher)) return false;
-    if (sv_model_has_patch_head(student) || sv_model_has_patch_head(teacher)) return sv_model_has_patch_head(student) && sv_model_has_patch_head(teacher);
-    return student->options.width == teacher->options.width;
+    if (sv_model_has_patch_head(student) != sv_model_has_patch_head(teacher)) return false;
+    const sv_place ours = sv_tokens_place(student), theirs = sv_tokens_place(teacher);
+    return has_tokens(student) && has_tokens(teacher) && ours.patches == theirs.patches && (sv_model_has_patch_head(student) || ours.width == theirs.width);
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
@@ -222,28 +161,29 @@ static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teache
         return sv_fail(err, SV_USAGE, "the teacher takes pictures of %zu pixels and has %zu classes, the student %zu and %zu; they must be equal", teacher->options.image,
                        teacher->options.classes, student->options.image, student->options.classes);
     if (pruning->options.token_weight > 0 && !sv_tokens_comparable(student, teacher))
-        return sv_fail(err, SV_USAGE, "tokens of the teacher cannot be compared with the student's: %zu patches, %zu wide, against %zu patches, %zu wide", sv_model_patches(teacher),
-                       teacher->options.width, sv_model_patches(student), student->options.width);
+        return sv_fail(err, SV_USAGE, "tokens of the teacher cannot be compared with the student's: %zu patches, %zu wide, against %zu patches, %zu wide",
+                       sv_tokens_place(teacher).patches, sv_tokens_place(teacher).width, sv_tokens_place(student).patches, sv_tokens_place(student).width);
     return SV_OK;
 }
 
 sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
 {
     const sv_model *model = pruning->model;
-    sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .precision = model->options.precision, .recompute = model->options.recompute, .lanes = choice->lanes };
+    sv_tape_options options = { .mode = SV_TRAINING, .images_most = choice->images, .precision = model->options.precision, .recompute = model->options.recompute, .lanes = choice->lanes, .lanes_bf16 = choice->lanes_bf16 };
     sv_tensor *features = NULL;
     memset(out, 0, sizeof *out);
     sv_status status = check_teacher(pruning, teacher, choice, err);
     if (!status) status = sv_tape_create(&out->tape, &options, err);
     if (status) return status;
     out->stages = pruning->options.plan.stages;
-    out->patches = sv_model_patches(model);
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
-    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, compares_answers(pruning, pruning->options.token_weight > 0), &features);
-    sv_stream stream = record_student(out, pruning, choice);
-    record_losses(out, pruning, choice, stream, teacher, features);
+    if (pruning->options.plan.stages && sv_pruning_method_of(pruning->options.plan.method)->fixed) out->value = sv_tape_batch_input(out->tape, "counts", out->stages);
+    const bool tokens = pruning->options.token_weight > 0;
+    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, tokens, compares_answers(pruning, tokens), &features);
+    sv_student student = pruning->form->student(out, pruning, choice, features != NULL);
+    record_losses(out, pruning, choice, student, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);
     if (status) sv_training_clear(out);
     return status;
@@ -255,13 +195,15 @@ void sv_training_clear(sv_training_tape *training)
     memset(training, 0, sizeof *training);
 }
 
-void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier)
+void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier, double latency_multiplier)
 {
     if (training->value) {
         sv_pruning_plan plan = options->plan;
-        sv_plan_set_keep(&plan, keep, training->patches);
+        sv_plan_set_keep(&plan, keep);
         for (size_t t = 0; t < training->stages; t++) sv_tape_data(training->tape, training->value, 0)[t] = (sv_real)plan.count[t];
     }
+    if (training->curve)
+        sv_tape_data(training->tape, training->curve, 0)[2] = (sv_real)(options->latency_form == SV_RATIO_LAGRANGE ? latency_multiplier / options->latency_weight : 0);
     for (size_t t = 0; t < training->stages && training->goal[t]; t++) {
         sv_real *goal = sv_tape_data(training->tape, training->goal[t], 0);
         bool lagrange = options->ratio_form == SV_RATIO_LAGRANGE;

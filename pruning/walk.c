@@ -1,20 +1,6 @@
 /* Tokens through the blocks of a model, one loop for what is trained and what is deployed: stages between blocks, stages between attention and MLP of a
- * block, merging in every block; and what a stage is where tokens really leave. */
+ * block, merging in every block. */
 #include "pruning/inside.h"
-
-sv_stream sv_stream_leave(sv_tape *tape, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_rule rule, size_t stage,
-                          sv_stream stream, sv_tensor *value, sv_cut *cut, sv_tensor **a)
-{
-    const sv_pruning_method *method = sv_pruning_method_of(pruning->options.plan.method);
-    const size_t prefix = sv_model_prefix(pruning->model);
-    sv_stream_scored(tape, pruning, &stream, &cut->u, &cut->before, &cut->origin);
-    if (method->fixed)
-        *a = method->score(tape, stage, cut, stream.watched ? sv_tape_slice_rows(tape, stream.watched, prefix, 0) : NULL);
-    else
-        *a = sv_selector_record(tape, pruning, stage, cut->u, cut->before, &cut->score);
-    cut->keep = sv_tape_choose(tape, *a, cut->before, cut->origin, value, rule, stage, plan->min_keep);
-    return sv_stream_cut(tape, pruning, stream, cut, plan->package, plan->empty, SV_CUT_REMOVED);
-}
 
 /* A block whose attention is watched, the stage in its middle where there is one (stage NULL: none). */
 static sv_stream watched_block(sv_tape *tape, const sv_pruning *pruning, size_t i, sv_stream stream, const sv_walk *walk,

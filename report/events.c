@@ -15,7 +15,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 struct sv_events {
@@ -96,9 +95,7 @@ static void put_value(sv_text *summary, const char *tag, float value)
 static sv_status put_record(sv_text *records, uint64_t step, unsigned field, const void *bytes, size_t count, sv_error *err)
 {
     sv_text event = { 0 };
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    double seconds = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    double seconds = sv_wall_seconds();
     uint64_t bits;
     memcpy(&bits, &seconds, sizeof bits);
     put_key(&event, EVENT_WALL_TIME, WIRE_8_BYTES);
@@ -141,7 +138,7 @@ static sv_status choose_path(char **path, const char *folder, sv_error *err)
 {
     sv_names names = { 0 };
     char name[sizeof NAME_FRONT + SECONDS_DIGITS + sizeof ".sieve"];
-    time_t now = time(NULL);
+    double now = sv_wall_seconds();
     uint64_t seconds = now > 0 ? (uint64_t)now : 0, found;
     sv_status status = sv_folder_list(folder, SV_FAULT, &names, err);
     if (status) return status;

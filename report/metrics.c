@@ -5,8 +5,14 @@
 #include <assert.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
-struct sv_metrics { char *path; size_t count; uint64_t last; bool any; };
+struct sv_metrics {
+    char *path;
+    size_t count, size; /* size: of the rows that are whole */
+    uint64_t last;
+    bool any, cut; /* cut: bytes of a row that failed may stand behind `size` */
+};
 
 static const double COUNTER_MOST = 9007199254740992.0; /* 2^53: whole in a double */
 
@@ -72,6 +78,7 @@ static sv_status go_on(sv_metrics *metrics, const sv_text *header, uint64_t last
     }
     if (kept == 0) status = sv_file_write_atomic(metrics->path, header->data, header->length, err);
     else if (kept < count) status = sv_file_write_atomic(metrics->path, bytes, kept, err);
+    metrics->size = kept ? kept : header->length;
 done:
     sv_free(bytes);
     return status;
@@ -90,6 +97,7 @@ sv_status sv_metrics_open(sv_metrics **out, const char *path, const char *const 
     print_header(&header, columns, count);
     status = sv_text_check(&header, err);
     if (status) goto done;
+    metrics->size = header.length;
     status = sv_path_exists(path) ? go_on(metrics, &header, last, err) : sv_file_write_atomic(path, header.data, header.length, err);
     if (status) goto done;
     *out = metrics;
@@ -98,6 +106,19 @@ done:
     sv_text_clear(&header);
     sv_metrics_close(metrics);
     return status;
+}
+
+/* What a failed row left behind goes first, so that the next try makes neither a torn row nor the same one twice. */
+static sv_status append(sv_metrics *metrics, const sv_text *line, sv_error *err)
+{
+    if (metrics->cut && truncate(metrics->path, (off_t)metrics->size) < 0)
+        return sv_fail(err, SV_FAULT, "%s: a row that could not be written whole cannot be removed: %m", metrics->path);
+    metrics->cut = true;
+    sv_status status = sv_file_append(metrics->path, line->data, line->length, err);
+    if (status) return status;
+    metrics->cut = false;
+    metrics->size += line->length;
+    return SV_OK;
 }
 
 sv_status sv_metrics_add(sv_metrics *metrics, const double *values, sv_error *err)
@@ -113,7 +134,7 @@ sv_status sv_metrics_add(sv_metrics *metrics, const double *values, sv_error *er
     }
     sv_text_add(&line, "\n");
     sv_status status = sv_text_check(&line, err);
-    if (!status) status = sv_file_append(metrics->path, line.data, line.length, err);
+    if (!status) status = append(metrics, &line, err);
     if (!status) {
         metrics->any = true;
         metrics->last = (uint64_t)counter;

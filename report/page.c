@@ -1,7 +1,8 @@
 /* The report page: one HTML file without anything from outside (no script, no font, no picture by address), so that it can be
  * mailed and kept. From top to bottom: name and verdict, the figures that matter as tiles, dense beside pruned, keep ratios against
- * targets, charts, token overlays, confusion, machine, config. A part without figures is left out. */
+ * targets, tokens a picture, charts, token overlays, confusion, worst classes, calibration, machine, config. A part without figures is left out. */
 #include "report/markup.h"
+#include "report/page_measures.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -203,6 +204,24 @@ static void print_stages(const sv_report *report, sv_text *text)
     sv_text_add(text, "</table></div>");
 }
 
+static void print_rounds(const sv_report *report, sv_text *text)
+{
+    char room[48];
+    if (!report->round_count || !isfinite(report->rounds[0].budget_ms)) return;
+    sv_text_add(text, "<h2>Rounds to the budget</h2><div class=\"card scroll\"><table><tr><th>After epoch</th><th>Budget</th><th>Predicted</th><th>Measured</th><th>p95</th>"
+                      "<th>Dense</th><th>Top-1</th><th></th></tr>");
+    for (size_t i = 0; i < report->round_count; i++) {
+        const sv_report_round *round = &report->rounds[i];
+        const double ms[] = { round->budget_ms, round->predicted_ms, round->measured_ms, round->p95_ms, round->dense_ms };
+        sv_text_add(text, "<tr><td>%.0f</td>", round->epoch);
+        for (size_t k = 0; k < SV_COUNT(ms); k++) cell(text, "td", measure(room, ms[k], 1, "ms"));
+        cell(text, "td", percent(room, round->top1));
+        cell(text, "td", !isfinite(round->measured_ms) ? "" : round->measured_ms <= round->budget_ms ? "met" : "over");
+        sv_text_add(text, "</tr>");
+    }
+    sv_text_add(text, "</table></div>");
+}
+
 static void print_charts(const sv_report *report, sv_text *text)
 {
     if (!report->chart_count) return;
@@ -339,7 +358,7 @@ sv_status sv_report_print(const sv_report *report, sv_text *text, sv_error *err)
 {
     sv_text_add(text, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>");
     sv_markup_text(text, report->title);
-    sv_text_add(text, "</title><style>%s%s</style></head>\n<body><main><h1>", page_style, sv_chart_style);
+    sv_text_add(text, "</title><style>%s%s%s</style></head>\n<body><main><h1>", page_style, sv_page_measures_style, sv_chart_style);
     sv_markup_text(text, report->title);
     sv_text_add(text, "</h1><p class=\"sub\">");
     sv_markup_text(text, report->subtitle);
@@ -347,10 +366,14 @@ sv_status sv_report_print(const sv_report *report, sv_text *text, sv_error *err)
     print_verdict(report, text);
     print_tiles(report, text);
     print_figures(report, text);
+    print_rounds(report, text);
     print_stages(report, text);
+    sv_page_tokens(report, text);
     print_charts(report, text);
     print_pictures(report, text);
     print_confusion(report, text);
+    sv_page_classes(report, text);
+    sv_page_calibration(report, text);
     print_config(report, text);
     print_footer(report, text);
     sv_text_add(text, "</main></body></html>\n");

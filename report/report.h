@@ -15,7 +15,8 @@ enum { SV_METRICS_COLUMNS_MOST = 128, SV_METRICS_BYTES_MOST = 1 << 28 };
 /* Opens or begins the file. Of rows that are there, those with a counter above `last` are cut: they came after the checkpoint a
  * run goes on from (UINT64_MAX: all stay). Other columns in the file than `columns` are SV_DATA: the file is then left alone. */
 sv_status sv_metrics_open(sv_metrics **out, const char *path, const char *const *columns, size_t count, uint64_t last, sv_error *err) SV_MUST_CHECK;
-/* values[count]; values[0] is the counter, above the row before (else SV_FAULT). What is not finite becomes an empty field. */
+/* values[count]; values[0] is the counter, above the row before (else SV_FAULT). What is not finite becomes an empty field. After a failure the
+ * same row may be tried again: what the first try left behind is removed before. */
 sv_status sv_metrics_add(sv_metrics *metrics, const double *values, sv_error *err) SV_MUST_CHECK;
 void sv_metrics_close(sv_metrics *metrics); /* accepts NULL */
 
@@ -43,7 +44,10 @@ void sv_events_close(sv_events *events); /* accepts NULL */
 /* Takes the messages of sv_log: each goes to the file with date and time (all levels up to `file_most`) and on to the terminal (up
  * to `terminal_most`). A line that cannot be written is said once on the terminal; the run goes on. */
 typedef struct sv_run_log sv_run_log;
-sv_status sv_run_log_open(sv_run_log **out, const char *path, sv_level file_most, sv_level terminal_most, sv_error *err) SV_MUST_CHECK;
+/* bytes_most: where a line would make the file larger, the file becomes "log.1.txt" (and that one log.2.txt, up to SV_RUN_LOG_OLD) and a new
+ * one begins; 0: no limit. */
+enum { SV_RUN_LOG_OLD = 3 };
+sv_status sv_run_log_open(sv_run_log **out, const char *path, uint64_t bytes_most, sv_level file_most, sv_level terminal_most, sv_error *err) SV_MUST_CHECK;
 void sv_run_log_close(sv_run_log *log); /* gives messages back to the default sink, at terminal_most; accepts NULL */
 
 /* ---- charts ------------------------------------------------------------------------------------------------------ */
@@ -84,6 +88,9 @@ typedef struct sv_overlay {
 sv_status sv_overlay_size(const sv_overlay *overlay, size_t *width, size_t *height, sv_error *err) SV_MUST_CHECK;
 /* rgb[width * height * 3] of sv_overlay_size. */
 void sv_overlay_draw(const sv_overlay *overlay, uint8_t *rgb);
+/* How many pixels a pixel of the picture becomes, a side; and one panel into rows of `stride` bytes, `rgb` its left upper corner. kept NULL: all. */
+size_t sv_overlay_scale(const sv_overlay *overlay);
+void sv_overlay_panel(const sv_overlay *overlay, const uint8_t *kept, uint8_t *rgb, size_t stride);
 
 /* ---- the page ---------------------------------------------------------------------------------------------------- */
 
@@ -93,10 +100,19 @@ typedef enum sv_verdict { SV_VERDICT_NONE /* no budget */, SV_VERDICT_RUNNING, S
 typedef struct sv_report_model { double top1, top5, ms_median, ms_p95, macs, parameters, images_per_s; } sv_report_model;
 /* One selector. */
 typedef struct sv_report_stage { size_t before_block; double target, reached, tokens; } sv_report_stage;
+/* One measured end of a run; NAN where not known. */
+typedef struct sv_report_round { double epoch, budget_ms, predicted_ms, measured_ms, p95_ms, dense_ms, top1; } sv_report_round;
+enum { SV_REPORT_ROUNDS_MOST = 32 };
 typedef struct sv_report_fact { const char *name, *value; } sv_report_fact;
 typedef struct sv_report_picture { const unsigned char *png; size_t bytes; const char *caption; } sv_report_picture;
 /* counts[truth * classes + prediction]. */
 typedef struct sv_report_confusion { size_t classes; const char *const *names; const uint64_t *counts; } sv_report_confusion;
+
+/* Pictures that keep b * step .. b * step + step - 1 of `patches` behind one selector. */
+typedef struct sv_report_tokens { const uint64_t *pictures; size_t bars, step, patches; } sv_report_tokens;
+typedef struct sv_report_class { const char *name; uint64_t pictures, top1, top5; const char *mistake; uint64_t mistaken; } sv_report_class;
+/* Bin b: answers of a probability in (b / bins, (b + 1) / bins]; said: their mean. */
+typedef struct sv_report_calibration { size_t bins; const uint64_t *pictures, *right; const double *said; double error, loss; } sv_report_calibration;
 
 typedef struct sv_report {
     const char *title, *subtitle;       /* the run's name; a line about what was trained on what */
@@ -105,10 +121,14 @@ typedef struct sv_report {
     sv_report_model dense, pruned;      /* of a dense run `pruned` is all NAN */
     double top1_ema;                    /* of the trained model's average; NAN: none */
     const sv_report_stage *stages; size_t stage_count;
+    const sv_report_round *rounds; size_t round_count;      /* of the closed loop: train, measure, tighten */
     const sv_report_fact *facts; size_t fact_count;         /* further key figures: time taken, pictures a second, peak memory */
     const sv_chart *charts; size_t chart_count;
     const sv_report_picture *pictures; size_t picture_count;
     const sv_report_confusion *confusion;                   /* NULL: none */
+    const sv_report_tokens *tokens; size_t token_count;     /* one a selector */
+    const sv_report_class *classes; size_t class_count;     /* worst first */
+    const sv_report_calibration *calibration;               /* NULL: none */
     const char *machine, *config, *tool, *date;             /* machine line; resolved config as text; what wrote the page and when */
 } sv_report;
 /* All figures unknown, no lists. */

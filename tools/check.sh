@@ -98,7 +98,7 @@ if [ -n "$slow" ]; then
         built asan "${more[@]}"
         run "${programs[@]}"
     fi
-    threaded=(tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c)
+    threaded=(tests/unit/base/*.c tests/unit/data/*.c tests/unit/comm/*.c tests/unit/infer/*.c tests/unit/autograd/peers.c)
     hold "build/tsan: tests of threads" build VARIANT=tsan library tsan-tests
     built tsan "${threaded[@]}"
     [ ${#programs[@]} -gt 0 ] && run "${programs[@]}"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what Sieve is built with is there: a C compiler, make, and the libraries. Without arguments it installs what
 # is missing (apt; asks for root only where it is needed and not had). --check-only looks and says what is missing, exit 1.
-# --all: also what the slow part of the checks wants. --arm: a compiler, an emulator and libraries for aarch64, alone.
+# --all: also what the slow part of the checks wants. --mpi: Open MPI and MPICH, side by side, alone. --arm: a compiler, an emulator and libraries for aarch64, alone.
 set -uo pipefail
 
 # What is looked for (a command, a header or a tool by trial), and the Debian package that brings it.
@@ -19,9 +19,17 @@ header() { echo "#include <stddef.h>
 #include <$1>" | "${CC:-cc}" -fsyntax-only -x c -; }
 openmp_of_clang() { echo 'int main(void) { return 0; }' | clang -fopenmp -x c - -o /dev/null; }
 
-arm=""
-for argument in "$@"; do [ "$argument" = --arm ] && arm=yes; done
-if [ -n "$arm" ]; then
+arm="" mpi=""
+for argument in "$@"; do
+    [ "$argument" = --arm ] && arm=yes
+    [ "$argument" = --mpi ] && mpi=yes
+done
+if [ -n "$mpi" ]; then
+    need libopenmpi-dev command -v mpicc.openmpi
+    need openmpi-bin command -v mpirun.openmpi
+    need libmpich-dev command -v mpicc.mpich
+    need mpich command -v mpirun.mpich
+elif [ -n "$arm" ]; then
     there() { [ -e "/usr/lib/aarch64-linux-gnu/$1" ]; }
     need gcc-aarch64-linux-gnu command -v aarch64-linux-gnu-gcc
     need qemu-user command -v qemu-aarch64
@@ -50,7 +58,7 @@ fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "${1:-}" = --check-only ]; then
     echo "missing: ${missing[*]}"
-    echo "install with: tools/install-deps.sh ${arm:+--arm}   (or: sudo apt-get install ${missing[*]})"
+    echo "install with: tools/install-deps.sh ${arm:+--arm}${mpi:+--mpi}   (or: sudo apt-get install ${missing[*]})"
     exit 1
 fi
 if ! command -v apt-get > /dev/null; then

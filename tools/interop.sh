@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What others read of ours: TensorBoard the event files, onnxruntime the exports. Not part of `make check`: it needs Python packages, which it sets
-# up in build/interop (INTEROP_PYTHON=FILE: takes that Python as it is). DATA=FOLDER: real weights and photos too. The last line is "N passed, N failed".
+# What others read of ours: TensorBoard the event files, onnxruntime and PyTorch (examples/pytorch_model.py) checkpoints and exports. Not part of `make check`: it needs Python packages, which it sets
+# up in build/interop (INTEROP_PYTHON=FILE: takes that Python as it is). DATA=FOLDER: real weights and photos
+# too, PHOTOS=N of them (16; 64 before a release). The last line is "N passed, N failed".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 python=${INTEROP_PYTHON:-}
@@ -8,7 +9,7 @@ if [ -z "$python" ]; then
     python=build/interop/bin/python
     if [ ! -x "$python" ]; then
         python3 -m venv build/interop || exit 1
-        "$python" -m pip install --quiet -r tests/interop/requirements.txt || exit 1
+        "$python" -m pip install --quiet --extra-index-url https://download.pytorch.org/whl/cpu -r tests/interop/requirements.txt || exit 1
     fi
 fi
 room=$(mktemp -d) || exit 1
@@ -24,9 +25,14 @@ judge() { # NAME CODE OUTPUT
 out=$("$python" tests/interop/tensorboard.py "$room/dense/tensorboard" 2>&1); rc=$?
 judge "tensorboard reads a run" $rc "$out"
 if grep -q 'val/top1 ' <<< "$out"; then judge "its curves are there" 0 ""; else judge "its curves are there" 1 "$out"; fi
-out=$("$python" tests/interop/onnx.py ${DATA:+--data "$DATA"} 2>&1); rc=$?
-passed=$((passed + $(grep -c '^ok ' <<< "$out"))) failed=$((failed + $(grep -c '^not ok ' <<< "$out")))
-grep -E '^(ok|not ok|skip) ' <<< "$out"
-[ $rc = 0 ] || grep -q '^not ok ' <<< "$out" || judge "onnxruntime's checks ran" $rc "$out"
+checks() { # SCRIPT OPTIONS...: a script that prints "ok NAME" or "not ok NAME" a line
+    local out rc
+    out=$("$python" "$@" 2>&1); rc=$?
+    passed=$((passed + $(grep -c '^ok ' <<< "$out"))) failed=$((failed + $(grep -c '^not ok ' <<< "$out")))
+    grep -E '^(ok|not ok|skip) ' <<< "$out"
+    if [ $rc = 77 ]; then echo "skip $1: $out"; elif [ $rc != 0 ] && ! grep -q '^not ok ' <<< "$out"; then judge "$1 ran" $rc "$out"; fi
+}
+checks tests/interop/onnx.py ${DATA:+--data "$DATA"} ${PHOTOS:+--photos "$PHOTOS"}
+checks tests/interop/pytorch.py
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

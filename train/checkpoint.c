@@ -10,10 +10,14 @@
 
 /* ---- state ------------------------------------------------------------------------------------------------------- */
 
-typedef struct state_row { const char *name; size_t offset, count; bool real; } state_row;
-#define COUNTER(field) { #field, offsetof(sv_run_state, field), 1, false }
-#define REALS(field, many) { #field, offsetof(sv_run_state, field), many, true }
+typedef struct state_row { const char *name; size_t offset, count; bool real, later; } state_row; /* later: files of earlier versions lack it, which means 0 */
+#define COUNTER(field) { #field, offsetof(sv_run_state, field), 1, false, false }
+#define REALS(field, many) { #field, offsetof(sv_run_state, field), many, true, false }
+#define LATER(field, many, real) { #field, offsetof(sv_run_state, field), many, real, true }
+/* Those that came later stand first: a text that is cut anywhere still lacks rows that must be there. */
 static const state_row state_rows[] = {
+    LATER(better_epoch, 1, false), LATER(stopped_epoch, 1, false), LATER(rolled_back, 1, false), LATER(guard_count, 1, false), LATER(guard, SV_STATE_GUARD, true),
+    LATER(latency_multiplier, 1, true), LATER(goal_ms, 1, true),
     COUNTER(epoch), COUNTER(batch), COUNTER(step), COUNTER(skipped_steps), COUNTER(skipped_in_row), COUNTER(round), COUNTER(best_epoch),
     COUNTER(stages), REALS(best, 1), REALS(keep, SV_STATE_STAGES), REALS(multiplier, SV_STATE_STAGES), REALS(sums, SV_STATE_SUMS), COUNTER(sum_count),
 };
@@ -55,6 +59,7 @@ sv_status sv_run_state_parse(sv_run_state *state, const char *text, const char *
 {
     sv_run_state read = { 0 };
     uint32_t seen = 0;
+    for (size_t r = 0; r < SV_COUNT(state_rows); r++) seen |= state_rows[r].later ? 1u << r : 0;
     while (*text) {
         char line[2048];
         size_t length = strcspn(text, "\n"), name = strcspn(text, " \n");
@@ -71,7 +76,10 @@ sv_status sv_run_state_parse(sv_run_state *state, const char *text, const char *
         if (!parse_row(&read, row, line + name)) return sv_fail(err, SV_MODEL_FILE, "%s: '%s' in the run's state is not readable; the file is damaged", path, row->name);
         text += length + (text[length] == '\n');
     }
-    if (seen != (1u << SV_COUNT(state_rows)) - 1 || read.stages > SV_STATE_STAGES)
+    uint32_t needed = 0, later = 0;
+    for (size_t r = 0; r < SV_COUNT(state_rows); r++) *(state_rows[r].later ? &later : &needed) |= 1u << r;
+    if (!(seen & later)) read.better_epoch = read.best_epoch;
+    if ((seen & needed) != needed || ((seen & later) && (seen & later) != later) || read.stages > SV_STATE_STAGES)
         return sv_fail(err, SV_MODEL_FILE, "%s: the run's state is not complete; the file is damaged", path);
     *state = read;
     return SV_OK;
@@ -137,6 +145,7 @@ sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path,
     if (!status) status = add_text(writer, "sieve.classes", checkpoint->classes, err);
     if (!status) status = add_text(writer, "sieve.config", checkpoint->config, err);
     if (!status) status = add_text(writer, "sieve.teacher", checkpoint->teacher, err);
+    if (!status) status = add_text(writer, "sieve.card", checkpoint->card, err);
     if (!status) status = add_counters(writer, checkpoint, err);
     if (!status) status = add_block(writer, checkpoint->set, checkpoint->values ? checkpoint->values : checkpoint->set->values, "", err);
     if (!status && checkpoint->optimizer) status = add_block(writer, checkpoint->set, checkpoint->optimizer->first, "optim.first.", err);

@@ -7,7 +7,7 @@
 #include "autograd/autograd.h"
 #include "train/optimizer.h"
 
-enum { SV_STATE_STAGES = 8, SV_STATE_SUMS = 24 };
+enum { SV_STATE_STAGES = 8, SV_STATE_SUMS = 24, SV_STATE_GUARD = 4 };
 
 /* Where a run stands. Counters say what is done: `batch` batches of epoch `epoch`, `step` optimizer steps in all. */
 typedef struct sv_run_state {
@@ -17,6 +17,13 @@ typedef struct sv_run_state {
     double multiplier[SV_STATE_STAGES];     /* of the Lagrange form */
     double sums[SV_STATE_SUMS];             /* of the running epoch's metrics, so that its row is the same after a resume */
     uint64_t sum_count;
+    uint64_t better_epoch;                  /* last epoch whose top-1 was above all before: best_epoch may be as good, and later */
+    uint64_t stopped_epoch;                 /* where train.patience ended the run; 0: it did not */
+    uint64_t rolled_back;                   /* 1: the last good checkpoint was taken up once */
+    uint64_t guard_count;                   /* of train/guard.h: steps in its means */
+    double guard[SV_STATE_GUARD];
+    double latency_multiplier;              /* of latency.loss = lagrange */
+    double goal_ms;                         /* what the targets are solved for by the table: the budget, less after each round; 0: there is none */
 } sv_run_state;
 
 typedef struct sv_checkpoint {
@@ -26,8 +33,8 @@ typedef struct sv_checkpoint {
     const sv_real *values;      /* written instead of set->values where not NULL (the averaged weights as the model) */
     sv_run_state *state;        /* NULL: none */
     /* Texts of the metadata, NULL: left out. model: what rebuilds the model; plan: the pruning plan; config: the resolved config; teacher: the
-     * mark of train.teacher's weights. */
-    const char *model, *plan, *config, *classes, *teacher;
+     * mark of train.teacher's weights; card: what the file is, for people. */
+    const char *model, *plan, *config, *classes, *teacher, *card;
 } sv_checkpoint;
 
 sv_status sv_checkpoint_write(const sv_checkpoint *checkpoint, const char *path, sv_error *err) SV_MUST_CHECK;

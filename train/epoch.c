@@ -1,10 +1,12 @@
 /* The end of an epoch: thresholds of the selectors, accuracy, a row of metrics, checkpoints. All that goes into a checkpoint is a function of the
  * run's state, so that a run killed in here does the same again. */
 #include "train/ranks.h"
+#include "train/retain.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
 
@@ -14,19 +16,35 @@ static sv_status plan_text(const sv_session *s, sv_text *text, sv_error *err)
     return sv_text_check(text, err);
 }
 
-static sv_status write_checkpoint(sv_session *s, const char *path, bool whole, const sv_real *values, sv_error *err)
+/* of: the evaluation of weights that are written alone, for their card; NULL: the whole run is written. */
+static sv_status write_checkpoint(sv_session *s, const char *path, const sv_evaluation *of, const sv_real *values, sv_error *err)
 {
-    sv_text plan = { 0 };
+    sv_text plan = { 0 }, card = { 0 };
     sv_status status = plan_text(s, &plan, err);
+    if (!status && of) status = sv_session_card(s, of, &card, err);
     sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text, .values = values };
-    if (whole) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
+    checkpoint.card = card.data;
+    if (!of) checkpoint.optimizer = s->optimizer, checkpoint.ema = s->ema, checkpoint.state = &s->state, checkpoint.teacher = s->other ? s->teacher_mark : NULL;
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
+    sv_text_clear(&card);
     sv_text_clear(&plan);
     return status;
 }
 
-sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, true, NULL, err); }
-sv_status sv_session_save(sv_session *s, sv_error *err) { return sv_session_save_as(s, s->last, err); }
+sv_status sv_session_save_as(sv_session *s, const char *path, sv_error *err) { return write_checkpoint(s, path, NULL, NULL, err); }
+/* What was saved is safe, whatever becomes of its other names: that they cannot be given is said, and the run goes on. */
+static void say_not_kept(const sv_error *err) { sv_log(SV_WARNING, "a checkpoint is not kept under its own name: %s", err->text); }
+
+sv_status sv_session_save(sv_session *s, sv_error *err)
+{
+    sv_error aside = { 0 };
+    sv_status status = sv_session_save_as(s, s->last, err);
+    if (status) return status;
+    s->saved = sv_now_seconds();
+    s->own_last = true;
+    if (sv_retain_last(s->folder, s->last, s->state.step, s->options.keep_last, &aside)) say_not_kept(&aside);
+    return SV_OK;
+}
 
 /* A run that goes on with another teacher would be no run anybody could repeat. */
 static sv_status check_teacher(const sv_session *s, const char *mark, const char *path, sv_error *err)
@@ -46,6 +64,7 @@ sv_status sv_session_load(sv_session *s, const char *path, sv_error *err)
         const char *text = sv_weights_metadata(file, "sieve.plan");
         if (!text) status = sv_fail(err, SV_MODEL_FILE, "%s: the pruning plan is missing; the file is damaged", path);
         else status = sv_plan_parse(sv_pruning_plan_of(s->pruning), text, path, err);
+        sv_plan_fit(sv_pruning_plan_of(s->pruning), s->model);
     }
     if (!status) status = check_teacher(s, sv_weights_metadata(file, "sieve.teacher"), path, err);
     sv_weights_close(file);
@@ -65,12 +84,16 @@ static sv_status evaluate(sv_session *s, const sv_removal_tape *removal, const c
         memset(s->confusion, 0, classes * classes * sizeof *s->confusion);
         options.confusion = s->confusion;
     }
+    if (out == &s->evaluation) {
+        s->records.count = 0;
+        options.records = &s->records;
+    }
     return sv_evaluate(removal, s->val, s->val_source, &options, out, err);
 }
 
 static sv_status calibrate_alone(sv_session *s, sv_error *err)
 {
-    return sv_calibrate(&s->pruned, sv_pruning_plan_of(s->pruning), sv_model_patches(s->model), s->calibrate, s->options.calibrate, err);
+    return sv_calibrate(&s->pruned, sv_pruning_plan_of(s->pruning), s->calibrate, s->options.calibrate, err);
 }
 
 static sv_status calibrate(sv_session *s, sv_error *err)
@@ -129,7 +152,8 @@ static void put(row *r, double value, const char *format, size_t t)
 
 static void fill_row(const sv_session *s, row *r, bool evaluated)
 {
-    double steps = s->state.sum_count ? (double)s->state.sum_count : NAN, rates[SV_GROUP_COUNT], patches = (double)sv_model_patches(s->model);
+    double steps = s->state.sum_count ? (double)s->state.sum_count : NAN, rates[SV_GROUP_COUNT];
+    const size_t *patches = sv_pruning_plan_of(s->pruning)->patches;
     const sv_evaluation *e = &s->evaluation, *a = &s->ema_evaluation;
     size_t epoch = s->state.epoch < s->options.epochs ? (size_t)s->state.epoch : s->options.epochs ? s->options.epochs - 1 : 0;
     sv_schedule_rates(&s->options.schedule, epoch, 0, rates);
@@ -153,10 +177,15 @@ static void fill_row(const sv_session *s, row *r, bool evaluated)
     for (size_t t = 0; t < s->training.stages; t++) {
         put(r, s->state.keep[t], "target_%zu", t);
         put(r, s->state.sums[SV_SUM_SHARE + t] / steps, "sampled_%zu", t);
-        put(r, evaluated ? e->kept[t] / patches : NAN, "kept_%zu", t);
+        put(r, evaluated ? e->kept[t] / (double)patches[t] : NAN, "kept_%zu", t);
         put(r, t < 3 ? s->state.sums[SV_SUM_MEAN + t] / steps : NAN, "logit_mean_%zu", t);
         put(r, t < 3 ? s->state.sums[SV_SUM_DEVIATION + t] / steps : NAN, "logit_deviation_%zu", t);
         put(r, s->state.multiplier[t], "multiplier_%zu", t);
+    }
+    if (s->training.latency) {
+        put(r, s->state.sums[SV_SUM_MS] / steps, "sampled_ms", 0);
+        put(r, s->state.latency_multiplier, "multiplier_ms", 0);
+        put(r, sv_session_goal_ms(s), "goal_ms", 0);
     }
     put(r, s->predicted_ms > 0 ? s->predicted_ms : NAN, "predicted_ms", 0);
     put(r, (double)s->state.skipped_steps, "skipped_steps", 0);
@@ -180,7 +209,7 @@ static sv_status open_files(sv_session *s, const char *const *names, size_t coun
 static const char *card_of(const char *column)
 {
     static const struct { const char *begin, *card; } cards[] = {
-        { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" },
+        { "sampled_ms", "latency" }, { "multiplier_ms", "latency" }, { "top", "val" }, { "val", "val" }, { "target", "tokens" }, { "sampled", "tokens" }, { "kept", "tokens" }, { "logit", "tokens" }, { "multiplier", "tokens" }, { "predicted", "latency" }, { "goal", "latency" },
     };
     for (size_t i = 0; i < SV_COUNT(cards); i++)
         if (strncmp(column, cards[i].begin, strlen(cards[i].begin)) == 0) return cards[i].card;
@@ -203,6 +232,7 @@ static sv_status write_row(sv_session *s, bool evaluated, sv_error *err)
     row r = { .count = 0 };
     const char *names[COLUMNS_MOST];
     sv_status status = SV_OK;
+    if (!s->state.sum_count && s->state.step) return SV_OK; /* every step was skipped: nothing to say, and no new step to say it of */
     fill_row(s, &r, evaluated);
     for (size_t i = 0; i < r.count; i++) names[i] = r.names[i];
     if (!s->metrics) status = open_files(s, names, r.count, err);
@@ -214,20 +244,63 @@ static void say_epoch(const sv_session *s, bool evaluated)
 {
     const sv_evaluation *e = &s->evaluation;
     sv_text text = { 0 };
-    double steps = s->state.sum_count ? (double)s->state.sum_count : 1, patches = (double)sv_model_patches(s->model);
+    double steps = s->state.sum_count ? (double)s->state.sum_count : 1;
+    const size_t *patches = sv_pruning_plan_of(s->pruning)->patches;
     sv_text_add(&text, "epoch %llu of %zu: loss %.4f", (unsigned long long)s->state.epoch + 1, s->epochs, s->state.sums[SV_SUM_LOSS] / steps);
     if (evaluated) sv_text_add(&text, ", top-1 %zu of %zu (%.2f %%), among present classes %zu", e->top1, e->images, 100.0 * (double)e->top1 / (double)(e->images ? e->images : 1), e->top1_among);
     if (evaluated && s->ema) sv_text_add(&text, ", averaged %zu", s->ema_evaluation.top1);
     for (size_t t = 0; t < s->training.stages; t++) {
         sv_text_add(&text, "%s%.3f", t ? " / " : ", sampled keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
     }
-    for (size_t t = 0; evaluated && t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", kept ", e->kept[t] / patches);
+    for (size_t t = 0; evaluated && t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", kept ", e->kept[t] / (double)patches[t]);
     for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.3f", t ? " / " : ", target ", s->state.keep[t]);
     if (text.data) sv_log(SV_INFO, "%s", text.data);
     sv_text_clear(&text);
 }
 
 static bool evaluates(const sv_session *s) { return s->state.epoch + 1 >= s->epochs || (s->state.epoch + 1) % s->options.evaluate_every == 0; }
+
+/* best.safetensors, and with run.keep_best the others that are worth a name. */
+static sv_status keep_best(sv_session *s, sv_error *err)
+{
+    const bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1, first = s->state.best < 0;
+    const double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
+    const uint64_t epoch = s->state.epoch + 1;
+    const sv_real *values = averaged ? s->ema : NULL;
+    const sv_evaluation *of = averaged ? &s->ema_evaluation : &s->evaluation;
+    sv_error aside = { 0 };
+    bool wants = false;
+    if (first || top1 > s->state.best) s->state.better_epoch = epoch;
+    if (top1 >= s->state.best) {
+        s->state.best = top1;
+        s->state.best_epoch = epoch;
+        sv_status status = write_checkpoint(s, s->best, of, values, err);
+        if (!status && sv_retain_best(s->folder, s->best, top1, epoch, s->options.keep_best, &aside)) say_not_kept(&aside);
+        return status;
+    }
+    sv_status aside_status = sv_retain_wants(s->folder, top1, epoch, s->options.keep_best, &wants, &aside);
+    char *path = NULL;
+    if (!aside_status && wants) aside_status = sv_path_join(&path, s->folder, ".best.safetensors", &aside);
+    if (!aside_status && wants) aside_status = write_checkpoint(s, path, of, values, &aside);
+    if (!aside_status && wants) aside_status = sv_retain_best(s->folder, path, top1, epoch, s->options.keep_best, &aside);
+    if (path) unlink(path);
+    sv_free(path);
+    if (aside_status) say_not_kept(&aside);
+    return SV_OK;
+}
+
+/* train.patience: no better epoch for so long ends the training, as if train.epochs had said so. */
+static void lose_patience(sv_session *s)
+{
+    const uint64_t epoch = s->state.epoch, better = s->state.better_epoch;
+    if (!s->options.patience || epoch >= s->epochs || epoch < better + s->options.patience) return;
+    s->state.stopped_epoch = epoch;
+    s->epochs = sv_session_goal(s);
+    sv_log(SV_INFO, "ends after epoch %llu of %zu: no better top-1 since epoch %llu (train.patience = %zu)", (unsigned long long)epoch, s->options.epochs, (unsigned long long)better,
+           s->options.patience);
+}
+
+size_t sv_session_goal(const sv_session *s) { return (size_t)(s->state.stopped_epoch ? s->state.stopped_epoch : s->options.epochs) + (size_t)s->state.round; }
 
 /* On rank 0. */
 static sv_status close_epoch(sv_session *s, sv_error *err)
@@ -236,21 +309,16 @@ static sv_status close_epoch(sv_session *s, sv_error *err)
     sv_status status = write_row(s, evaluated, err);
     if (status) return status;
     say_epoch(s, evaluated);
-    if (evaluated) {
-        bool averaged = s->ema && s->ema_evaluation.top1 > s->evaluation.top1;
-        double top1 = (double)(averaged ? s->ema_evaluation.top1 : s->evaluation.top1) / (double)(s->evaluation.images ? s->evaluation.images : 1);
-        if (top1 >= s->state.best) {
-            s->state.best = top1;
-            s->state.best_epoch = s->state.epoch + 1;
-            status = write_checkpoint(s, s->best, false, averaged ? s->ema : NULL, err);
-        }
-    }
+    if (evaluated) status = keep_best(s, err);
     if (status) return status;
     s->state.epoch++;
     s->state.batch = 0;
     memset(s->state.sums, 0, sizeof s->state.sums);
     s->state.sum_count = 0;
-    status = sv_session_save(s, err);
+    if (evaluated) lose_patience(s);
+    if (evaluated && s->state.epoch < s->epochs) status = sv_session_follow(s, err);
+    if (!status) status = sv_session_save(s, err);
+    if (!status) sv_session_tell(s, true);
     return status ? status : sv_session_page(s, SV_VERDICT_RUNNING, err);
 }
 

@@ -62,31 +62,29 @@ static sv_status measure(sv_session *s, sv_error *err)
 
 static sv_status write_model(sv_session *s, sv_error *err)
 {
-    sv_text plan = { 0 };
+    sv_text plan = { 0 }, card = { 0 };
     char *path = NULL;
     sv_plan_print(sv_pruning_plan_of(s->pruning), &plan);
     sv_status status = sv_text_check(&plan, err);
-    sv_checkpoint checkpoint = { .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text };
+    if (!status) status = sv_session_card(s, &s->evaluation, &card, err);
+    sv_checkpoint checkpoint = { .card = card.data, .set = s->model->parameters, .model = s->model_text, .plan = plan.data, .classes = s->classes_text, .config = s->recipe_text };
     if (!status) status = sv_path_join(&path, s->folder, "model.safetensors", err);
     if (!status) status = sv_checkpoint_write(&checkpoint, path, err);
     sv_free(path);
+    sv_text_clear(&card);
     sv_text_clear(&plan);
     return status;
 }
 
-/* Ratios whose prediction is below the present one by as much as the measured time is above the budget. */
+/* Another round: less is kept, and an epoch more. */
 static sv_status tighten(sv_session *s, sv_error *err)
 {
-    sv_latency_answer answer;
-    sv_latency_question asked = { .table = &s->table, .batch = (size_t)sv_config_int(s->config, "latency.batch"), .shape = &s->shape,
-                                  .rule = (sv_latency_rule)sv_config_choice(s->config, "latency.rule"),
-                                  .budget_ms = s->predicted_ms * s->budget_ms / s->measured_pruned.median_ms * 0.98, /* noise must not miss it again */ .keep_least = sv_config_real(s->config, "latency.keep_least") };
-    sv_status status = sv_latency_solve_family(&asked, &answer, err);
-    if (!status) status = sv_session_apply_keep(s, answer.keep, err);
+    sv_log(SV_INFO, "round %llu: measured %.2f ms is above the budget of %.2f ms; keeps less and trains another epoch", (unsigned long long)s->state.round + 1, s->measured_pruned.median_ms,
+           s->budget_ms);
+    sv_status status = sv_session_tighten(s, err);
     if (status) return status;
     s->state.round++;
     s->epochs++;
-    sv_log(SV_INFO, "round %llu: measured %.2f ms is above the budget of %.2f ms; keeps less and trains another epoch", (unsigned long long)s->state.round, s->measured_pruned.median_ms, s->budget_ms);
     return sv_session_save(s, err);
 }
 
@@ -108,7 +106,7 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
     bool over = false;
     sv_status status = SV_OK;
     *again = false;
-    if (!status && !s->foreign_table) status = measure(s, err);
+    if (!s->foreign_table && !s->request->unmeasured) status = measure(s, err);
     if (!status) status = write_model(s, err);
     if (status) return status;
     if (s->was_measured) {
@@ -116,6 +114,9 @@ sv_status sv_session_finish(sv_session *s, bool *again, sv_error *err)
         over = s->budget.kind != SV_NO_BUDGET && s->measured_pruned.median_ms > s->budget_ms;
     }
     say_times(s);
+    status = s->request->unmeasured ? SV_OK : sv_rounds_add(s, err);
+    if (status) return status;
+    sv_rounds_say(s);
     status = sv_session_page(s, over ? SV_VERDICT_MISSED : SV_VERDICT_MET, err);
     if (status || !over) return status;
     if (s->state.round < (uint64_t)sv_config_int(s->config, "latency.rounds")) {
@@ -140,7 +141,7 @@ void sv_session_result(const sv_session *s, sv_train_result *r)
                             .images_per_s = s->worked > 0 ? (double)s->pictures / s->worked : NAN, .peak_mib = (double)sv_memory_now().bytes_peak / 1048576 };
     for (size_t t = 0; t < plan->stages; t++) {
         r->keep[t] = plan->keep[t];
-        r->kept_share[t] = e->images ? e->kept[t] / (double)sv_model_patches(s->model) : NAN;
+        r->kept_share[t] = e->images ? e->kept[t] / (double)plan->patches[t] : NAN;
     }
     snprintf(r->checkpoint, sizeof r->checkpoint, "%s/model.safetensors", s->folder);
 }

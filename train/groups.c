@@ -3,12 +3,13 @@
 #include "latency/latency.h"
 #include "layers/layers.h"
 #include "pruning/pruning.h"
+#include "train/search.h"
 #include "train/teacher.h"
 #include "train/train.h"
 
 #include <string.h>
 
-enum { GROUPS = 7 };
+enum { GROUPS = 8 };
 
 size_t sv_train_config_groups(sv_config_group *groups)
 {
@@ -19,5 +20,6 @@ size_t sv_train_config_groups(sv_config_group *groups)
     groups[4] = sv_latency_config;
     groups[5] = sv_train_config;
     groups[6] = sv_teacher_config;
+    groups[7] = sv_search_config;
     return GROUPS;
 }

@@ -10,6 +10,9 @@ static const sv_config_row run_rows[] = {
     { "run.seed", SV_CONFIG_INT, "0", 0, 9007199254740992.0, NULL, "every random draw is a function of it and of what is drawn for" },
     { "run.threads", SV_CONFIG_INT, "0", 0, 4096, NULL, "compute threads; 0: all cores this process may use. Results do not depend on it; --ranks share them" },
     { "run.rank_timeout", SV_CONFIG_REAL, "30", 0.5, 86400, NULL, "with several ranks: seconds of silence after which a rank is lost and all stop" },
+    { "run.keep_last", SV_CONFIG_INT, "0", 0, 10000, NULL, "the latest checkpoints that also stay under the names of their steps (step-000000001234.safetensors), to go back to with --resume FILE" },
+    { "run.keep_best", SV_CONFIG_INT, "0", 0, 10000, NULL, "the best models by validation top-1 that also stay under names of their own (best-0.812500-epoch-00007.safetensors)" },
+    { "run.log_mb", SV_CONFIG_REAL, "64", 0, 1e6, NULL, "MiB of log.txt before it becomes log.1.txt and a new one begins; three old ones stay. 0: no limit" },
     { "run.check_every", SV_CONFIG_INT, "100", 1, 1000000000, NULL, "with several ranks: steps between checks that all hold the same weights; also checked at every save" },
 };
 const sv_config_group sv_run_config = SV_CONFIG_GROUP(run_rows);
@@ -42,10 +45,15 @@ static const sv_config_row train_rows[] = {
     { "train.ema", SV_CONFIG_REAL, "0", 0, 1, NULL, "decay of the averaged weights, evaluated beside the raw ones; 0: none (the papers store 0.99996)" },
     { "train.ema_warmup", SV_CONFIG_BOOL, "no", 0, 0, NULL, "the decay after step t is at most (1 + t) / (10 + t): for runs of fewer than 5 / (1 - train.ema) steps" },
     { "train.lanes", SV_CONFIG_INT, "4", 1, 1024, NULL, "sums that gradients are gathered in; part of a run's identity, at least the number of threads to use them all" },
+    { "train.wire", SV_CONFIG_CHOICE, "f32", 0, 0, "f32|bf16", "numbers in which sums of gradients go between ranks; bf16: half the traffic, each lane's sum rounded to 1/256, with one process too, so the bytes still do not depend on the ranks; part of a run's identity" },
     { "train.evaluate_every", SV_CONFIG_INT, "1", 1, 100000, NULL, "epochs between evaluations; the last one is always evaluated" },
     { "train.calibrate", SV_CONFIG_INT, "512", 1, 1000000, NULL, "training pictures on which the thresholds of the selectors are set" },
     { "train.save_every", SV_CONFIG_INT, "0", 0, 1000000000, NULL, "steps between checkpoints inside an epoch; 0: at its end alone" },
-    { "train.max_bad_steps", SV_CONFIG_INT, "10", 1, 1000000, NULL, "steps in a row with a loss or gradient that is not finite, before the last good checkpoint is taken up" },
+    { "train.save_every_min", SV_CONFIG_REAL, "0", 0, 1e6, NULL, "minutes between checkpoints inside an epoch: what a power cut costs at most; 0: not by the clock" },
+    { "train.max_bad_steps", SV_CONFIG_INT, "10", 1, 1000000, NULL, "bad steps in a row (not finite, or train.spike_z) before the last good checkpoint is taken up, once in a run; the pictures that led there are passed over" },
+    { "train.spike_z", SV_CONFIG_REAL, "0", 0, 1e6, NULL, "a step whose loss or gradient norm is so many deviations above its running mean is skipped (6 to 10 for runs of weeks); 0: off" },
+    { "train.patience", SV_CONFIG_INT, "0", 0, 100000, NULL, "epochs without a better validation top-1 after which training ends and the measured end follows; 0: all of train.epochs" },
+    { "train.max_time", SV_CONFIG_TEXT, "0", 0, 0, NULL, "time this process may take (8h, 90min, 45s; a bare number: minutes): then it saves at the next step and ends with code 75, ready to resume; 0: no limit" },
     { "train.max_steps", SV_CONFIG_INT, "0", 0, 1e15, NULL, "stop after so many optimizer steps, saved and ready to resume; 0: no limit" },
 };
 const sv_config_group sv_train_config = SV_CONFIG_GROUP(train_rows);
@@ -64,11 +72,18 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
     o->accumulate = (size_t)sv_config_int(config, "train.accumulate");
     o->check_every = (size_t)sv_config_int(config, "run.check_every");
     o->lanes = (size_t)sv_config_int(config, "train.lanes");
+    o->wire_bf16 = strcmp(sv_config_text(config, "train.wire"), "bf16") == 0;
     o->save_every = (size_t)sv_config_int(config, "train.save_every");
     o->max_bad_steps = (size_t)sv_config_int(config, "train.max_bad_steps");
     o->calibrate = (size_t)sv_config_int(config, "train.calibrate");
     o->evaluate_every = (size_t)sv_config_int(config, "train.evaluate_every");
     o->max_steps = (uint64_t)sv_config_int(config, "train.max_steps");
+    o->patience = (size_t)sv_config_int(config, "train.patience");
+    o->keep_last = (size_t)sv_config_int(config, "run.keep_last");
+    o->keep_best = (size_t)sv_config_int(config, "run.keep_best");
+    o->log_bytes = (uint64_t)(sv_config_real(config, "run.log_mb") * 1048576);
+    o->spike_z = sv_config_real(config, "train.spike_z");
+    o->save_seconds = 60 * sv_config_real(config, "train.save_every_min");
     o->clip = sv_config_real(config, "train.clip");
     o->ema = (sv_average_options){ .decay = sv_config_real(config, "train.ema"), .warmup = sv_config_bool(config, "train.ema_warmup") };
     if (reference > 0) lr = lr * (double)(o->batch * o->accumulate) / (double)reference;
@@ -83,6 +98,9 @@ sv_status sv_train_options_read(sv_train_options *o, const sv_config *config, bo
         .eps = sv_config_real(config, "train.eps"), .decay_all_selectors = sv_config_bool(config, "train.selector_decay_all"),
         .train_embeddings = sv_config_bool(config, "train.embeddings"), .skip_frozen = sv_config_choice(config, "train.frozen_moments") == 1,
         .layer_decay = sv_config_real(config, "train.layer_decay") };
+    if (!sv_parse_duration(sv_config_text(config, "train.max_time"), &o->max_seconds))
+        return sv_fail(err, SV_USAGE, "%s: train.max_time = %.40s; expected a time such as 8h, 90min or 45s, or 0 for no limit", sv_config_where(config, "train.max_time"),
+                       sv_config_text(config, "train.max_time"));
     if (!o->folder[0]) return sv_fail(err, SV_USAGE, "%s: run.dir is empty; expected the folder of the run", sv_config_where(config, "run.dir"));
     if (o->schedule.min_lr > o->schedule.lr)
         return sv_fail(err, SV_USAGE, "%s: train.min_lr = %g is above the learning rate %g it would fall from", sv_config_where(config, "train.min_lr"), o->schedule.min_lr, lr);

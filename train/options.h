@@ -17,8 +17,14 @@ typedef struct sv_train_options {
     bool tensorboard;                   /* event files beside metrics.csv */
     uint64_t seed;
     size_t epochs, batch, accumulate, lanes, save_every, max_bad_steps, calibrate, evaluate_every, check_every;
+    bool wire_bf16;
     double clip;                        /* 0: off */
     sv_average_options ema;
+    size_t patience;                    /* epochs; 0: off */
+    size_t keep_last, keep_best;        /* checkpoints that stay under names of their own */
+    double spike_z;                     /* deviations; 0: off */
+    double max_seconds, save_seconds;   /* of this process; between checkpoints; 0: no limit, not by the clock */
+    uint64_t log_bytes;                 /* of log.txt; 0: no limit */
     uint64_t max_steps;                 /* 0: no limit; then the run is saved and ends as if interrupted */
     sv_schedule_options schedule;
     sv_optimizer_options optimizer;

@@ -98,7 +98,6 @@ static size_t count_parameters(const sv_session *s, bool with_selectors)
 static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_verdict verdict)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
-    double patches = (double)sv_model_patches(s->model);
     r->title = s->folder;
     r->verdict = s->budget.kind == SV_NO_BUDGET ? SV_VERDICT_NONE : verdict;
     r->budget_ms = s->budget_ms > 0 ? s->budget_ms : NAN;
@@ -111,7 +110,7 @@ static void fill(const sv_session *s, sv_report *r, sv_report_stage *stages, sv_
     }
     if (s->ema && s->ema_evaluation.images) r->top1_ema = (double)s->ema_evaluation.top1 / (double)s->ema_evaluation.images;
     for (size_t t = 0; t < plan->stages; t++)
-        stages[t] = (sv_report_stage){ .before_block = plan->at[t], .target = plan->keep[t], .reached = s->evaluation.images ? s->evaluation.kept[t] / patches : NAN,
+        stages[t] = (sv_report_stage){ .before_block = plan->at[t], .target = plan->keep[t], .reached = s->evaluation.images ? s->evaluation.kept[t] / (double)plan->patches[t] : NAN,
                                        .tokens = s->evaluation.images ? s->evaluation.kept[t] : NAN };
     r->stages = stages;
     r->stage_count = plan->stages;
@@ -125,17 +124,21 @@ sv_status sv_session_page(sv_session *s, sv_verdict verdict, sv_error *err)
     char *metrics = NULL, *path = NULL, machine[128], line[256];
     sv_report report = sv_report_empty();
     sv_report_stage stages[SV_MOST_STAGES];
+    sv_report_round rounds[SV_REPORT_ROUNDS_MOST];
     sv_latency_about here = { 0 };
+    if (s->request->unmeasured) return SV_OK; /* a trial is looked at by nobody */
     sv_status status = sv_alloc_zero(&p, sizeof *p, "page", err);
     if (!status) status = sv_path_join(&metrics, s->folder, "metrics.csv", err);
     if (!status) status = sv_path_join(&path, s->folder, "report.html", err);
     if (!status) status = sv_metrics_read(&p->table, metrics, err);
+    if (!status) status = sv_rounds_read(s, rounds, SV_COUNT(rounds), &report.round_count, err);
     if (!status) {
         fill(s, &report, stages, verdict);
         make_charts(p, s->training.stages, s->budget_ms);
         status = sv_page_parts_make(&p->parts, s, &report, err);
     }
     if (!status) {
+        report.rounds = rounds;
         report.charts = p->charts;
         report.chart_count = p->chart_count;
         sv_latency_about_here(&here, sv_precision_name(s->model->options.precision));

@@ -3,6 +3,7 @@
  * writes and talks. */
 #include "train/ranks.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,103 +38,9 @@ size_t sv_ranks_own(const sv_session *s)
     return s->places[rank + 1] - s->places[rank];
 }
 
-/* ---- agreement ---------------------------------------------------------------------------------------------------- */
-
-/* What must be alike before the first step. Texts are shown where they differ. */
-typedef struct creed {
-    char version[32], numbers[8], isa[24];
-    uint64_t config, train, val, weights, plan;
-} creed;
-
-static sv_status hash_source(const sv_source *source, uint64_t *hash, sv_error *err)
-{
-    const sv_classes *classes = sv_source_classes(source);
-    const size_t count = sv_source_count(source), skip = strlen(sv_source_name(source));
-    sv_status status = SV_OK;
-    *hash = sv_hash(count, NULL, 0);
-    for (size_t i = 0; i < classes->count; i++) *hash = sv_hash(*hash, classes->names[i], strlen(classes->names[i]));
-    for (size_t i = 0; !status && i < count; i++) {
-        char *path = NULL;
-        status = sv_source_path(source, i, &path, err);
-        if (status) break;
-        const size_t length = strlen(path), from = skip < length ? skip : 0; /* the same pictures may lie elsewhere */
-        *hash = sv_hash(*hash + sv_source_label(source, i), path + from, length - from);
-        sv_free(path);
-    }
-    return status;
-}
-
-static uint64_t hash_state(const sv_session *s)
-{
-    const size_t bytes = s->model->parameters->total * sizeof(sv_real);
-    uint64_t hash = sv_hash(s->optimizer->t, s->model->parameters->values, bytes);
-    hash = sv_hash(hash + s->optimizer->t_backbone, s->optimizer->first, bytes);
-    if (s->optimizer->second) hash = sv_hash(hash, s->optimizer->second, bytes);
-    if (s->ema) hash = sv_hash(hash, s->ema, bytes);
-    return sv_hash(hash, &s->state, sizeof s->state);
-}
-
-static uint64_t hash_plan(const sv_session *s)
-{
-    const double numbers[] = { s->budget_ms, s->predicted_ms, s->dense_ms };
-    uint64_t hash = sv_hash(0, numbers, sizeof numbers);
-    return sv_hash(hash, s->state.keep, sizeof s->state.keep);
-}
-
-static sv_status fill_creed(const sv_session *s, creed *own, sv_error *err)
-{
-    memset(own, 0, sizeof *own);
-    snprintf(own->version, sizeof own->version, "%s", SV_VERSION);
-    snprintf(own->numbers, sizeof own->numbers, "%s", SV_REAL_NAME);
-    snprintf(own->isa, sizeof own->isa, "%s", sv_isa_name(sv_isa_now()));
-    own->config = sv_hash(0, s->recipe_text, strlen(s->recipe_text));
-    own->weights = hash_state(s);
-    own->plan = hash_plan(s);
-    sv_status status = hash_source(s->train_source, &own->train, err);
-    return status ? status : hash_source(s->val_source, &own->val, err);
-}
-
-static sv_status compare_creeds(const creed *lead, const creed *other, size_t rank, sv_error *err)
-{
-    static const struct {
-        const char *what;
-        size_t at, bytes;
-        bool text;
-    } rows[] = {
-        { "its version of Sieve", offsetof(creed, version), sizeof lead->version, true },
-        { "the numbers it was built for", offsetof(creed, numbers), sizeof lead->numbers, true },
-        { "its instruction set (set SIEVE_ISA alike on all)", offsetof(creed, isa), sizeof lead->isa, true },
-        { "its config", offsetof(creed, config), sizeof lead->config, false },
-        { "its list of training pictures", offsetof(creed, train), sizeof lead->train, false },
-        { "its list of validation pictures", offsetof(creed, val), sizeof lead->val, false },
-        { "its weights at the start (model.weights)", offsetof(creed, weights), sizeof lead->weights, false },
-        { "its latency table or keep ratios", offsetof(creed, plan), sizeof lead->plan, false },
-    };
-    for (size_t i = 0; i < SV_COUNT(rows); i++) {
-        const char *one = (const char *)lead + rows[i].at, *two = (const char *)other + rows[i].at;
-        if (memcmp(one, two, rows[i].bytes) == 0) continue;
-        if (!rows[i].text)
-            return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s; all ranks must be given the same", rank, rows[i].what);
-        return sv_fail(err, SV_USAGE, "rank %zu differs from rank 0 in %s: %.*s, rank 0 %.*s; all ranks must have the same", rank,
-                       rows[i].what, (int)rows[i].bytes - 1, two, (int)rows[i].bytes - 1, one);
-    }
-    return SV_OK;
-}
-
 static void one_each(size_t *first, size_t ranks)
 {
     for (size_t r = 0; r <= ranks; r++) first[r] = r;
-}
-
-static sv_status agree(sv_session *s, sv_error *err)
-{
-    creed creeds[SV_RANKS_MOST];
-    size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm);
-    sv_status status = fill_creed(s, &creeds[sv_comm_rank(s->comm)], err);
-    one_each(first, ranks);
-    if (!status) status = sv_comm_gather(s->comm, creeds, sizeof *creeds, sizeof *creeds, first, true, err);
-    for (size_t r = 1; !status && r < ranks; r++) status = compare_creeds(&creeds[0], &creeds[r], r, err);
-    return status;
 }
 
 static sv_status peers_gather(void *context, void *base, size_t stride, size_t bytes, const size_t *first, bool to_all, sv_error *err)
@@ -141,9 +48,14 @@ static sv_status peers_gather(void *context, void *base, size_t stride, size_t b
     return sv_comm_gather(context, base, stride, bytes, first, to_all, err);
 }
 
-static sv_status peers_broadcast(void *context, void *block, size_t bytes, sv_error *err)
+static sv_status peers_trade(void *context, const sv_peer_items *out, const sv_peer_items *in, sv_error *err)
 {
-    return sv_comm_broadcast(context, block, bytes, err);
+    sv_comm_items gives[SV_RANKS_MOST], gets[SV_RANKS_MOST];
+    for (size_t r = 0; r < sv_comm_ranks(context); r++) {
+        gives[r] = (sv_comm_items){ out[r].base, out[r].stride, out[r].bytes, out[r].count };
+        gets[r] = (sv_comm_items){ in[r].base, in[r].stride, in[r].bytes, in[r].count };
+    }
+    return sv_comm_trade(context, gives, gets, err);
 }
 
 static void say_ranks(const sv_session *s)
@@ -158,7 +70,7 @@ static void say_ranks(const sv_session *s)
 sv_status sv_ranks_open(sv_session *s, sv_error *err)
 {
     const size_t batch = s->options.batch;
-    const sv_tape_peers peers = { sv_comm_rank(s->comm), sv_comm_ranks(s->comm), s->comm, peers_gather, peers_broadcast };
+    const sv_tape_peers peers = { sv_comm_rank(s->comm), sv_comm_ranks(s->comm), s->comm, peers_gather, peers_trade };
     sv_status status = SV_OK;
     if (!s->comm) return SV_OK;
     status = sv_alloc_zero(&s->labels, batch * sizeof *s->labels, "batches", err);
@@ -166,14 +78,25 @@ sv_status sv_ranks_open(sv_session *s, sv_error *err)
     if (!status && (s->data.mix.mixup > 0 || s->data.mix.cutmix > 0))
         status = sv_alloc_zero(&s->pictures_of_all,
                                batch * 3 * s->data.transform.size * s->data.transform.size * sizeof *s->pictures_of_all, "batches", err);
+    if (!status) status = sv_comm_mesh(s->comm, err);
     if (!status) status = sv_tape_set_peers(s->training.tape, &peers, err);
-    if (!status) status = agree(s, err);
+    if (!status) status = sv_ranks_agree(s, err);
     if (!status) say_ranks(s);
     return status;
 }
 
+static void say_exchange(const sv_session *s)
+{
+    if (!s->comm || sv_comm_rank(s->comm) || !s->training.tape) return;
+    const sv_peers_seconds spent = sv_tape_peers_seconds(s->training.tape);
+    if (spent.exchange <= 0) return;
+    sv_log(SV_INFO, "gradients were on their way for %.2f s of %.2f s of steps (%.2f s of a core); backward waited %.2f s for them, %.0f %% was hidden behind it",
+           spent.exchange, s->worked, spent.core, spent.waited, 100 * fmax(0, 1 - spent.waited / spent.exchange));
+}
+
 void sv_ranks_close(sv_session *s)
 {
+    say_exchange(s);
     sv_free(s->labels);
     sv_free(s->draws);
     sv_free(s->pictures_of_all);
@@ -184,6 +107,26 @@ void sv_ranks_close(sv_session *s)
 static sv_status gather_places(sv_session *s, void *base, size_t bytes, sv_error *err)
 {
     return sv_comm_gather(s->comm, base, bytes, bytes, s->places, true, err);
+}
+
+/* Of `own` those places whose partners are among `theirs`. */
+static sv_comm_items partners(sv_session *s, const size_t own[2], const size_t theirs[2])
+{
+    const size_t count = s->options.batch, numbers = 3 * s->data.transform.size * s->data.transform.size, bytes = numbers * sizeof(sv_real);
+    const size_t low = count - theirs[1], high = count - theirs[0], first = own[0] > low ? own[0] : low, end = own[1] < high ? own[1] : high;
+    return (sv_comm_items){ s->pictures_of_all + (first < end ? first : 0) * numbers, bytes, bytes, first < end ? end - first : 0 };
+}
+
+/* Place i is mixed with place count-1-i: each rank gets the partners of its own pictures from who made them. */
+static sv_status trade_partners(sv_session *s, sv_error *err)
+{
+    sv_comm_items out[SV_RANKS_MOST], in[SV_RANKS_MOST];
+    const size_t *own = s->places + sv_comm_rank(s->comm);
+    for (size_t r = 0; r < sv_comm_ranks(s->comm); r++) {
+        out[r] = partners(s, own, s->places + r);
+        in[r] = partners(s, s->places + r, own);
+    }
+    return sv_comm_trade(s->comm, out, in, err);
 }
 
 sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_whole_batch *out, sv_error *err)
@@ -203,24 +146,33 @@ sv_status sv_ranks_batch(sv_session *s, const sv_batch *batch, bool paired, sv_w
     memcpy(s->pictures_of_all + out->first * numbers, batch->pictures, batch->count * numbers * sizeof *batch->pictures);
     out->pictures = s->pictures_of_all;
     out->from = 0;
-    return gather_places(s, s->pictures_of_all, numbers * sizeof *s->pictures_of_all, err);
+    return trade_partners(s, err);
 }
 
 typedef struct beat {
-    uint64_t stop, bad;
+    uint64_t stop, save, bad;
 } beat;
 
-sv_status sv_ranks_meet(sv_session *s, bool *stop, sv_error *err)
+void sv_ranks_hear(sv_session *s)
+{
+    char text[SV_SAID_TEXT];
+    size_t rank = 0;
+    while (sv_comm_heard(s->comm, &rank, text)) sv_log(SV_WARNING, "rank %zu: %s", rank, text);
+}
+
+sv_status sv_ranks_meet(sv_session *s, bool *stop, bool *save, sv_error *err)
 {
     beat beats[SV_RANKS_MOST] = { 0 };
     size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm), bad = 0, count = 0;
     if (!s->comm) return SV_OK;
     count = sv_source_count(s->train_source);
+    sv_ranks_hear(s);
     one_each(first, ranks);
-    beats[sv_comm_rank(s->comm)] = (beat){ *stop, sv_loader_stats_now(s->train).bad_pictures };
+    beats[sv_comm_rank(s->comm)] = (beat){ *stop, *save, sv_loader_stats_now(s->train).bad_pictures };
     sv_status status = sv_comm_gather(s->comm, beats, sizeof *beats, sizeof *beats, first, true, err);
     for (size_t r = 0; !status && r < ranks; r++) {
         *stop = *stop || beats[r].stop;
+        *save = beats[0].save;
         bad += (size_t)beats[r].bad;
     }
     if (!status && (double)bad > s->data.max_bad * (double)count)
@@ -321,7 +273,7 @@ sv_status sv_ranks_check(sv_session *s, sv_error *err)
     size_t first[SV_RANKS_MOST + 1], ranks = sv_comm_ranks(s->comm);
     if (!s->comm) return SV_OK;
     one_each(first, ranks);
-    hashes[sv_comm_rank(s->comm)] = hash_state(s);
+    hashes[sv_comm_rank(s->comm)] = sv_ranks_hash_state(s);
     sv_status status = sv_comm_gather(s->comm, hashes, sizeof *hashes, sizeof *hashes, first, true, err);
     for (size_t r = 1; !status && r < ranks; r++)
         if (hashes[r] != hashes[0])

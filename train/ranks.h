@@ -13,6 +13,8 @@ size_t sv_ranks_own(const sv_session *session); /* how many of them are this ran
 /* When all is set up: the tape learns of its peers, and the ranks compare version, instruction set, config, pictures, weights and plan. SV_USAGE
  * naming the rank and what differs. */
 sv_status sv_ranks_open(sv_session *session, sv_error *err) SV_MUST_CHECK;
+sv_status sv_ranks_agree(sv_session *session, sv_error *err) SV_MUST_CHECK; /* agreement.c: the comparing part of it */
+uint64_t sv_ranks_hash_state(const sv_session *session);                   /* weights, moments, averages, state */
 void sv_ranks_close(sv_session *session);
 
 /* A batch as the step sees it: numbers of all pictures, and the pictures of places first .. end-1. */
@@ -22,11 +24,13 @@ typedef struct sv_whole_batch {
     uint32_t *labels;
     uint64_t *draws;
 } sv_whole_batch;
-/* paired: a picture also needs that of place count-1-i, so that all pictures are exchanged. */
+/* paired: a picture also needs that of place count-1-i, which is got from the rank that made it. */
 sv_status sv_ranks_batch(sv_session *session, const sv_batch *batch, bool paired, sv_whole_batch *out, sv_error *err) SV_MUST_CHECK;
 
-/* Before each step: *stop on any rank is *stop on all; SV_DATA where all ranks together found more unreadable pictures than may be. */
-sv_status sv_ranks_meet(sv_session *session, bool *stop, sv_error *err) SV_MUST_CHECK;
+/* Logs what other ranks had to say; on rank 0. */
+void sv_ranks_hear(sv_session *session);
+/* Before each step: *stop on any rank is *stop on all, *save is what rank 0 says; SV_DATA where all ranks together found more unreadable pictures than may be. */
+sv_status sv_ranks_meet(sv_session *session, bool *stop, bool *save, sv_error *err) SV_MUST_CHECK;
 /* Rank 0 does the work; then all have its state, plan and verdict. The work must not talk to other ranks. */
 typedef sv_status sv_lead_work(sv_session *session, sv_error *err);
 sv_status sv_ranks_lead(sv_session *session, sv_lead_work *work, sv_error *err) SV_MUST_CHECK;

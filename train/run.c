@@ -1,4 +1,5 @@
 /* A run from its first step, or from where it was left, to its measured end. */
+#include "train/guard.h"
 #include "train/ranks.h"
 #include "layers/layers.h"
 
@@ -13,6 +14,7 @@ static sv_status begin_state(sv_session *s, sv_error *err)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     s->state.stages = plan->stages;
+    if (s->has_table) s->state.goal_ms = sv_session_goal_ms(s);
     return sv_session_apply_keep(s, plan->keep, err);
 }
 
@@ -21,8 +23,11 @@ static sv_status take_up(sv_session *s, sv_error *err)
     const char *path = s->request->resume == SV_RESUME_FILE ? s->request->resume_file : s->last;
     if (s->request->resume == SV_RESUME_AUTO && !sv_path_exists(path)) return SV_OK;
     sv_status status = sv_session_load(s, path, err);
+    s->own_last = path == s->last;
+    if (!status && s->has_table) s->state.goal_ms = sv_session_goal_ms(s); /* files of earlier versions do not tell it */
     if (!status) status = sv_session_apply_keep(s, s->state.keep, err);
-    s->epochs = s->options.epochs + (size_t)s->state.round;
+    if (s->state.stopped_epoch && !s->state.round && (!s->options.patience || s->state.stopped_epoch < s->state.better_epoch + s->options.patience)) s->state.stopped_epoch = 0; /* more patience now */
+    s->epochs = sv_session_goal(s);
     if (!status)
         sv_log(SV_INFO, "goes on from %s: epoch %" PRIu64 ", step %" PRIu64, path, s->state.epoch + 1, s->state.step);
     return status;
@@ -42,64 +47,82 @@ static sv_status resume(sv_session *s, sv_error *err)
 static void say_progress(const sv_session *s)
 {
     char left[32];
-    uint64_t done = s->state.epoch * s->steps_per_epoch + s->state.batch / s->options.accumulate, all = (uint64_t)s->epochs * s->steps_per_epoch;
-    double steps = s->state.sum_count ? (double)s->state.sum_count : 1, rate = s->worked > 0 ? (double)s->pictures / s->worked : 0;
-    double seconds = rate > 0 && all > done ? (double)(all - done) * (double)(s->options.batch * s->options.accumulate) / rate : 0;
+    double steps = s->state.sum_count ? (double)s->state.sum_count : 1;
     sv_text text = { 0 };
     sv_text_add(&text, "epoch %" PRIu64 " of %zu, step %" PRIu64 " of %" PRIu64 ", loss %.4f", s->state.epoch + 1, s->epochs, s->state.batch / s->options.accumulate, s->steps_per_epoch,
                 s->state.sums[SV_SUM_LOSS] / steps);
     for (size_t t = 0; t < s->training.stages; t++) sv_text_add(&text, "%s%.2f", t ? "/" : ", keep ", s->state.sums[SV_SUM_SHARE + t] / steps);
     if (s->evaluation.images) sv_text_add(&text, ", top-1 %.2f %%", 100.0 * (double)s->evaluation.top1 / (double)s->evaluation.images);
-    sv_text_add(&text, ", %.1f pictures/s, %s left", rate, sv_duration(left, seconds));
+    sv_text_add(&text, ", %.1f pictures/s, %s left", sv_session_rate(s), sv_duration(left, sv_session_seconds_left(s)));
     if (text.data) sv_progress("%s", text.data);
     sv_text_clear(&text);
 }
 
-static sv_status load_last(sv_session *s, sv_error *err)
+/* The one roll-back of a run: weights, moments and means of the last good checkpoint, and the pictures that led to where it broke are passed over.
+ * (The same steps from the same weights would end at the same place.) Saved at once, so that a run killed behind it goes on the same way. */
+static sv_status roll_back(sv_session *s, sv_error *err)
 {
-    sv_error first = *err;
-    uint64_t skipped = s->state.skipped_steps;
-    if (!sv_path_exists(s->last)) return first.code;
+    const sv_error first = *err;
+    const sv_run_state broken = s->state;
     sv_status status = sv_session_load(s, s->last, err);
     if (status) return status;
     sv_log(SV_WARNING, "%s", first.text);
-    sv_log(SV_WARNING, "takes up %s again, once", s->last);
-    s->state.skipped_steps = skipped;
+    sv_log(SV_WARNING, "takes up %s again (step %" PRIu64 "), once, and passes over the pictures that led here", s->last, s->state.step);
+    s->state.skipped_steps = broken.skipped_steps;
+    s->state.skipped_in_row = 0;
+    s->state.rolled_back = 1;
+    if (s->state.epoch == broken.epoch) s->state.batch = broken.batch;
+    return sv_session_save(s, err);
+}
+
+/* On rank 0. Steps that are finite may be a new level that lasts (a backbone that thaws): where there is nothing to go back to, it is taken as it is. */
+static sv_status mend(sv_session *s, sv_error *err)
+{
+    if (!s->state.rolled_back && s->own_last && sv_path_exists(s->last)) return roll_back(s, err);
+    if (!s->spiking) return err->code;
+    sv_log(SV_WARNING, "%s: taken for usual from here on", err->text);
+    sv_guard_forget(&s->state);
     s->state.skipped_in_row = 0;
     return SV_OK;
 }
 
-static sv_status take_up_last(sv_session *s, bool *taken, sv_error *err)
+static sv_status mend_all(sv_session *s, sv_error *err)
 {
-    if (*taken) return err->code;
-    *taken = true;
-    sv_status status = sv_ranks_lead(s, load_last, err);
+    sv_status status = sv_ranks_lead(s, mend, err);
     if (!status) status = sv_ranks_share(s, err);
     if (!status) sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
     return status;
 }
+
+static bool out_of_time(const sv_session *s) { return s->options.max_seconds > 0 && sv_now_seconds() - s->began >= s->options.max_seconds; }
 
 static sv_status interrupted(sv_session *s, sv_error *err)
 {
     sv_progress_end();
     sv_status status = sv_ranks_save(s, err);
     if (status) return status;
-    return sv_fail(err, SV_INTERRUPTED, "stopped after step %" PRIu64 " and saved; the same command goes on from %s", s->state.step, s->last);
+    return sv_fail(err, SV_INTERRUPTED, "stopped after step %" PRIu64 " and saved%s; the same command goes on from %s", s->state.step, out_of_time(s) ? " (train.max_time is over)" : "", s->last);
 }
 
-static sv_status run_epoch(sv_session *s, bool *taken, sv_error *err)
+static bool wants_stop(const sv_session *s) { return sv_interrupted() || out_of_time(s) || (s->options.max_steps && s->state.step >= s->options.max_steps); }
+
+static bool wants_save(const sv_session *s) { return s->options.save_seconds > 0 && sv_now_seconds() - s->saved >= s->options.save_seconds; }
+
+static sv_status run_epoch(sv_session *s, sv_error *err)
 {
     sv_status status = SV_OK;
     for (bool ended = false; !ended;) {
-        bool stop = sv_interrupted() || (s->options.max_steps && s->state.step >= s->options.max_steps);
-        status = sv_ranks_meet(s, &stop, err);
+        bool stop = wants_stop(s), save = wants_save(s);
+        status = sv_ranks_meet(s, &stop, &save, err);
         if (status) return status;
         if (stop) return interrupted(s, err);
-        status = sv_session_step(s, &ended, err);
-        if (status == SV_NOT_FINITE) status = take_up_last(s, taken, err);
+        if (save) status = sv_ranks_save(s, err);
+        if (!status) status = sv_session_step(s, &ended, err);
+        if (status == SV_NOT_FINITE) status = mend_all(s, err);
         if (status) return status;
         if (ended) break;
         if (!sv_comm_rank(s->comm)) say_progress(s);
+        sv_session_tell(s, false);
         if (s->state.step % s->options.check_every == 0) status = sv_ranks_check(s, err);
         if (!status && s->options.save_every && s->state.step % s->options.save_every == 0) status = sv_ranks_save(s, err);
         if (status) return status;
@@ -112,10 +135,10 @@ static sv_status run_epoch(sv_session *s, bool *taken, sv_error *err)
 
 static sv_status run_epochs(sv_session *s, sv_error *err)
 {
-    bool taken = false;
     sv_status status = SV_OK;
+    sv_session_tell(s, true);
     sv_loader_start(s->train, (uint32_t)s->state.epoch, s->state.batch, (uint32_t)s->epochs);
-    while (!status && s->state.epoch < s->epochs) status = run_epoch(s, &taken, err);
+    while (!status && s->state.epoch < s->epochs) status = run_epoch(s, err);
     return status;
 }
 
@@ -182,10 +205,13 @@ static sv_status say_profile(const sv_session *s, sv_error *err)
     return status;
 }
 
-/* Rank 0 says what there is to say; of the others only what they alone can know, such as pictures that cannot be read. */
+/* Rank 0 says what there is to say; of the others only what they alone can know, such as pictures that cannot be read: on its terminal and in its
+ * log.txt, and where a rank was started by hand on its own terminal too. */
 static void warn_of_rank(void *context, sv_level level, const char *line)
 {
     char named[4096];
+    sv_comm_say(context, line);
+    if (sv_comm_forked(context)) return;
     snprintf(named, sizeof named, "rank %zu: %s", sv_comm_rank(context), line);
     sv_log_to_terminal(NULL, level, named);
 }
@@ -224,6 +250,8 @@ sv_status sv_train(const sv_config *config, const sv_train_request *request, sv_
     if (!status) status = sv_tape_profile(session.training.tape, request->profile && speaks, err);
     if (!status) status = run_to_the_end(&session, err);
     if (!status && request->profile && speaks) status = say_profile(&session, err);
+    sv_ranks_hear(&session);
+    sv_session_tell_end(&session, status, err);
     if (speaks && (!status || status == SV_BUDGET)) sv_session_result(&session, result);
     sv_session_close(&session);
     return status;

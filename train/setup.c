@@ -89,6 +89,16 @@ static sv_status make_start(sv_session *s, size_t classes, sv_error *err)
     return status;
 }
 
+static void read_latency_term(sv_pruning_options *pruning, const sv_config *config)
+{
+    const char *form = sv_config_text(config, "latency.loss");
+    const bool none = strcmp(form, "none") == 0;
+    pruning->latency_form = strcmp(form, "lagrange") == 0 ? SV_RATIO_LAGRANGE : SV_RATIO_PENALTY;
+    pruning->latency_weight = none ? 0 : sv_config_real(config, "latency.weight");
+    if (none && strcmp(sv_config_where(config, "latency.weight"), "default") != 0 && pruning->plan.stages)
+        sv_log(SV_VERBOSE, "%s: latency.weight has no effect with latency.loss = none", sv_config_where(config, "latency.weight"));
+}
+
 static sv_status make_models(sv_session *s, sv_error *err)
 {
     sv_pruning_options pruning;
@@ -96,9 +106,9 @@ static sv_status make_models(sv_session *s, sv_error *err)
     sv_status status = class_count(s, &classes, err);
     if (!status) status = sv_model_from_config(&s->model, s->config, s->data.transform.size, classes, err);
     if (!status) status = sv_pruning_check_model(s->config, s->model, err);
-    if (!status) status = sv_pruning_options_read(&pruning, s->config, sv_model_depth(s->model), sv_model_patches(s->model), err);
+    if (!status) status = sv_pruning_options_read(&pruning, s->config, s->model, err);
     if (status) return status;
-    pruning.latency_weight = sv_config_real(s->config, "latency.weight");
+    read_latency_term(&pruning, s->config);
     status = sv_train_options_read(&s->options, s->config, pruning.plan.stages > 0, err);
     if (!status) status = sv_pruning_create(&s->pruning, s->model, &pruning, err);
     if (!status) status = sv_model_allocate(s->model, true, err);
@@ -141,7 +151,7 @@ enum { CONFUSION_MOST = 2000 }; /* classes: 32 MB of counts */
 static sv_status make_tapes(sv_session *s, sv_error *err)
 {
     sv_pruning_options *options = (sv_pruning_options *)(void *)sv_pruning_options_of(s->pruning);
-    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes, .distillation = s->teaching.kind,
+    sv_training_choice choice = { .images = s->options.batch, .lanes = s->options.lanes, .lanes_bf16 = s->options.wire_bf16, .distillation = s->teaching.kind,
                                   .distill_alpha = s->teaching.alpha, .distill_tau = s->teaching.tau };
     if (!s->has_table) options->latency_weight = 0;
     sv_status status = choose_teacher(s, options, err);
@@ -177,12 +187,13 @@ static sv_status keep_text(char **out, sv_text *text, sv_error *err)
     return status;
 }
 
-/* What does not change the result (run.dir, run.threads, run.tensorboard, run.pictures, run.rank_timeout, run.check_every, train.recompute) is left out of checkpoints: the same run gives the same bytes
- * anywhere. */
+/* What does not change the result (where a run stands, how often it saves, what it keeps, how long it may take) is left out of checkpoints: the
+ * same run gives the same bytes anywhere. */
 static void drop_places(char *text)
 {
     static const struct { const char *key; bool anywhere; } keys[] = { { "dir = ", false }, { "threads = ", false }, { "tensorboard = ", false }, { "pictures = ", false }, { "rank_timeout = ", false },
-        { "check_every = ", false }, { "recompute = ", true } };
+        { "check_every = ", false }, { "recompute = ", true }, { "keep_last = ", false }, { "keep_best = ", false }, { "log_mb = ", false }, { "max_time = ", true }, { "max_steps = ", true },
+        { "save_every_min = ", true } };
     const char *end = strstr(text, "\n\n");
     char *to = text;
     for (const char *from = text; *from;) {
@@ -227,7 +238,7 @@ static sv_status open_folder(sv_session *s, sv_error *err)
     if (status || !writes) return status;
     if (!status && !s->request->dry_run) status = sv_run_lock_take(&s->lock, s->folder, err);
     if (!status) status = sv_path_join(&path, s->folder, "log.txt", err);
-    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, SV_VERBOSE, sv_log_level(), err);
+    if (!status && !s->request->dry_run) status = sv_run_log_open(&s->log, path, s->options.log_bytes, SV_VERBOSE, sv_log_level(), err);
     sv_free(path);
     return status;
 }
@@ -243,7 +254,7 @@ static sv_status write_config(const sv_session *s, sv_error *err)
 
 sv_status sv_session_open(sv_session *s, sv_error *err)
 {
-    s->began = sv_now_seconds();
+    s->began = s->saved = sv_now_seconds();
     s->state.best = -1;
     s->options.batch = (size_t)sv_config_int(s->config, "train.batch");
     sv_ranks_threads(s, false);
@@ -271,6 +282,7 @@ void sv_session_close(sv_session *s)
     sv_metrics_close(s->metrics);
     sv_events_close(s->events);
     sv_free(s->confusion);
+    sv_records_clear(&s->records);
     sv_training_clear(&s->training);
     sv_removal_clear(&s->pruned);
     sv_removal_clear(&s->dense);

@@ -32,7 +32,7 @@ static sv_status open_model(subject *s, const sv_speed_request *request, bool se
     sv_status status = sv_model_create(&s->student, request->backbone, &sizes, err);
     if (!status) s->student->options.precision = request->precision, s->student->options.recompute = request->recompute;
     for (size_t t = 0; !status && t < s->options.plan.stages; t++) s->options.plan.at[t] = (t + 1) * sv_model_depth(s->student) / 4; /* 3, 6, 9 of 12 */
-    if (!status) sv_plan_set_keep(&s->options.plan, ratios, sv_model_patches(s->student));
+    if (!status) sv_plan_fit(&s->options.plan, s->student), sv_plan_set_keep(&s->options.plan, ratios);
     if (!status) status = sv_pruning_create(&s->pruning, s->student, &s->options, err);
     if (!status) status = sv_model_allocate(s->student, gradients, err);
     if (status) return status;
@@ -56,7 +56,7 @@ static sv_status open_training(subject *s, const sv_speed_request *request, bool
     if (status) return status;
     fill(s->training.tape, s->training.picture, batch);
     for (size_t b = 0; b < batch; b++) sv_tape_data(s->training.tape, s->training.target, b)[b % s->student->options.classes] = 1;
-    sv_training_set_goals(&s->training, &s->options, ratios, NULL);
+    sv_training_set_goals(&s->training, &s->options, ratios, NULL, 0);
     return SV_OK;
 }
 

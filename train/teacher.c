@@ -41,14 +41,15 @@ sv_status sv_teacher_options_read(sv_teacher_options *o, const sv_config *config
 
 static sv_status weigh_tokens(sv_pruning_options *weights, const sv_config *config, const sv_model *student, const sv_model *teacher, sv_error *err)
 {
+    const sv_place ours = sv_tokens_place(student), theirs = sv_tokens_place(teacher);
     bool wanted = sv_config_real(config, "pruning.token_weight") > 0;
     if (weights->token_weight <= 0 || sv_tokens_comparable(student, teacher)) return SV_OK;
     if (wanted)
         return sv_fail(err, SV_USAGE, "%s: pruning.token_weight = %g compares patch with patch, but the student has %zu of width %zu and the teacher %zu of width %zu; set it to 0",
-                       sv_config_where(config, "pruning.token_weight"), weights->token_weight, sv_model_patches(student), student->options.width, sv_model_patches(teacher),
-                       teacher->options.width);
-    sv_log(SV_WARNING, "the teacher has %zu patches of width %zu, the student %zu of %zu: tokens are not compared, pruning.token_weight is taken as 0", sv_model_patches(teacher),
-           teacher->options.width, sv_model_patches(student), student->options.width);
+                       sv_config_where(config, "pruning.token_weight"), weights->token_weight, ours.patches, ours.width, theirs.patches,
+                       theirs.width);
+    sv_log(SV_WARNING, "the teacher has %zu patches of width %zu, the student %zu of %zu: tokens are not compared, pruning.token_weight is taken as 0", theirs.patches,
+           theirs.width, ours.patches, ours.width);
     weights->token_weight = 0;
     return SV_OK;
 }

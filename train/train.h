@@ -13,6 +13,7 @@ typedef struct sv_train_request {
     bool dry_run;               /* say the plan, then stop */
     bool profile;               /* time ops by kind, and say so at the end */
     sv_comm *comm;              /* the ranks that make this run together, each with the same call; NULL: this process alone. Borrowed */
+    bool unmeasured;            /* a trial of a search: the model is written, but not timed, and nothing goes by a budget */
     size_t verify_resume;       /* steps: run so many from a checkpoint twice and compare bytes; 0: no */
 } sv_train_request;
 

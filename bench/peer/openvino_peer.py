@@ -10,6 +10,7 @@ import numpy
 import openvino
 import torch
 
+from stages import MODELS
 from vit import WIDTHS, DeiT
 
 
@@ -19,13 +20,14 @@ class Logits(torch.nn.Module):
         self.model, self.takes_away = model, pruned
 
     def forward(self, pictures):
-        return self.model.pruned(pictures) if self.takes_away else self.model(pictures)[0]
+        found = self.model.pruned(pictures) if self.takes_away else self.model(pictures)
+        return found[0] if isinstance(found, tuple) else found
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", choices=["infer", "infer-pruned"])
-    parser.add_argument("--model", default="deit_t", choices=list(WIDTHS))
+    parser.add_argument("--model", default="deit_t", choices=[*WIDTHS, *MODELS])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
@@ -34,7 +36,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     pruned = args.case == "infer-pruned"
-    network = Logits(DeiT(args.model, selectors=pruned).eval(), pruned).eval()
+    network = Logits(MODELS[args.model]() if args.model in MODELS else DeiT(args.model, selectors=pruned), pruned).eval()
     pictures = torch.randn(args.batch, 3, 224, 224)
     with torch.no_grad():
         model = openvino.convert_model(network, example_input=pictures, input=[list(pictures.shape)])

@@ -10,11 +10,22 @@ import time
 import torch
 import torch.nn.functional as F
 
+from stages import MODELS
 from vit import KEEP, WIDTHS, DeiT
 
 
+def dense_model(name):
+    """A model that gives logits alone."""
+    if name in MODELS:
+        return MODELS[name]()
+    model = DeiT(name)
+    forward = model.forward
+    model.forward = lambda pictures: forward(pictures)[0]
+    return model
+
+
 def dense_loss(model):
-    return lambda x, labels: F.cross_entropy(model(x)[0].float(), labels, label_smoothing=0.1)
+    return lambda x, labels: F.cross_entropy(model(x).float(), labels, label_smoothing=0.1)
 
 
 def spvit_loss(model):
@@ -32,7 +43,8 @@ def spvit_loss(model):
 
 def training_step(args, autocast, pictures):
     spvit = args.case == "spvit-train"
-    model, labels = DeiT(args.model, selectors=spvit), torch.randint(0, 1000, (args.batch,))
+    model = DeiT(args.model, selectors=True) if spvit else dense_model(args.model)
+    labels = torch.randint(0, 1000, (args.batch,))
     teacher = DeiT(args.model).eval() if spvit else None
     loss = spvit_loss(model) if spvit else dense_loss(model)
     if args.compile:
@@ -55,7 +67,7 @@ def training_step(args, autocast, pictures):
 
 def inference_step(args, autocast, pictures):
     pruned = args.case == "infer-pruned"
-    model = DeiT(args.model, selectors=pruned).eval()
+    model = (DeiT(args.model, selectors=True) if pruned else dense_model(args.model)).eval()
     forward = model.pruned if pruned else model.forward
     forward = torch.compile(forward) if args.compile else forward
 
@@ -68,7 +80,7 @@ def inference_step(args, autocast, pictures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", choices=["dense-train", "spvit-train", "infer", "infer-pruned"])
-    parser.add_argument("--model", default="deit_t", choices=list(WIDTHS))
+    parser.add_argument("--model", default="deit_t", choices=[*WIDTHS, *MODELS])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)

@@ -17,6 +17,7 @@
 enum { TILE_ROWS = 6, TILE_VECTORS = 1, PEAK_CHAINS = 6 };
 /* clang-format off */
 #define TILES(F) F(1, 1) F(2, 1) F(3, 1) F(4, 1) F(5, 1) F(6, 1)
+#define PLACE_STRIPS(F) F(4) F(2) F(1)
 #define QUARTERS(q) UNROLL for (int q = 0; q < 4; q++)
 
 typedef float32x4x4_t v16;
@@ -204,6 +205,16 @@ WORD float v_top(v16 x)
 }
 WORD float root_of(float x) { return __builtin_sqrtf(x); }
 WORD float v_first(v16 x) { return vgetq_lane_f32(x.val[0], 0); }
+
+/* Sixteen vectors turned: afterwards to[c] holds what stood in column c. */
+WORD void v_turn(v16 from[16], v16 to[16])
+{
+    float rows[256], columns[256];
+    for (size_t r = 0; r < 16; r++) v_store(rows + 16 * r, from[r], 16);
+    for (size_t c = 0; c < 16; c++)
+        for (size_t r = 0; r < 16; r++) columns[16 * c + r] = rows[16 * r + c];
+    for (size_t c = 0; c < 16; c++) to[c] = v_load(columns + 16 * c, 16);
+}
 
 /* out[c][r] = in[r][c] for c < columns; rows beyond `rows` are zeros. */
 WORD void v_transpose(float *out, size_t out_stride, const float *in, size_t in_stride, size_t rows, size_t columns)

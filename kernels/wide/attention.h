@@ -60,13 +60,14 @@ static void forward_block(const head *d, const float *keys, const float *values,
                           float *log_sum)
 {
     const size_t padded = up_to(d->live, 16);
-    const float c = d->scale * LOG2_E, lowest = -127.0f / c;
+    const float c = d->unit * LOG2_E, lowest = -127.0f / c;
     float tops[16] = { 0 }, totals[16], owns[16];
     block_product(scores, padded, d->q + begin * d->stride, d->stride, keys, rows, padded, d->width);
     for (size_t r = 0; r < rows; r++) {
         const float *row = d->q + (begin + r) * d->stride;
         const bool dead = begin + r >= d->live;
         const float own = dead ? row_dot(row, d->k + (begin + r) * d->stride, d->width) : -__builtin_inff();
+        bias_row(d, scores + r * padded, begin + r);
         tops[r] = row_top(scores + r * padded, d->live, own);
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
         totals[r] = weigh_row(scores + r * padded, d->sizes, d->live, c, lowest, tops[r]) + owns[r];
@@ -75,7 +76,7 @@ static void forward_block(const head *d, const float *keys, const float *values,
     for (size_t r = 0; r < rows; r++)
         finish_out(d->out + (begin + r) * d->out_stride, d->v + (begin + r) * d->stride, d->width, owns[r], begin + r >= d->live,
                    1.0f / totals[r]);
-    const v16 top = v_mul(v_load(tops, 16), v_set(d->scale));
+    const v16 top = v_mul(v_load(tops, 16), v_set(d->unit));
     if (top_out) v_store(top_out + begin, top, rows);
     if (log_sum) v_store(log_sum + begin, v_add(top, w_ln(v_load(totals, rows))), rows);
 }
@@ -121,7 +122,7 @@ typedef struct back {
 /* Scores and products of a live row become weights and slopes; e goes into the sums of the policy. */
 static void slope_row(back *b, size_t i, float through)
 {
-    const v16 c = v_set(b->d.scale * LOG2_E), shift = v_set(-(b->log_sum[i] * LOG2_E));
+    const v16 c = v_set(b->d.unit * LOG2_E), shift = v_set(-(b->log_sum[i] * LOG2_E));
     float *weights = b->weights + i * b->padded, *slopes = b->slopes + i * b->padded;
     for (size_t j = 0; j < b->padded; j += 16) {
         v16 weight = w_exp2(v_fma(v_load(weights + j, 16), c, shift));
@@ -129,6 +130,7 @@ static void slope_row(back *b, size_t i, float through)
         const v16 e = v_mul(weight, v_sub(v_load(slopes + j, 16), v_set(through)));
         v_store(weights + j, weight, 16);
         v_store(slopes + j, v_mul(e, v_set(b->d.scale)), 16);
+        grow_bias(&b->d, i, j, e);
         if (b->policy) v_store(b->sums + j, v_add(v_load(b->sums + j, 16), i - j < 16 ? v_without(e, i - j) : e), 16);
     }
 }
@@ -144,6 +146,7 @@ static void backward_block(back *b, size_t begin, size_t rows)
     block_product(b->dead_products, b->dead_padded, g, b->g_stride, b->dead_values, rows, b->dead_padded, d->width);
     for (size_t r = 0; r < rows; r++) {
         const float through = row_dot(g + r * b->g_stride, d->out + (begin + r) * d->out_stride, d->width);
+        bias_row(d, weights + r * b->padded, begin + r);
         slope_row(b, begin + r, through);
         if (b->dead)
             b->clamped += dead_row(b->dead_sums, b->dead_scores + r * b->dead_padded, b->dead_products + r * b->dead_padded, b->dead, d->scale,

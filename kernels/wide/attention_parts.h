@@ -53,15 +53,17 @@ typedef struct front {
 static void forward_block(const front *f, size_t begin, size_t rows, float *top_out, float *log_sum)
 {
     const head *d = &f->d;
-    const float c = d->scale * LOG2_E, lowest = -127.0f / c;
+    const float c = d->unit * LOG2_E, lowest = -127.0f / c;
     float tops[SV_ROWS_BF16] = { 0 }, totals[SV_ROWS_BF16], owns[SV_ROWS_BF16];
     const size_t q_step = ENGINE_ROWS * f->wide / 2, step = ENGINE_ROWS * f->tall / 2;
     take_rows(f->q, q_step, d->q + begin * d->stride, d->stride, rows, d->width, f->wide);
     multiply(f->scores, f->tall, f->q, f->wide / 2, q_step, f->keys, panel_words(d->live, d->width), rows, f->tall, f->wide / 2, false);
     for (size_t r = 0; r < rows; r++) {
-        const float *row = d->q + (begin + r) * d->stride, *scores = f->scores + r * f->tall;
+        const float *row = d->q + (begin + r) * d->stride;
+        float *scores = f->scores + r * f->tall;
         const bool dead = begin + r >= d->live;
         const float own = dead ? row_dot(row, d->k + (begin + r) * d->stride, d->width) : -__builtin_inff();
+        bias_row(d, scores, begin + r);
         tops[r] = row_top(scores, d->live, own);
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
         totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->sizes, d->live, f->tall, c, lowest, tops[r]) + owns[r];
@@ -76,7 +78,7 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
     }
     for (size_t r = 0; r < rows; r += 16) {
         const size_t n = least(rows - r, 16);
-        const v16 top = v_mul(v_load(tops + r, n), v_set(d->scale));
+        const v16 top = v_mul(v_load(tops + r, n), v_set(d->unit));
         if (top_out) v_store(top_out + begin + r, top, n);
         if (log_sum) v_store(log_sum + begin + r, v_add(top, w_ln(v_load(totals + r, n))), n);
     }
@@ -135,7 +137,7 @@ typedef struct back {
 WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, const float *products, v16 shift, v16 through, v16 *weight,
                       v16 *slope)
 {
-    *weight = w_exp2(v_fma(v_load(scores + j, 16), v_set(b->d.scale * LOG2_E), shift));
+    *weight = w_exp2(v_fma(v_load(scores + j, 16), v_set(b->d.unit * LOG2_E), shift));
     if (b->d.sizes) *weight = v_mul(*weight, v_load(b->d.sizes + j, b->d.live > j ? least(b->d.live - j, 16) : 0));
     v16 e = v_mul(*weight, v_sub(v_load(products + j, 16), through));
     if (j + 16 > b->d.live) {
@@ -144,6 +146,7 @@ WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, co
         e = v_keep(e, n);
     }
     *slope = v_mul(e, v_set(b->d.scale));
+    grow_bias(&b->d, i, j, e);
     if (b->policy) v_store(b->sums + j, v_add(v_load(b->sums + j, 16), i - j < 16 ? v_without(e, i - j) : e), 16);
 }
 
@@ -174,6 +177,7 @@ static void backward_block(back *b, size_t begin, size_t rows)
     if (b->dead) multiply(b->dead_products, b->dead_tall, b->block_g, words, step, b->dead_values, dead, rows, b->dead_tall, words, false);
     for (size_t r = 0; r < rows; r++) {
         const float through = row_dot(g + r * b->g_stride, d->out + (begin + r) * d->out_stride, d->width);
+        bias_row(d, b->scores + r * b->tall, begin + r);
         slope_row(b, begin + r, b->scores + r * b->tall, b->products + r * b->tall, through);
         if (b->dead)
             b->clamped += dead_row(b->dead_sums, b->dead_scores + r * b->dead_tall, b->dead_products + r * b->dead_tall, b->dead, d->scale,

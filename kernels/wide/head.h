@@ -10,7 +10,10 @@ typedef struct head {
     const float *q, *k, *v;
     float *out;
     size_t stride, out_stride, width, live;
-    float scale;
+    float scale, unit; /* of q.k; of the scores that exponents are made of: 1 where a bias was added */
+    const float *bias, *mask;
+    float *d_bias;
+    size_t bias_stride;
     const float *sizes; /* of keys, NULL: one each */
 } head;
 
@@ -18,6 +21,8 @@ static head head_of(const sv_attention *a, size_t h)
 {
     const size_t part = a->heads * a->width;
     const float *q = a->qkv + h * a->width;
+    const float scale = 1.0f / v_first(v_sqrt(v_set((float)a->width)));
+    const size_t map = h * a->rows * a->bias_stride;
     return (head){ q,
                    q + part,
                    q + 2 * part,
@@ -26,8 +31,33 @@ static head head_of(const sv_attention *a, size_t h)
                    a->out_stride,
                    a->width,
                    a->live,
-                   1.0f / v_first(v_sqrt(v_set((float)a->width))),
+                   scale,
+                   a->bias ? 1.0f : scale,
+                   a->bias ? a->bias + map : NULL,
+                   a->mask,
+                   a->d_bias ? a->d_bias + map : NULL,
+                   a->bias_stride,
                    a->sizes };
+}
+
+/* Scores of query i, whole vectors of them, scaled, with bias and mask; nothing where there is no bias. */
+static void bias_row(const head *d, float *scores, size_t i)
+{
+    for (size_t j = 0; d->bias && j < d->live; j += 16) {
+        const size_t n = least(d->live - j, 16), at = i * d->bias_stride + j;
+        v16 sum = v_fma(v_load(scores + j, 16), v_set(d->scale), v_load(d->bias + at, n));
+        if (d->mask) sum = v_add(sum, v_load(d->mask + at, n));
+        v_store(scores + j, sum, 16);
+    }
+}
+
+/* e of query i and keys j.. goes into the gradient of the bias. */
+WORD void grow_bias(const head *d, size_t i, size_t j, v16 e)
+{
+    if (!d->d_bias || j >= d->live) return;
+    float *to = d->d_bias + i * d->bias_stride + j;
+    const size_t n = least(d->live - j, 16);
+    v_store(to, v_add(v_load(to, n), e), n);
 }
 
 static float row_dot(const float *x, const float *y, size_t count)

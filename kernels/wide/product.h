@@ -58,6 +58,7 @@ static void product_block(const sv_product *p, size_t begin, size_t rows, size_t
         if (p->epilogue == SV_ADD) {
             t.addend = p->addend + begin * p->addend_stride + first;
             t.addend_stride = p->addend_stride;
+            t.gain = p->gain ? p->gain + first : NULL;
         }
         if (keep) {
             t.y = p->before + begin * p->before_stride + first;

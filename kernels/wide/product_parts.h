@@ -31,6 +31,7 @@ static void finish_block(const sv_product *p, float *sums, size_t row, size_t ro
         for (size_t r = 0; r < rows; r++) {
             v16 sum = v_load(sums + r * SV_PANEL_BF16 + c, 16);
             if (p->bias) sum = v_add(sum, bias);
+            if (p->epilogue == SV_ADD && p->gain) sum = v_mul(sum, v_load(p->gain + at, n));
             if (p->epilogue == SV_ADD) sum = v_add(sum, v_load(p->addend + (row + r) * p->addend_stride + at, n));
             if (p->epilogue == SV_GELU) {
                 if (p->before) v_store(p->before + (row + r) * p->before_stride + at, sum, n);

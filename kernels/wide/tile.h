@@ -1,6 +1,6 @@
 /* The tile: rows x columns sums of products held in registers over the whole depth. Written once; the numbers of rows and of
  * vectors and the way A lies are constants of each instance, listed below. B is broadcast against whole vectors of it.
- *   y[r,c] = start + sum over l of A[r,l] b[l,c]  (+ addend), in rising l, fused multiply-adds. */
+ *   y[r,c] = start + sum over l of A[r,l] b[l,c]  (gain[c]) (+ addend), in rising l, fused multiply-adds. */
 #ifndef SIEVE_KERNELS_WIDE_TILE_H
 #define SIEVE_KERNELS_WIDE_TILE_H
 
@@ -13,6 +13,7 @@ typedef struct tile {
     bool accumulate;
     bool pieces;                                /* the sum is of pieces of SV_PIECE products each, start added last (kernels.h) */
     const float *addend; size_t addend_stride;  /* NULL: none; may be y */
+    const float *gain;                          /* with an addend: what the sums are multiplied by before, or NULL */
     float *y; size_t y_stride;
     size_t columns;                             /* 1 .. 16 TILE_VECTORS; y, bias, addend are touched within them alone */
 } tile;
@@ -50,6 +51,12 @@ WORD void tile_end(tile_sums sum, const tile *t, const int rows, const int vecto
         UNROLL for (int v = 0; v < vectors; v++) {
             const v16 start = tile_load(t->bias + 16 * v, v + 1 < vectors, last);
             UNROLL for (int r = 0; r < rows; r++) sum[r][v] = v_add(sum[r][v], start);
+        }
+    }
+    if (t->gain) {
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const v16 gain = tile_load(t->gain + 16 * v, v + 1 < vectors, last);
+            UNROLL for (int r = 0; r < rows; r++) sum[r][v] = v_mul(sum[r][v], gain);
         }
     }
     if (t->addend) {
@@ -133,6 +140,7 @@ static void tile_any(tile t, size_t rows, bool across) {
         t.y += 16 * TILE_VECTORS;
         if (t.bias) t.bias += 16 * TILE_VECTORS;
         if (t.addend) t.addend += 16 * TILE_VECTORS;
+        if (t.gain) t.gain += 16 * TILE_VECTORS;
     }
 }
 

@@ -21,6 +21,9 @@ enum { TILE_ROWS = 9, TILE_VECTORS = 3, PEAK_CHAINS = 16 };
     F(1, 3) F(2, 3) F(3, 3) F(4, 3) F(5, 3) F(6, 3) F(7, 3) F(8, 3) F(9, 3)
 /* clang-format on */
 
+/* Lengths of strips of depth-wise sums, falling: the rows of Swin's and ConvNeXt's grids are whole numbers of the first two. */
+#define PLACE_STRIPS(F) F(14) F(7) F(4) F(2) F(1)
+
 typedef __m512 v16;
 typedef __m512i i16;
 
@@ -120,6 +123,8 @@ WORD void turn_16(__m512 a[16], __m512 b[16])
         b[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
     }
 }
+
+WORD void v_turn(v16 from[16], v16 to[16]) { turn_16(from, to); }
 
 /* out[c][r] = in[r][c] for c < columns; rows beyond `rows` are zeros. */
 WORD void v_transpose(float *out, size_t out_stride, const float *in, size_t in_stride, size_t rows, size_t columns)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What happens to a run: killed at random moments, a full disk, a folder that cannot be written, pictures that vanish or break. Each time the last
 # checkpoint is good, the exit code is the documented one, and going on ends with the bytes of an undisturbed run.
-# KILLS: how many moments (default 6). Needs mount for the full disk; says so where it may not.
+# KILLS: how many moments (default 6); DEATHS: how many inside the writes of checkpoints (default 3); DISKS: how many moments of a full disk
+# (default 1). Needs mount for the full disk; says so where it may not.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 room=$(mktemp -d) || exit 1
@@ -40,6 +41,16 @@ done
 run "$room/killed"
 ends_alike "killed_${kills}_times_ends_with_the_same_bytes" "$room/killed"
 
+# gone inside the writing of checkpoints: at the n-th write, sync or rename of a run, each session a little further on
+deaths=${DEATHS:-3}
+for ((k = 0; k < deaths; k++)); do
+    kind=$(printf '%s\n' write sync rename | sed -n "$((k % 3 + 1))p")
+    { SIEVE_FAULT="$kind:$((1 + RANDOM % (k % 3 ? 20 : 120)))!" bin/train $recipe --run.dir="$room/gone" > /dev/null 2>&1 < /dev/null; } 2> /dev/null
+    if [ -e "$room/gone/last.safetensors" ] && ! bin/eval --inspect "$room/gone/last.safetensors" > /dev/null 2>&1; then echo "not ok gone_inside_a_write: the checkpoint is not whole"; fi
+done
+run "$room/gone"
+ends_alike "gone_${deaths}_times_inside_a_write_ends_with_the_same_bytes" "$room/gone"
+
 # the same inside tar shards: small ones, read through a small shuffle buffer
 bin/shards --from "$room/pictures/train" --to "$room/shards" --size-mb 1 --seed 3 --quiet || echo "not ok shards: exit $?"
 sharded="--data.train=$room/shards --data.shuffle_buffer=30"
@@ -63,6 +74,24 @@ if mount -t tmpfs -o size=3m tmpfs "$small" 2> /dev/null; then
     mount -o remount,size=64m "$small"
     run "$small/run"
     ends_alike a_run_goes_on_when_there_is_room "$small/run"
+    disks=${DISKS:-1} full=0
+    rm -rf "$small/run" "$small/.run"*
+    for ((k = 0; k < disks; k++)); do
+        bin/train $recipe --run.dir="$small/run" > "$room/said" 2>&1 < /dev/null & pid=$!
+        sleep "$(awk -v s=$RANDOM -v t=$seconds 'BEGIN { printf "%.2f", 0.05 + t * s / 32767 }')"
+        cat /dev/zero > "$small/other" 2> /dev/null
+        wait $pid; rc=$?; said=$(cat "$room/said")
+        rm "$small/other"
+        case $rc in
+        0) rm -rf "$small/run" ;; # it was done before
+        1) full=$((full + 1)) ;;
+        *) echo "not ok a_disk_that_fills_up: exit $rc: $said" ;;
+        esac
+        if [ -e "$small/run/last.safetensors" ] && ! bin/eval --inspect "$small/run/last.safetensors" > /dev/null 2>&1; then echo "not ok a_disk_that_fills_up: the checkpoint is not whole"; fi
+    done
+    run "$small/run"
+    ends_alike "a_disk_that_filled_up_${disks}_times_ends_with_the_same_bytes" "$small/run"
+    [ -n "${DISKS:-}" ] && echo "# $full of $disks runs met the full disk"
     mount -o remount,ro "$small"
     run "$small/run" --resume never
     says a_folder_that_cannot_be_written_is_said 1 "$small/run"

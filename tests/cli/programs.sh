@@ -19,7 +19,7 @@ try() { # NAME CODE TEXT COMMAND...
     verdict "$name" "$code" "$text" "$rc" "$out"
 }
 
-for program in train eval classify export latency shapes shards sheet bench; do
+for program in train eval classify export latency search shapes shards sheet bench; do
     try "${program}_help" 0 "$program" bin/$program --help
     try "${program}_version" 0 "0." bin/$program --version
 done
@@ -55,16 +55,17 @@ try fewer_classes_than_the_data_has 2 "model.classes" train --model.classes=3
 try batch_larger_than_the_data 3 "train.batch" train --train.batch=512
 try odd_batch_with_mixup 2 "train.batch" train --train.batch=7 --data.mixup=0.8
 try unknown_backbone 2 "vit_nano" train --model.arch=vit_nanno
-try pruning_of_a_backbone_it_does_not_fit 2 "does not fit pit_nano" train --model.arch=pit_nano --pruning.method=spvit
+try pruning_of_a_backbone_it_does_not_fit 2 "does not fit convnext_nano" train --model.arch=convnext_nano --pruning.method=spvit
 try sizes_of_a_backbone_of_stages 2 "sizes by stage" train --model.arch=swin_nano --model.width=64
 try layer_decay_of_a_backbone_of_stages 2 "counts them by stage" train --model.arch=convnext_nano --train.layer_decay=0.7 --run.dir="$room/decay"
-try latency_table_of_a_backbone_of_stages 2 "has no latency table" bin/latency measure --config configs/quickstart_dense.ini --model.arch=pit_nano --out "$room/pit.csv"
+try latency_table_of_a_backbone_of_stages 2 "eval --latency" bin/latency measure --config configs/quickstart_dense.ini --model.arch=pit_nano --out "$room/pit.csv"
 for arch in pit_nano convnext_nano swin_nano lvvit_nano; do # learn, go on to the byte, answer, leave
     other_backbone="--config configs/quickstart_dense.ini --quiet --model.arch=$arch --train.epochs=1 --train.warmup_epochs=0"
     try verify_resume_of_$arch 0 "" bin/train $other_backbone --run.dir="$room/verify_$arch" --verify-resume 2
     try train_$arch 0 "" bin/train $other_backbone --run.dir="$room/$arch"
     try eval_of_$arch 0 '"images": 60' bin/eval --config configs/quickstart_dense.ini --checkpoint "$room/$arch/model.safetensors" --quiet --json
     try export_of_$arch 0 "logits equal" bin/export "$room/$arch/model.safetensors" --format safetensors --out "$room/$arch.safetensors"
+    try onnx_of_$arch 0 "logits_difference" bin/export "$room/$arch/model.safetensors" --format onnx --weights int8 --out "$room/$arch.onnx" --json
 done
 try image_not_a_multiple_of_the_patch 2 "data.image_size" train --data.image_size=60
 try missing_weights 4 "nothing.pth" train --model.weights="$room/nothing.pth"
@@ -85,7 +86,8 @@ try eval_without_a_model 2 "model.weights" bin/eval --config configs/quickstart_
 try classify_without_a_picture 2 "picture" bin/classify "$room/text.pth"
 try export_other_form 2 "safetensors or onnx" bin/export "$room/text.pth" --format tflite
 try export_other_mode 2 "static or dynamic" bin/export "$room/text.pth" --format onnx --mode fixed
-try export_other_weights 2 "f32, f16 or bf16" bin/export "$room/text.pth" --format onnx --weights int8
+try export_other_weights 2 "f32, f16, bf16 or int8" bin/export "$room/text.pth" --format onnx --weights int4
+try export_mode_of_safetensors 2 "belong to --format onnx" bin/export "$room/text.pth" --format safetensors --mode static
 try export_batch_of_nothing 2 "--batch" bin/export "$room/text.pth" --format onnx --batch 0
 try export_dynamic_batch 2 "--batch any" bin/export "$room/text.pth" --format onnx --mode dynamic --batch any
 try export_onnx_option_for_safetensors 2 "--format onnx" bin/export "$room/text.pth" --format safetensors --mode static
@@ -111,13 +113,25 @@ try verify_resume 0 "" bin/train $pruned --run.dir="$room/verify" --verify-resum
 try verify_resume_of_sgd 0 "" bin/train $pruned --run.dir="$room/sgd" --train.optimizer=sgd --train.layer_decay=0.75 --train.ema=0.99 --train.ema_warmup=yes --verify-resume 3
 try checkpoint_of_the_other_optimizer 4 "set train.optimizer = adamw" bin/train $pruned --train.optimizer=sgd
 try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --json --quiet
+try eval_in_a_table 0 "McNemar" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --details --csv "$room/figures.csv" --per-class "$room/classes.csv"
+try eval_csv_has_a_number_a_line 0 "" awk -F, 'NF != 5 { exit 1 }' "$room/figures.csv"
+try eval_classes_are_ten 0 "" test "$(wc -l < "$room/classes.csv" 2> /dev/null)" = 11
+try eval_beside_the_teacher 0 '"paired": {"both"' bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside teacher --quiet --json
+try eval_beside_a_file 0 '"beside": {' bin/eval --config configs/quickstart.ini --checkpoint "$room/dense/model.safetensors" --beside "$room/pruned/model.safetensors" --quiet --json
+try eval_beside_nothing 4 "none.safetensors" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside "$room/none.safetensors" --quiet
+try eval_figure 0 "times the area" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --object-share masks --figure "$room/figure.svg" --heat
+try eval_figure_has_rows 0 "before block" cat "$room/figure.svg"
+try eval_overlays 0 "" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --json --overlays 3 --overlay-dir "$room/overlays"
+try eval_overlays_are_three_and_a_sheet 0 "" test "$(ls "$room/overlays" | wc -l)" = 4
+try eval_figure_of_another_kind 2 ".png, .jpg or .svg" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --figure "$room/figure.pdf"
+try eval_heat_of_nothing 2 "--figure FILE" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --heat
 try eval_with_latency 0 "times as fast" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --latency --latency.runs=3 --quiet
 try eval_sensitivity 0 "tokens_kept" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --sensitivity "$room/sensitivity.csv" --train.calibrate=40 --json --quiet
 if [ "$(grep -c . "$room/sensitivity.csv")" = 23 ] && grep -q '^2,0.1,' "$room/sensitivity.csv"; then echo "ok sensitivity_has_all_lines"; else echo "not ok sensitivity_has_all_lines"; fi
 try sensitivity_of_a_dense_model 2 "--checkpoint" bin/eval --config configs/quickstart.ini --model.weights="$room/dense/model.safetensors" --sensitivity "$room/none.csv" --quiet
 try inspect_a_checkpoint 0 "selectors.0.fc_in.weight" bin/eval --inspect "$room/pruned/last.safetensors"
 try export_and_read_back 0 "tensors" bin/export "$room/pruned/model.safetensors" --format safetensors --out "$room/out.safetensors" --json
-for mode in static dynamic; do for weights in f32 f16 bf16; do
+for mode in static dynamic; do for weights in f32 f16 bf16 int8; do
     try "export_onnx_${mode}_$weights" 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --mode $mode --weights $weights --out "$room/$mode-$weights.onnx" --json
 done; done
 try export_onnx_beside_its_data 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --external-above 100000 --out "$room/apart.onnx" --json
@@ -136,7 +150,13 @@ done
 if [ "$half" = 0 ]; then echo "ok killed_export_leaves_no_half_file"; else echo "not ok killed_export_leaves_no_half_file"; fi
 try export_after_kills 0 "logits_difference" bin/export "$room/pruned/model.safetensors" --format onnx --out "$room/killed.onnx" --json
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)
-try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png"
+try export_in_int8 0 "logits equal" bin/export "$room/pruned/model.safetensors" --format safetensors --weights int8 --licence MIT --out "$room/int8.safetensors"
+try classify_in_int8 0 "tokens_kept" bin/classify "$room/int8.safetensors" "$picture" --json
+try export_of_an_unknown_arch 2 "did you mean" bin/export "$room/dense/model.safetensors" --arch vit_nan --format onnx
+try export_foreign_weights 0 "logits_difference" bin/export "$room/dense/model.safetensors" --arch vit_nano --format onnx --out "$room/foreign.onnx" --json
+if grep -aq 'accuracy: top-1 ' "$room/pruned/model.safetensors" && grep -aq 'accuracy: top-1 ' "$room/int8.safetensors" && grep -aq 'licence: MIT' "$room/int8.safetensors"
+then echo "ok cards_tell_accuracy_and_licence"; else echo "not ok cards_tell_accuracy_and_licence"; fi
+try classify_an_export 0 "tokens_kept" bin/classify "$room/out.safetensors" "$picture" --json --overlay "$room/tokens.png" --heat
 try classify_goes_on_behind_a_bad_picture 3 "top5" bin/classify "$room/out.safetensors" "$room/text.pth" "$picture" --json
 
 # DynamicViT: trained, killed and resumed, on one thread or two, evaluated, exported, timed by a table of its own
@@ -152,7 +172,7 @@ try dynamicvit_is_evaluated 0 "tokens_kept" bin/eval --config configs/quickstart
 try dynamicvit_names_are_the_published_ones 0 "score_predictor.0.in_conv.1.weight" bin/eval --inspect "$room/dynamicvit/last.safetensors"
 try dynamicvit_export_and_read_back 0 "tensors" bin/export "$room/dynamicvit/model.safetensors" --format safetensors --out "$room/dynamicvit.safetensors" --json
 try dynamicvit_classify_an_export 0 "tokens_kept" bin/classify "$room/dynamicvit.safetensors" "$picture" --json
-if grep -aq "pruning: DynamicViT, keep 0.6000 before block 1 (the best 38 patches)" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
+if grep -aq "pruning: DynamicViT, static.*keep_ratios: 0.6000 before block 1.*tokens_kept: 38" "$room/dynamicvit.safetensors"; then echo "ok dynamicvit_card_names_the_method"; else
     echo "not ok dynamicvit_card_names_the_method"; fi
 try dynamicvit_as_onnx 0 "read back" bin/export "$room/dynamicvit/model.safetensors" --format onnx --out "$room/dynamicvit.onnx"
 try dynamicvit_plan_names_the_method 0 "method dynamicvit" bin/eval --inspect "$room/dynamicvit.safetensors"

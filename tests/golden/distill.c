@@ -42,7 +42,8 @@ static void make_models(distill_world *w, const distill_case *c)
     sv_pruning_options options = { .mask_clamp = 30, .tau = 1, .token_weight = c->token_weight };
     sv_error err = { 0 };
     if (c->pruned) options.plan = selectors;
-    sv_plan_set_keep(&options.plan, selectors.keep, PATCHES);
+    sv_plan_fit_grid(&options.plan, PATCHES);
+    sv_plan_set_keep(&options.plan, selectors.keep);
     if (sv_model_create(&w->student, "vit_test", &sizes, &err) || sv_pruning_create(&w->pruning, w->student, &options, &err)
         || sv_model_allocate(w->student, true, &err) || sv_model_create(&w->teacher, "vit_test", &c->teacher, &err)
         || sv_model_allocate(w->teacher, false, &err))

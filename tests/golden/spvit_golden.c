@@ -64,13 +64,14 @@ static world world_open(sv_package_choice form, const char *golden_name, bool gi
     sv_load_options load = { .optional_selectors = true };
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = given_noise, .details = true };
     data_path(room, "weights/deit_tiny_patch16_224.pth");
-    sv_plan_set_keep(&options.plan, options.plan.keep, PATCHES);
+    sv_plan_fit_grid(&options.plan, PATCHES);
+    sv_plan_set_keep(&options.plan, options.plan.keep);
     if (sv_model_create(&w.student, "deit_t", NULL, &err) || sv_pruning_create(&w.pruning, w.student, &options, &err) || sv_model_allocate(w.student, true, &err) ||
         sv_model_load(w.student, room, &load, 0, NULL, &err) || sv_model_create(&w.teacher, "deit_t", NULL, &err) || sv_model_allocate(w.teacher, false, &err) ||
         sv_model_load(w.teacher, room, &load, 0, NULL, &err)) fail_msg("%s", err.text);
     fill_selectors(w.student);
     if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
-    sv_training_set_goals(&w.t, &options, options.plan.keep, NULL);
+    sv_training_set_goals(&w.t, &options, options.plan.keep, NULL, 0);
     fill_pictures(&w);
     if (golden_name && sv_weights_open(&w.file, data_path(room, golden_name), &err)) fail_msg("%s", err.text);
     return w;
@@ -195,8 +196,7 @@ static sv_tensor *record_removed(sv_tape *tape, const world *w, sv_tensor *pictu
     sv_stream stream = { .x = sv_model_embed(tape, model, picture) };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
         if (t < STAGES && plan->at[t] == i) {
-            sv_cut cut = { 0 };
-            sv_stream_scored(tape, w->pruning, &stream, &cut.u, &cut.before, &cut.origin);
+            sv_cut cut = sv_stream_scored(tape, w->pruning, &stream);
             noise[t] = sv_tape_input(tape, "noise", SV_REAL, PATCHES, 1, false);
             sv_tensor *a = sv_selector_record(tape, w->pruning, t, cut.u, cut.before, &cut.score);
             cut.keep = sv_tape_decide(tape, a, cut.before, cut.origin, noise[t], 1, t, false);

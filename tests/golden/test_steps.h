@@ -55,12 +55,13 @@ static inline void fill_curve(const sv_training_tape *t)
         snprintf(name, sizeof name, "curve%zu", s);
         for (size_t k = 0; k <= PATCHES; k++) {
             sum += unit("", name, k);
-            curve[2 + s * (PATCHES + 1) + k] = (sv_real)sum;
+            curve[3 + s * (PATCHES + 1) + k] = (sv_real)sum;
         }
         full += sum;
     }
     curve[0] = (sv_real)1.5;
     curve[1] = (sv_real)(0.35 * full);
+    curve[2] = 0;
 }
 
 /* ---- one case ---------------------------------------------------------------------------------------------------- */
@@ -80,7 +81,8 @@ static inline small_world small_open(const small_case *c)
     const char *backbone = c->backbone ? c->backbone : "vit_test";
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = true, .details = true };
     sv_error err = { 0 };
-    sv_plan_set_keep(&w.options.plan, c->options.plan.keep, PATCHES);
+    sv_plan_fit_grid(&w.options.plan, PATCHES);
+    sv_plan_set_keep(&w.options.plan, c->options.plan.keep);
     if (sv_model_create(&w.student, backbone, &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
         || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, backbone, &sizes, &err)
         || sv_model_allocate(w.teacher, false, &err))

@@ -2,11 +2,11 @@
 """Exports models to ONNX and holds what onnxruntime answers against what bin/classify answers: logits to 1e-4 of their largest, patches kept
 exactly, on pictures that Pillow decodes and resizes here. onnx.checker runs over each file with full shape inference.
 
-    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD]
+    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--large NAMES] [--checkpoint FILE]
 
-Models: a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
+Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
 kept; one patch kept), dense, distilled; and, where FOLDER/weights/deit_tiny_patch16_224.pth is, DeiT-T with selectors drawn from a seed on N photos
-of FOLDER/imagenet-sample. f16 and bf16 files are held against the f32 file's answers, and the difference is said, not judged.
+of FOLDER/imagenet-sample. f16, bf16 and int8 files are held against the f32 file's answers, and the difference is said, not judged.
 Ends with 77 (skipped) where onnx or onnxruntime is not installed, with 1 where something differs. Built programs stand in bin/.
 """
 import argparse
@@ -26,7 +26,8 @@ try:
     import numpy as np
     import onnx
     import onnxruntime
-    from PIL import Image
+    sys.path.append(HERE)
+    from pictures import pixels
 except ImportError as error:
     print(f"skipped: {error}", file=sys.stderr)
     sys.exit(77)
@@ -91,22 +92,6 @@ def stages_of(source):
     return [(int(w[1]), float(w[2]), int(w[3]), float(w[4])) for w in (line.split() for line in lines) if w[0] == "stage"]
 
 
-# ---- pictures -------------------------------------------------------------------------------------------------------
-
-def pixels(path, size):
-    """The evaluation transform of timm: shorter side to size / 0.875, bicubic, centre."""
-    picture = Image.open(path).convert("RGB")
-    side = int(size / 0.875)
-    width, height = picture.size
-    narrow, wide = min(width, height), max(width, height)
-    other = wide if narrow == side else int(side * wide / narrow)
-    picture = picture.resize((side, other) if width < height else (other, side), Image.BICUBIC)
-    left, top = round((picture.width - size) / 2), round((picture.height - size) / 2)
-    numbers = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32) / np.float32(255)
-    numbers = (numbers - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
-    return np.ascontiguousarray(numbers.transpose(2, 0, 1))
-
-
 # ---- answers --------------------------------------------------------------------------------------------------------
 
 def sieve(checkpoint, pictures):
@@ -158,7 +143,7 @@ def hold(name, checkpoint, room, pictures, numbers, mode, batch, arguments=()):
 
 
 def hold_halves(name, checkpoint, room, numbers, mode, batch, logits, kept):
-    for weights in ("f16", "bf16"):
+    for weights in ("f16", "bf16", "int8"):
         path = os.path.join(room, "half.onnx")
         export(checkpoint, path, "--mode", mode, "--weights", weights)
         other, other_kept = runtime(path, numbers, batch)
@@ -180,7 +165,24 @@ def small_models(room):
             "--model.weights=", "--pruning.distill_weight=0", "--pruning.token_weight=0", "--run.dir=" + os.path.join(room, "distilled"))
 
 
-def hold_small(room):
+def photos_of(data, photos):
+    """Files of real photos, evenly spread; none where the folder is absent."""
+    folder = os.path.join(data, "imagenet-sample", "val")
+    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
+    return files[::max(len(files) // photos, 1)][:photos]
+
+
+def hold_small_on_photos(room, pruned, pictures):
+    if not pictures:
+        return
+    checkpoint, numbers = os.path.join(room, "photos.safetensors"), [pixels(p, 64) for p in pictures]
+    with_plan(pruned, checkpoint, read_checkpoint(pruned)[0]["__metadata__"]["sieve.plan"])
+    calibrate(checkpoint, room, numbers)
+    for mode, batch in (("static", 8), ("dynamic", 1)):
+        hold("nano_on_photos", checkpoint, room, pictures, numbers, mode, batch)
+
+
+def hold_small(room, data, photos):
     small_models(room)
     folder = os.path.join(room, "pictures", "val")
     pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)[::4]
@@ -190,6 +192,7 @@ def hold_small(room):
     for checkpoint in (pruned, distilled):
         wake(checkpoint, 3)
         calibrate(checkpoint, room, numbers)
+    hold_small_on_photos(room, pruned, photos_of(data, photos))
     hold("nano_dense", os.path.join(room, "dense", "model.safetensors"), room, pictures, numbers, "static", 5)
     for mode, batch in (("static", 5), ("dynamic", 1)):
         hold_halves("nano", pruned, room, numbers, mode, batch, *hold("nano", pruned, room, pictures, numbers, mode, batch))
@@ -213,6 +216,37 @@ def hold_small(room):
         count = 38 if mode == "static" else 9
         verdict(f"nano_ties_{mode}_keep_the_first", all(k[0] == list(range(count)) for k in kept), f"patches 0 to {count - 1}")
     hold("nano_fixed_batch", pruned, room, pictures[:15], numbers[:15], "static", 5, ["--batch", "5"])
+
+
+# Nano rows have all that the large ones have: shifted windows, merging, pooling, grouped convolutions, batch norm, factors a channel.
+FAMILIES = ("pit_nano", "swin_nano", "convnext_nano", "lvvit_nano")
+
+
+def shake(checkpoint, seed):
+    """Factors, gains and biases away from where a run of one epoch has them (ConvNeXt's factors begin at 1e-6): all parts show in the logits."""
+    header, data = read_checkpoint(checkpoint)
+    data, random = bytearray(data), np.random.default_rng(seed)
+    header["__metadata__"].pop("crc32", None)
+    for name in sorted(n for n in header if n != "__metadata__" and len(header[n]["shape"]) == 1):
+        begin, end = header[name]["data_offsets"]
+        values = np.frombuffer(bytes(data[begin:end]), "<f4")
+        data[begin:end] = (values + 0.1 + 0.2 * random.random(values.shape)).astype("<f4").tobytes()
+    write_checkpoint(checkpoint, header, bytes(data))
+
+
+def hold_families(room, families, size, photos):
+    os.environ["QUICKSTART"] = room
+    folder = os.path.join(room, f"pictures_{size}")
+    program("shapes", folder, "--train", "40", "--val", "20", "--size", str(size), "--seed", "1", "--quiet")
+    pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(os.path.join(folder, "val")) for name in names)[:photos]
+    numbers = [pixels(p, size) for p in pictures]
+    for family in families:
+        checkpoint = os.path.join(room, family, "model.safetensors")
+        program("train", "--config", "configs/quickstart_dense.ini", "--quiet", "--model.arch=" + family, "--train.epochs=1", "--train.batch=10", "--train.warmup_epochs=0",
+                "--data.train=" + os.path.join(folder, "train"), "--data.val=" + os.path.join(folder, "val"), f"--data.image_size={size}", "--run.dir=" + os.path.dirname(checkpoint))
+        shake(checkpoint, 5)
+        logits, kept = hold(family, checkpoint, room, pictures, numbers, "static", 4)
+        hold_halves(family, checkpoint, room, numbers, "static", 4, logits, kept)
 
 
 def deit_with_selectors(weights, path, seed):
@@ -256,12 +290,10 @@ def calibrate(checkpoint, room, numbers):
 
 
 def hold_deit(room, data, photos):
-    weights, folder = os.path.join(data, "weights", "deit_tiny_patch16_224.pth"), os.path.join(data, "imagenet-sample", "val")
-    if not os.path.isfile(weights) or not os.path.isdir(folder):
-        print(f"skipped: DeiT-T: {weights} or {folder} is not there")
+    weights, pictures = os.path.join(data, "weights", "deit_tiny_patch16_224.pth"), photos_of(data, photos)
+    if not os.path.isfile(weights) or not pictures:
+        print(f"skipped: DeiT-T: {weights} or photos of {data}/imagenet-sample are not there")
         return
-    files = sorted(os.path.join(where, name) for where, _, names in os.walk(folder) for name in names)
-    pictures = files[::max(len(files) // photos, 1)][:photos]
     numbers = [pixels(p, 224) for p in pictures]
     checkpoint, dense = os.path.join(room, "deit.safetensors"), os.path.join(room, "deit_dense.safetensors")
     deit_with_selectors(weights, checkpoint, 7)
@@ -276,17 +308,35 @@ def hold_deit(room, data, photos):
     hold_halves("deit_t_dense", dense, room, numbers, "static", 4, *hold("deit_t_dense", dense, room, pictures, numbers, "static", 4))
 
 
+def hold_checkpoint(room, data, photos, checkpoint):
+    """A trained model of the caller's on real photos."""
+    pictures = photos_of(data, photos)
+    lines = dict(line.split(" ", 1) for line in read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.model"].splitlines())
+    numbers = [pixels(p, int(lines["image"])) for p in pictures]
+    for mode, batch in (("static", 4), ("dynamic", 1)):
+        hold("given", checkpoint, room, pictures, numbers, mode, batch)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
-    parser.add_argument("--photos", type=int, default=16)
-    parser.add_argument("--only", choices=("nano", "deit"))
+    parser.add_argument("--photos", type=int, default=16, help="real photos for DeiT-T and the small ViT; 64 before a release")
+    parser.add_argument("--only", choices=("nano", "deit", "families"))
+    parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
+    parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
     arguments = parser.parse_args()
     print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory(prefix="sieve-onnx-") as room:
-        if arguments.only != "deit":
-            hold_small(room)
-        if arguments.only != "nano":
+        if arguments.checkpoint:
+            hold_checkpoint(room, arguments.data, arguments.photos, arguments.checkpoint)
+            return 1 if failures else 0
+        if arguments.only in (None, "nano"):
+            hold_small(room, arguments.data, arguments.photos)
+        if arguments.only in (None, "families"):
+            hold_families(room, FAMILIES, 64, 10)
+        if arguments.large:
+            hold_families(room, arguments.large.split(","), 224, 4)
+        if arguments.only in (None, "deit"):
             hold_deit(room, arguments.data, arguments.photos)
     return 1 if failures else 0
 

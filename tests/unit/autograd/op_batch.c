@@ -38,12 +38,12 @@ static latency latency_create(double budget, double share0, double share1)
     static const double ms[] = { 0, 1, 3, 6, 10, 0, 2, 4, 6, 8 };
     latency l = { .tape = tape_in(SV_TRAINING, IMAGES) };
     for (size_t t = 0; t < 2; t++) l.shares[t] = sv_tape_input(l.tape, "share", SV_REAL, 1, 1, true);
-    l.curve = sv_tape_batch_input(l.tape, "curve", 2 + SV_COUNT(ms));
+    l.curve = sv_tape_batch_input(l.tape, "curve", 3 + SV_COUNT(ms));
     l.loss = sv_tape_latency_loss(l.tape, l.shares, 2, l.curve, PATCHES, &l.ms);
     finish(l.tape, l.loss);
     sv_tape_data(l.tape, l.curve, 0)[0] = 5;
     sv_tape_data(l.tape, l.curve, 0)[1] = (sv_real)budget;
-    for (size_t i = 0; i < SV_COUNT(ms); i++) sv_tape_data(l.tape, l.curve, 0)[2 + i] = (sv_real)ms[i];
+    for (size_t i = 0; i < SV_COUNT(ms); i++) sv_tape_data(l.tape, l.curve, 0)[3 + i] = (sv_real)ms[i];
     for (size_t b = 0; b < IMAGES; b++) { /* means are share0, share1 */
         sv_tape_data(l.tape, l.shares[0], b)[0] = (sv_real)(share0 + 0.1 * ((double)b - 1));
         sv_tape_data(l.tape, l.shares[1], b)[0] = (sv_real)share1;

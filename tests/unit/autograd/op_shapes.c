@@ -62,6 +62,7 @@ static void depthwise_channels(bench *t) { sv_tape_depthwise_conv(t->tape, t->x,
 static void pool_padding(bench *t) { sv_tape_pool(t->tape, t->x, SV_POOL_MAX, 2, 2, 2, 1, 2); }
 static void pool_kind(bench *t) { sv_tape_pool(t->tape, t->x, (sv_pool_kind)7, 2, 2, 2, 1, 0); }
 static void batch_norm_gain(bench *t) { sv_tape_batch_norm(t->tape, t->x, t->vector, t->vector, t->vector, t->vector, 1e-5); }
+static void scale_add_width(bench *t) { sv_tape_layer_scale_add(t->tape, t->x, parameter(t, "gain", 1, (size_t[]){ WIDTH }), t->y); }
 static void scale_gain(bench *t) { sv_tape_layer_scale(t->tape, t->x, t->vector); }
 static void windows_cut(bench *t) { sv_tape_window_partition(t->tape, t->x, 2, 2, 3, 0); }
 static void windows_shift(bench *t) { sv_tape_window_reverse(t->tape, t->x, 2, 2, 2, 2); }
@@ -129,6 +130,7 @@ static const misuse misuses[] = {
     { pool_kind, "pool(x", "no pooling 7" },
     { batch_norm_gain, "batch_norm(x", "dimension 0 of gain must be 12" },
     { scale_gain, "layer_scale(x", "dimension 0 of gain must be 12" },
+    { scale_add_width, "layer_scale_add(x", "addend must be 12 wide" },
     { windows_cut, "window_rows(x", "windows of 3 x 3" },
     { windows_shift, "window_rows(x", "cannot be shifted by 2" },
     { windows_heads, "window_attention(x", "5 heads" },
@@ -155,7 +157,7 @@ static const misuse misuses[] = {
     { entropy_rows, "cross_entropy(x", "logits must have 1 rows" },
     { kl_teacher, "kl(row", "teacher logits must be constant" },
     { ratio_goal, "ratio_loss(", "goal must hold 3 numbers" },
-    { latency_curve, "latency_loss(", "curve must hold 7 numbers" },
+    { latency_curve, "latency_loss(", "curve must hold 8 numbers" },
     { latency_stages, "latency_loss", "1 to 6 stages" },
     { sum_of_images, "weighted_sum(row", "numbers of the batch" },
     { sum_of_nothing, "weighted_sum", "1 to 8 terms" },

@@ -1,6 +1,7 @@
 /* base/fault.c: exactly the call that was asked for fails; whole programs can ask through the environment. */
 #include "tests/unit/base/test_base.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 static void only_the_chosen_call_fails(void **state)
@@ -45,6 +46,7 @@ static int run_child(const char *environment)
         _exit(98);
     }
     assert_int_equal(waitpid(id, &how, 0), id);
+    if (WIFSIGNALED(how)) return -WTERMSIG(how);
     assert_true(WIFEXITED(how));
     return WEXITSTATUS(how);
 }
@@ -60,6 +62,11 @@ static void programs_fail_as_the_environment_says(void **state)
     assert_int_equal(run_child("nonsense"), 0);
     assert_int_equal(run_child("alloc:x,write:1"), 8);
     assert_int_equal(run_child(":,+,alloc:"), 0);
+    assert_int_equal(run_child("alloc:2!"), -SIGKILL);
+    assert_int_equal(run_child("alloc:9!"), 0);
+    assert_int_equal(run_child("alloc:2,rank:0"), 2);
+    assert_int_equal(run_child("alloc:2!,rank:1"), 0);
+    assert_int_equal(run_child("slow:1,clock:5"), 0);
 }
 
 int main(int argc, char **argv)

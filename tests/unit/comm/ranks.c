@@ -111,6 +111,51 @@ static void two_ranks_talk_through_rank_0(void **state)
     assert_ok(on_ranks(3, 20, pairs, &err), err);
 }
 
+/* Items of every size around the buffer's, both ways at once, uneven and with gaps: more than any socket holds. */
+static sv_status trade_of(sv_comm *comm, size_t bytes, size_t count, sv_error *err)
+{
+    enum { MOST = 5 };
+    const size_t rank = sv_comm_rank(comm), ranks = sv_comm_ranks(comm), stride = bytes + 3;
+    sv_comm_items out[MOST] = { 0 }, in[MOST] = { 0 };
+    sv_status status = SV_OK;
+    for (size_t r = 0; r < ranks; r++) {
+        unsigned char *give = calloc(count + rank, stride), *get = calloc(count + r, stride);
+        NEED(give && get, err);
+        for (size_t i = 0; i < (count + rank) * stride; i++) give[i] = (unsigned char)(i * 7 + rank * 31 + r);
+        out[r] = (sv_comm_items){ give, stride, bytes, count + rank };
+        in[r] = (sv_comm_items){ get, stride, bytes, count + r };
+    }
+    status = sv_comm_trade(comm, out, in, err);
+    for (size_t r = 0; !status && r < ranks; r++)
+        for (size_t i = 0; i < in[r].count * stride; i++) {
+            const unsigned char expected = r == rank || i % stride >= bytes ? 0 : (unsigned char)(i * 7 + r * 31 + rank);
+            NEED(((unsigned char *)in[r].base)[i] == expected, err);
+        }
+    for (size_t r = 0; r < ranks; r++) free(out[r].base), free(in[r].base);
+    return status;
+}
+
+static sv_status trades(sv_comm *comm, sv_error *err)
+{
+    static const size_t sizes[][2] = { { 0, 3 },     { 1, 1 },     { 100, 2000 },  { 16383, 9 },
+                                       { 16384, 9 }, { 65536, 3 }, { 3000001, 1 }, { 40, 0 } };
+    sv_status status = sv_comm_mesh(comm, err);
+    for (size_t i = 0; !status && i < SV_COUNT(sizes); i++) {
+        status = trade_of(comm, sizes[i][0], sizes[i][1], err);
+        if (!status) status = sv_comm_barrier(comm, err); /* the star's messages and the mesh's follow one another */
+    }
+    return status;
+}
+
+static void all_ranks_trade_with_all(void **state)
+{
+    (void)state;
+    for (size_t ranks = 1; ranks <= 5; ranks++) {
+        sv_error err = { 0 };
+        assert_ok(on_ranks(ranks, 20, trades, &err), err);
+    }
+}
+
 /* ---- lost --------------------------------------------------------------------------------------------------------- */
 
 static int said[2]; /* a pipe: what rank 1 was told */
@@ -151,6 +196,22 @@ static void a_killed_rank_is_named_to_all(void **state)
 {
     (void)state;
     expect_named(killed_in_the_middle, 4, 20, SV_INTERRUPTED, "rank 2 (process ");
+}
+
+static sv_status killed_between_trades(sv_comm *comm, sv_error *err)
+{
+    sv_status status = sv_comm_mesh(comm, err);
+    for (int i = 0; !status; i++) {
+        if (i == 5 && sv_comm_rank(comm) == 2) raise(SIGKILL);
+        status = trade_of(comm, 100000, 2, err);
+    }
+    return status && sv_comm_rank(comm) == 1 ? meet_and_tell(comm, err) : status;
+}
+
+static void a_rank_killed_in_a_trade_is_named_to_all(void **state)
+{
+    (void)state;
+    expect_named(killed_between_trades, 4, 20, SV_INTERRUPTED, "rank 2 (process ");
 }
 
 static sv_status stopped_in_the_middle(sv_comm *comm, sv_error *err)
@@ -345,6 +406,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_ranks_have_the_same_for_any_number_of_them),
         cmocka_unit_test(sums_run_in_order_of_ranks),
+        cmocka_unit_test(all_ranks_trade_with_all),
+        cmocka_unit_test(a_rank_killed_in_a_trade_is_named_to_all),
         cmocka_unit_test(two_ranks_talk_through_rank_0),
         cmocka_unit_test(a_killed_rank_is_named_to_all),
         cmocka_unit_test(a_stopped_rank_is_named_to_all_and_ended),

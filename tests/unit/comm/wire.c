@@ -159,7 +159,7 @@ static void a_full_socket_ends_the_wait_too(void **state)
     assert_int_equal(sv_wire_put(&e.wire, block, LARGE), SV_WIRE_LATE);
     close(e.other);
     e.other = -1;
-    e.wire.left = LARGE;
+    e.wire.left_out = LARGE;
     assert_int_equal(sv_wire_put(&e.wire, block, LARGE), SV_WIRE_CLOSED); /* and no signal */
     free(block);
     close_ends(&e);

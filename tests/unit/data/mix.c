@@ -42,6 +42,24 @@ static void cutmix_exchanges_the_box_alone(void **state)
                 }
 }
 
+/* What a rank mixes: its pictures get the bits they have in the whole batch, those of nobody's concern stay. */
+static void a_part_of_a_batch_is_mixed_as_in_the_whole(void **state)
+{
+    sv_real before[COUNT][PICTURE], whole[COUNT][PICTURE], part[COUNT][PICTURE];
+    const sv_mix mixes[] = { { .kind = SV_MIX_UP, .share = 0.3 }, { .kind = SV_MIX_CUT, .share = 0.8, .top = 1, .bottom = 4, .left = 2, .right = 4 } };
+    (void)state;
+    for (size_t m = 0; m < SV_COUNT(mixes); m++)
+        for (size_t first = 0; first < COUNT; first++) {
+            fill(&before[0][0]), fill(&whole[0][0]), fill(&part[0][0]);
+            sv_mix_pictures(&mixes[m], &whole[0][0], COUNT, CHANNELS, HEIGHT, WIDTH);
+            sv_mix_pictures_of(&mixes[m], &part[0][0], COUNT, first, first + 1, CHANNELS, HEIGHT, WIDTH);
+            for (size_t i = 0; i < COUNT; i++) {
+                const bool mixed = i == first || i == COUNT - 1 - first;
+                assert_memory_equal(part[i], mixed ? whole[i] : before[i], sizeof part[i]);
+            }
+        }
+}
+
 static void targets_are_smoothed_and_sum_to_one(void **state)
 {
     const uint32_t labels[COUNT] = { 0, 2, 2, 4 };
@@ -126,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mixup_blends_with_the_batch_reversed),
         cmocka_unit_test(cutmix_exchanges_the_box_alone),
+        cmocka_unit_test(a_part_of_a_batch_is_mixed_as_in_the_whole),
         cmocka_unit_test(targets_are_smoothed_and_sum_to_one),
         cmocka_unit_test(draws_follow_their_distributions),
         cmocka_unit_test(what_is_off_is_never_drawn),

@@ -29,6 +29,12 @@ static void the_tree_is_an_ordinary_source(void **state)
         assert_ok(sv_source_read(masks, i, &mask, &err), err);
         assert_int_equal(picture.width, 32);
         assert_int_equal(mask.height, 32);
+        sv_picture drawn = { 0 }, object = { 0 }; /* the same from the generator: number i % 4 of class i / 4 */
+        assert_ok(sv_shapes_at(options.seed, options.size, 0, 10 * (i % 4) + i / 4, &drawn, &object, &err), err);
+        assert_memory_equal(mask.rgb, object.rgb, 3 * 32 * 32);
+        if (strstr(path, ".png")) assert_memory_equal(picture.rgb, drawn.rgb, 3 * 32 * 32);
+        sv_picture_clear(&drawn);
+        sv_picture_clear(&object);
         sv_free(path);
         sv_free(mask_path);
         sv_picture_clear(&picture);

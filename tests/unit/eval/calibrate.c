@@ -6,7 +6,7 @@ enum { FOLDERS = 3, EACH = 5, PICTURES = FOLDERS * EACH };
 static void calibrate(bench *b, size_t pictures)
 {
     sv_error err = { 0 };
-    assert_ok(sv_calibrate(&b->removal, &b->plan, PATCHES, b->loader, pictures, &err), err);
+    assert_ok(sv_calibrate(&b->removal, &b->plan, b->loader, pictures, &err), err);
 }
 
 static void behind_each_selector_the_asked_share_stays(void **state)
@@ -128,7 +128,7 @@ static void pictures_that_cannot_be_read_are_said_where_none_is_left(void **stat
     write_text(in_folder("p/classA/1.jpg"), "none either");
     sv_log_set(log_keep, NULL, SV_WARNING);
     bench_open(&b, &plan, CLASSES, "p");
-    assert_int_equal(sv_calibrate(&b.removal, &b.plan, PATCHES, b.loader, PICTURES, &err), SV_DATA);
+    assert_int_equal(sv_calibrate(&b.removal, &b.plan, b.loader, PICTURES, &err), SV_DATA);
     assert_non_null(strstr(err.text, "no readable picture"));
     bench_close(&b);
     put_picture("p/classA/2.jpg", 4);
@@ -153,7 +153,7 @@ static void without_memory_it_fails_and_holds_none(void **state)
     sv_memory memory = sv_memory_now();
     for (uint64_t at = 1; at <= 2; at++) { /* a loader's thread may be the one that gets it: then it fails no less */
         sv_fault_set(SV_FAULT_ALLOC, at, true);
-        assert_int_equal(sv_calibrate(&b.removal, &b.plan, PATCHES, b.loader, PICTURES, &err), SV_FAULT);
+        assert_int_equal(sv_calibrate(&b.removal, &b.plan, b.loader, PICTURES, &err), SV_FAULT);
         sv_fault_set(SV_FAULT_ALLOC, 0, false);
     }
     bench_close(&b);

@@ -207,6 +207,13 @@ static void it_stops_after_as_many_pictures_as_asked(void **state)
     put_tree("p", FOLDERS, EACH);
     bench_open(&b, NULL, CLASSES, "p");
     assert_int_equal(evaluate(&b, &(sv_evaluate_options){ .pictures_most = 2 * BATCH }).images, 2 * BATCH);
+    for (size_t most = 1; most <= PICTURES; most++) { /* not one more, whatever the batch */
+        seen s = { 0 };
+        sv_evaluation e = evaluate(&b, &(sv_evaluate_options){ .pictures_most = most, .sink = keep_logits, .sink_context = &s });
+        assert_int_equal(e.images, most);
+        assert_int_equal(s.count, most);
+        assert_true(e.macs == (double)sv_model_macs(b.model));
+    }
     assert_int_equal(evaluate(&b, &(sv_evaluate_options){ .pictures_most = 1000 }).images, PICTURES);
     assert_int_equal(evaluate(&b, &(sv_evaluate_options){ .pictures_most = 0 }).images, PICTURES);
     bench_close(&b);

@@ -16,7 +16,8 @@ static sv_deployed deploy(world *w)
     sv_pruning_plan *plan = &w->options.plan;
     plan->rule = SV_RULE_THRESHOLD;
     plan->min_keep = 1 + sv_random_below(&random, 2);
-    sv_plan_set_keep(plan, plan->keep, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_fit_grid(plan, w->sizes.image / 4 * (w->sizes.image / 4));
+    sv_plan_set_keep(plan, plan->keep);
     for (size_t t = 0; t < plan->stages; t++) plan->threshold[t] = sv_random_uniform(&random);
     assert_ok(sv_model_create(&d.model, "vit_test", &w->sizes, &err), err);
     assert_ok(sv_pruning_create(&d.pruning, d.model, &w->options, &err), err);
@@ -40,13 +41,13 @@ static void export_one(sv_deployed *d, uint64_t seed, sv_onnx_mode mode, sv_onnx
 
 static void exports_answer_as_sieve_does(void **state)
 {
-    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16 };
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
     (void)state;
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = world_of(seed);
         sv_deployed d = deploy(&w);
         for (int mode = SV_ONNX_STATIC; mode <= SV_ONNX_DYNAMIC; mode++)
-            export_one(&d, seed, (sv_onnx_mode)mode, kinds[seed % 3], mode == SV_ONNX_STATIC ? seed % 4 : 0, seed % 2 ? 2000 : 0);
+            export_one(&d, seed, (sv_onnx_mode)mode, kinds[seed % 4], mode == SV_ONNX_STATIC ? seed % 4 : 0, seed % 2 ? 2000 : 0);
         sv_deployed_clear(&d);
     }
 }
@@ -59,6 +60,62 @@ static void thresholds_may_keep_all_or_one(void **state)
         sv_deployed d = deploy(&w);
         for (size_t t = 0; t < d.plan.stages; t++) d.plan.threshold[t] = seed % 2 ? 0 : 1;
         export_one(&d, seed, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
+        sv_deployed_clear(&d);
+    }
+}
+
+/* ---- families ---------------------------------------------------------------------------------------------------- */
+
+/* A dense model whose numbers differ from its norms', factors' and statistics' starting values, so that each of them shows in the logits. */
+static sv_deployed dense_of(const char *backbone, const sv_model_options *sizes, uint64_t seed)
+{
+    sv_deployed d = { 0 };
+    sv_error err = { 0 };
+    sv_pruning_options none = { .mask_clamp = 30, .tau = 1 };
+    sv_random random = sv_random_at(seed, SV_FOR_TEST, 9, 0, 0);
+    assert_ok(sv_model_create(&d.model, backbone, sizes, &err), err);
+    assert_ok(sv_pruning_create(&d.pruning, d.model, &none, &err), err);
+    assert_ok(sv_model_allocate(d.model, false, &err), err);
+    sv_model_initialise(d.model, seed);
+    for (size_t i = 0; i < d.model->parameters->count; i++) {
+        sv_parameter *p = d.model->parameters->items[i];
+        const bool table = strstr(p->name, "position_bias_table") != NULL;
+        for (size_t k = 0; k < p->count && (p->dims == 1 || table); k++) p->value[k] += (sv_real)(0.2 + 0.3 * sv_random_uniform(&random));
+    }
+    sv_parameters_changed(d.model->parameters);
+    return d;
+}
+
+static void every_family_answers_as_sieve_does(void **state)
+{
+    static const struct family_case {
+        const char *backbone;
+        sv_model_options sizes;
+    } cases[] = {
+        { "lvvit_test", { 0 } },
+        { "lvvit_test", { .image = 48 } },
+        { "lvvit_test", { .depth = 3, .width = 20 } },
+        { "lvvit_nano", { 0 } },
+        { "pit_test", { 0 } },
+        { "pit_test", { .image = 23 } },
+        { "pit_test", { .distilled = true } },
+        { "pit_nano", { 0 } },
+        { "swin_test", { 0 } },
+        { "swin_test", { .image = 16 } },
+        { "swin_test", { .image = 64 } },
+        { "swin_nano", { 0 } },
+        { "convnext_test", { 0 } },
+        { "convnext_test", { .image = 48 } },
+        { "convnext_nano", { 0 } },
+    };
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(cases); i++) {
+        sv_deployed d = dense_of(cases[i].backbone, &cases[i].sizes, i);
+        const bool small = strstr(cases[i].backbone, "_test") != NULL;
+        for (size_t batch = 0; batch < (small ? 3 : 1); batch++)
+            export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
+        if (small) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
         sv_deployed_clear(&d);
     }
 }
@@ -100,6 +157,18 @@ static void plans_a_graph_cannot_say_are_refused(void **state)
     d.plan.min_keep = 0;
     refuse(&d, &fixed, SV_USAGE, "min_keep");
     sv_deployed_clear(&d);
+}
+
+static void pruned_forms_that_have_no_graph_are_refused(void **state)
+{
+    static const char *const backbones[] = { "lvvit_test", "pit_test", "swin_test", "convnext_test" };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(backbones); i++) {
+        sv_deployed d = dense_of(backbones[i], NULL, i);
+        d.plan = (sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .count = { 2 }, .min_keep = 1 };
+        refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
+        sv_deployed_clear(&d);
+    }
 }
 
 static void weights_that_are_no_numbers_are_refused(void **state)
@@ -152,7 +221,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exports_answer_as_sieve_does),
         cmocka_unit_test(thresholds_may_keep_all_or_one),
+        cmocka_unit_test(every_family_answers_as_sieve_does),
         cmocka_unit_test(plans_a_graph_cannot_say_are_refused),
+        cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(unknown_ops_and_foreign_inputs_are_named),
     };

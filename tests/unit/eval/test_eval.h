@@ -22,7 +22,8 @@ typedef struct bench {
 static inline sv_pruning_plan plan_of(sv_decision_rule rule, double first, double second)
 {
     sv_pruning_plan plan = { .stages = 2, .at = { 1, 2 }, .rule = rule, .package = SV_CHOICE_WAVG, .min_keep = 1 };
-    sv_plan_set_keep(&plan, (double[]){ first, second }, PATCHES);
+    sv_plan_fit_grid(&plan, PATCHES);
+    sv_plan_set_keep(&plan, (double[]){ first, second });
     return plan;
 }
 

@@ -39,13 +39,19 @@ static void ask_engine(const char *name, const float *numbers, truth *out)
 static void assert_answers(const sieve_session *session, size_t picture, const truth *expected, size_t number, size_t stages)
 {
     const uint32_t *patches;
+    double packaged;
     assert_memory_equal(sieve_logits(session, picture), expected->logits[number], sizeof expected->logits[number]);
     for (size_t t = 0; t < stages; t++) {
         assert_int_equal(sieve_kept(session, picture, t, &patches), expected->kept[number][t]);
         assert_memory_equal(patches, expected->patches[number][t], expected->kept[number][t] * sizeof *patches);
+        const float *score = sieve_scores(session, picture, t, &packaged);
+        assert_true(packaged >= 0 && packaged <= 1); /* the plan of these tests packs */
+        for (size_t i = 0; i < expected->kept[number][t]; i++) assert_true(score[patches[i]] > 0 && score[patches[i]] < 1);
     }
     assert_int_equal(sieve_kept(session, picture, stages, &patches), 0);
     assert_null(patches);
+    assert_null(sieve_scores(session, picture, stages, &packaged));
+    assert_true(isnan(packaged));
 }
 
 static void logits_and_tokens_are_those_of_the_removal_form(void **state)

@@ -195,6 +195,7 @@ static void product_case(run *r, sv_parts parts)
     const bool own = coin(r) && !y_half, keep = coin(r);
     p.addend_stride = own ? p.y_stride : stride_for(r, p.n);
     p.addend = own ? p.y : input(r, p.m, p.n, p.addend_stride);
+    p.gain = coin(r) ? input(r, 1, p.n, p.n) : NULL;
     p.before_stride = stride_for(r, p.n);
     p.before = keep ? output_rows(r, "before", p.m, p.n, p.before_stride) : NULL;
     size_t at[MOST_PIECES + 1], pieces = cut(r, p.m, at);
@@ -282,6 +283,11 @@ static sv_attention image_of(run *r, bool with_results, sv_parts parts)
     for (size_t j = 0; sizes && j < a.live; j++) sizes[j] = (sizes[j] < 0 ? -sizes[j] : sizes[j]) + (sv_real)0.5;
     a.sizes = sizes;
     a.scratch = input_bytes(r, with_results ? (forward > backward ? forward : backward) : forward);
+    if (a.live == a.rows && coin(r)) {
+        a.bias_stride = stride_for(r, a.rows);
+        a.bias = input(r, a.heads * a.rows, a.rows, a.bias_stride);
+        a.mask = coin(r) ? input(r, a.rows, a.rows, a.bias_stride) : NULL;
+    }
     a.out_stride = stride_for(r, all);
     if (!with_results) return a;
     a.out = input(r, a.rows, all, a.out_stride);
@@ -310,7 +316,8 @@ static void case_attention_forward(run *r) { attention_forward_case(r, SV_WHOLE)
 
 static void attention_backward_case(run *r, sv_parts parts)
 {
-    const sv_attention a = image_of(r, true, parts);
+    sv_attention a = image_of(r, true, parts);
+    if (a.bias && coin(r)) a.d_bias = output_rows(r, "d_bias", a.heads * a.rows, a.rows, a.bias_stride);
     const size_t all = a.heads * a.width, d_out_stride = stride_for(r, all), d_stride = stride_for(r, 3 * all);
     const sv_real *d_out = input(r, a.live, all, d_out_stride);
     sv_real *d_qkv = output_rows(r, "d_qkv", a.rows, 3 * all, d_stride);
@@ -444,6 +451,73 @@ static void case_sgd_step(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->sgd_step(p + at[i], m + at[i], g + at[i], at[i + 1] - at[i], &step);
 }
 
+/* Pictures and windows of all sorts; a window may be larger than the picture, or begin inside of it. */
+static sv_depthwise depthwise_of(run *r)
+{
+    static const size_t sides[] = { 1, 2, 3, 3, 3, 5, 7, 7, 7 };
+    sv_depthwise d = { .height = 1 + sv_random_below(&r->random, 17), .width = 1 + sv_random_below(&r->random, 24) };
+    d.side = sides[sv_random_below(&r->random, SV_COUNT(sides))];
+    d.stride = coin(r) ? 1 : 1 + sv_random_below(&r->random, 3);
+    d.padding = (ptrdiff_t)sv_random_below(&r->random, d.side + 1) - 1;
+    d.down = 1 + sv_random_below(&r->random, d.height + 2);
+    d.across = 1 + sv_random_below(&r->random, d.width + 2);
+    d.channels = size_up_to(r, 50);
+    d.x = input(r, d.height * d.width, d.channels, d.channels);
+    return d;
+}
+
+static void case_depthwise_forward(run *r)
+{
+    sv_depthwise d = depthwise_of(r);
+    d.weight = input(r, d.side * d.side, d.channels, d.channels);
+    d.bias = coin(r) ? input(r, 1, d.channels, d.channels) : NULL;
+    d.accumulate = coin(r);
+    d.y = output_rows(r, "y", d.down * d.across, d.channels, d.channels);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, d.down * d.across, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->depthwise_forward(&d, at[i], at[i + 1]);
+}
+
+static void case_depthwise_weights(run *r)
+{
+    const sv_depthwise d = depthwise_of(r);
+    const sv_real *dy = input(r, d.down * d.across, d.channels, d.channels);
+    sv_real *d_weight = output_rows(r, "d_weight", d.side * d.side, d.channels, d.channels);
+    r->forms->depthwise_weights(d_weight, &d, dy, coin(r));
+}
+
+static void case_turn_rows(run *r)
+{
+    const size_t count = size_up_to(r, 60), columns = size_up_to(r, 60), stride = stride_for(r, columns), out_stride = stride_for(r, count);
+    const sv_real *in = input(r, count, columns, stride), *rows[97];
+    for (size_t i = 0; i < count; i++) rows[i] = sv_random_below(&r->random, 5) ? in + i * stride : NULL;
+    r->forms->turn_rows(output_rows(r, "out", columns, count, out_stride), out_stride, rows, count, columns);
+}
+
+static void case_affine_rows(run *r)
+{
+    const size_t rows = size_up_to(r, 40), width = 1 + size_up_to(r, 120), place = sv_random_below(&r->random, 3);
+    const sv_real *x = input(r, rows, width, width);
+    sv_real *y = output_rows(r, "y", rows, width, width);
+    sv_affine affine = { .factor = input(r, 1, width, width), .shift = coin(r) ? input(r, 1, width, width) : NULL };
+    const sv_real *addend = place == 0 ? NULL : place == 1 ? y : input(r, rows, width, width);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, rows, at);
+    for (size_t i = 0; i < pieces; i++) {
+        affine.addend = addend ? addend + at[i] * width : NULL;
+        r->forms->affine_rows(y + at[i] * width, x + at[i] * width, &affine, at[i + 1] - at[i], width);
+    }
+}
+
+static void case_column_dots(run *r)
+{
+    const size_t rows = size_up_to(r, 60), width = size_up_to(r, 200);
+    const sv_real *a = input(r, rows, width, width), *b = input(r, rows, width, width), *shift = coin(r) ? input(r, 1, width, width) : NULL;
+    sv_real *sum = output_rows(r, "sum", 1, width, width);
+    const bool accumulate = coin(r);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, rows, at);
+    for (size_t i = 0; i < pieces; i++)
+        r->forms->column_dots(sum, a + at[i] * width, b + at[i] * width, shift, at[i + 1] - at[i], width, accumulate || i > 0);
+}
+
 static void case_to_bf16(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -569,6 +643,11 @@ static const slot_case cases[] = {
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
     { "sgd_step", case_sgd_step },
+    { "depthwise_forward", case_depthwise_forward },
+    { "depthwise_weights", case_depthwise_weights },
+    { "turn_rows", case_turn_rows },
+    { "affine_rows", case_affine_rows },
+    { "column_dots", case_column_dots },
     { "resize_across", case_resize_across },
     { "resize_down", case_resize_down },
     { "blend_bytes", case_blend_bytes },

@@ -1,4 +1,8 @@
 /* latency/measure.c and machine.c: the protocol with a clock that the test turns, never with real time. */
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "tests/unit/latency/test_latency.h"
 
 #include "base/fault.h"
@@ -12,6 +16,7 @@ typedef struct turned_bench {
     size_t setting;
     const sv_latency_setting *settings;
     double take_ms[256];            /* by tokens, for parts of settings */
+    double stumble_ms;              /* what one part of a run, each in its turn, takes longer */
     size_t disturbed_runs;          /* the first so many runs take twice as long */
     double drift;                   /* every preparation makes all times longer by this share */
     size_t settings_done[512];
@@ -127,6 +132,7 @@ static sv_status run_setting(void *context, double *part_ms, sv_error *err)
     for (size_t i = 0; i < setting->count; i++) {
         const double ms = bench->take_ms[setting->parts[i].tokens];
         part_ms[i] = (bench->runs <= bench->disturbed_runs ? 2 : 1) * (1 + bench->drift * (double)bench->prepared) * ms;
+        if (bench->runs % setting->count == i) part_ms[i] += bench->stumble_ms;
         bench->seconds += part_ms[i] / 1e3;
     }
     return SV_OK;
@@ -247,6 +253,29 @@ static void parts_alike_are_one_op(void **state)
     sv_latency_table_clear(&table);
 }
 
+/* A delay that hits another part each time is in every whole run and in no part's median. */
+static void rows_add_up_to_whole_runs(void **state)
+{
+    (void)state;
+    turned_bench bench = { .stumble_ms = 0.5 };
+    const sv_latency_part parts[] = { { SV_LATENCY_EMBED, 41 }, { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_SELECTOR, 39 }, { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_HEAD, 21 } };
+    const sv_latency_setting settings[] = { { parts, 5 } };
+    bench.take_ms[41] = 1, bench.take_ms[40] = 4, bench.take_ms[39] = 1, bench.take_ms[20] = 2, bench.take_ms[21] = 2;
+    sv_latency_table table = empty_table();
+    sv_latency_bench calls = bench_of(&bench, settings);
+    sv_measure_options options = turning(&bench, 0, 25, 10);
+    sv_error err;
+    double sum = 0, ms = 0;
+    assert_ok(sv_latency_measure_settings(&table, 1, settings, 1, &options, 0.03, &calls, NULL, &err), err);
+    for (size_t i = 0; i < 5; i++) {
+        assert_ok(sv_latency_at(&table, parts[i].op, 1, (double)parts[i].tokens, SV_LATENCY_LINEAR, &ms, &err), err);
+        sum += ms;
+    }
+    assert_true(fabs(sum - 10.5) < 1e-9);
+    assert_true(fabs(ms - 2 * 1.05) < 1e-9); /* each in its share */
+    sv_latency_table_clear(&table);
+}
+
 /* ---- the machine ---- */
 
 static bool first_two(void *context, size_t cpu)
@@ -275,6 +304,48 @@ static void a_busy_machine_is_said_and_an_idle_one_is_not(void **state)
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between(before, idle)), "");
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between(before, busy)), "others used 29 % of its cores and 3 % of its time was stolen");
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between((sv_machine_times){ 0 }, busy)), "");
+}
+
+/* A third of a second of work while every core has another program on it. */
+static sv_status work_a_while(void *context, sv_error *err)
+{
+    (void)context;
+    (void)err;
+    for (double end = sv_now_seconds() + 0.03; sv_now_seconds() < end;) {}
+    return SV_OK;
+}
+
+static void a_machine_loaded_on_purpose_is_noticed(void **state)
+{
+    (void)state;
+    const sv_measure_options options = { .runs = 12, .seconds_most = 2 };
+    const sv_measure_subject subject = { work_a_while, NULL };
+    enum { MOST = 64 };
+    pid_t others[MOST];
+    size_t count = sv_cores() < MOST ? sv_cores() : MOST;
+    char room[128];
+    sv_measured measured;
+    sv_machine_state machine = { 0 };
+    sv_error err = { 0 };
+    if (sv_machine_times_now().total <= 0) {
+        print_message("skipped: this system does not tell how busy it is\n");
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        others[i] = fork();
+        if (others[i] == 0)
+            for (double end = sv_now_seconds() + 5;;)
+                if (sv_now_seconds() > end) _exit(0);
+        assert_true(others[i] > 0);
+    }
+    sv_status status = sv_latency_measure(&options, &subject, 1, &measured, &machine, &err);
+    for (size_t i = 0; i < count; i++) {
+        kill(others[i], SIGKILL);
+        waitpid(others[i], NULL, 0);
+    }
+    assert_ok(status, err);
+    assert_true(machine.others_share > 0.05);
+    assert_non_null(strstr(sv_machine_busy(room, sizeof room, machine), "others used "));
 }
 
 static void here_is_described_in_words_a_table_can_hold(void **state)
@@ -307,8 +378,10 @@ int main(void)
         cmocka_unit_test(what_stays_unsteady_is_counted),
         cmocka_unit_test(a_failure_in_the_middle_leaves_the_table_as_it_was),
         cmocka_unit_test(parts_alike_are_one_op),
+        cmocka_unit_test(rows_add_up_to_whole_runs),
         cmocka_unit_test(only_our_cpus_are_counted),
         cmocka_unit_test(a_busy_machine_is_said_and_an_idle_one_is_not),
+        cmocka_unit_test(a_machine_loaded_on_purpose_is_noticed),
         cmocka_unit_test(here_is_described_in_words_a_table_can_hold),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

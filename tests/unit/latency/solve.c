@@ -48,6 +48,29 @@ static void assert_tight(const sv_latency_question *question, const sv_latency_a
     if (!(out.total_ms > question->budget_ms)) fail_msg("r = %.9f takes %.6f ms and would fit into %.6f", r, out.total_ms, question->budget_ms);
 }
 
+/* Ratios of a search keep their relation: a stage that keeps all goes on doing so, logarithms stay in proportion; r, r^2, r^3 is one case of it. */
+static void a_family_like_given_ratios_keeps_their_relation(void **state)
+{
+    (void)state;
+    static const double given[] = { 1, 0.8, 0.8 }, powers[] = { 0.7, 0.49, 0.343 }, all[] = { 1, 1, 1 };
+    sv_latency_table table = full_table();
+    sv_latency_shape shape = deit_shape(SV_LATENCY_NO_PACKAGE);
+    sv_latency_question question = { .table = &table, .batch = 1, .shape = &shape, .budget_ms = 9, .like = given };
+    sv_latency_answer answer, plain;
+    sv_error err;
+    assert_ok(sv_latency_solve_family(&question, &answer, &err), err);
+    assert_true(answer.keep[0] == 1 && answer.keep[1] == answer.keep[2] && answer.keep[1] < 0.9);
+    assert_true(answer.predicted.total_ms <= 9 && answer.predicted.total_ms > 8.9);
+    question.like = NULL;
+    assert_ok(sv_latency_solve_family(&question, &plain, &err), err);
+    for (size_t i = 0; i < 2; i++) {
+        question.like = i ? all : powers;
+        assert_ok(sv_latency_solve_family(&question, &answer, &err), err);
+        assert_memory_equal(answer.kept, plain.kept, 3 * sizeof *plain.kept);
+    }
+    sv_latency_table_clear(&table);
+}
+
 static void thirty_ms_of_the_fixture_is_met_and_the_next_step_is_not(void **state)
 {
     (void)state;
@@ -246,6 +269,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_dense_budget_of_the_fixture_gives_all_ones),
+        cmocka_unit_test(a_family_like_given_ratios_keeps_their_relation),
         cmocka_unit_test(thirty_ms_of_the_fixture_is_met_and_the_next_step_is_not),
         cmocka_unit_test(every_possible_budget_is_met_tightly),
         cmocka_unit_test(the_time_of_a_known_ratio_gives_that_ratio_back),

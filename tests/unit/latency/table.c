@@ -253,6 +253,14 @@ static void another_machine_is_told_and_what_is_not_told_differs_not(void **stat
     table.about.threads = 2;
     strcpy(table.about.isa, "avx512");
     assert_string_equal(sv_latency_differs(room, sizeof room, &table, &here), "threads 2, not 4, isa avx512, not avx2");
+    strcpy(table.about.precision, "fp32");
+    strcpy(here.precision, "bf16");
+    strcpy(table.about.cpu, "small");
+    strcpy(here.cpu, "large");
+    strcpy(here.device, "Other board");
+    sv_latency_differs(room, sizeof room, &table, &here);
+    static const char *const parts[] = { "device Test board, not Other board", "cpu small, not large", "threads 2, not 4", "precision fp32, not bf16", "isa avx512, not avx2" };
+    for (size_t i = 0; i < SV_COUNT(parts); i++) assert_non_null(strstr(room, parts[i]));
 }
 
 static void with_any_call_failing_the_old_table_stays(void **state)

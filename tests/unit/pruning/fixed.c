@@ -270,15 +270,18 @@ static void what_a_method_cannot_do_is_said(void **state)
         static const char *const good[9] = { "pruning.method", "tome", "pruning.merge", "13" };
         const char *const *settings = fine ? good : rows[i].settings;
         sv_config *config = NULL;
+        sv_model *model = NULL; /* 12 blocks, 196 patches */
         sv_pruning_options o;
         sv_error err = { .text = "" };
+        assert_ok(sv_model_create(&model, "deit_t", NULL, &err), err);
         assert_ok(sv_config_create(&config, &sv_pruning_config, 1, &err), err);
         for (size_t k = 0; settings[k]; k += 2) assert_ok(sv_config_set(config, settings[k], settings[k + 1], "here:1", &err), err);
-        sv_status status = sv_pruning_options_read(&o, config, 12, 196, &err);
+        sv_status status = sv_pruning_options_read(&o, config, model, &err);
         assert_int_equal(status, fine ? SV_OK : SV_USAGE);
         if (!fine && !strstr(err.text, rows[i].says)) fail_msg("'%s' is not in '%s'", rows[i].says, err.text);
         if (fine) assert_int_equal(o.plan.count[0], 196 - 12 * 13);
         sv_config_destroy(config);
+        sv_model_destroy(model);
     }
     world w = fixed_of(1);
     sv_error err = { 0 };

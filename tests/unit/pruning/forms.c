@@ -227,7 +227,7 @@ static void the_masked_form_forced_to_the_best_k_answers_as_removal(void **state
         world_open(&w);
         forward(w.removal.tape, w.images, seed);
         assert_ok(sv_training_record(&masked, w.pruning, w.teacher, &choice, &err), err);
-        sv_training_set_goals(&masked, &w.options, w.options.plan.keep, NULL);
+        sv_training_set_goals(&masked, &w.options, w.options.plan.keep, NULL, 0);
         for (size_t b = 0; b < w.images; b++) {
             fill_picture(masked.tape, masked.picture, b, b);
             for (size_t t = 0; t < w.options.plan.stages; t++) {

@@ -159,7 +159,8 @@ static void parameters_and_macs_are_those_of_the_literature(void **state)
         assert_int_equal(sv_model_parameter_count(model), rows[i].parameters);
         for (size_t r = 0; r < 5; r++) {
             const double rho = 0.9 - 0.1 * (double)r, keep[] = { rho, rho * rho, rho * rho * rho };
-            sv_plan_set_keep(&plan, keep, 196);
+            sv_plan_fit_grid(&plan, 196);
+            sv_plan_set_keep(&plan, keep);
             const uint64_t macs = sv_pruned_macs(model, &plan, plan.count);
             if (r == 2)
                 assert_int_equal(macs, rows[i].macs[r]);
@@ -182,15 +183,19 @@ static void places_part_the_depth_in_four_unless_told(void **state)
                  { 4, 3, { 1, 2, 3 } },  { 6, 3, { 1, 3, 4 } },   { 2, 1, { 1 } } };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(rows); i++) {
+        const sv_model_options sizes = { .depth = rows[i].depth };
         sv_config *config = NULL;
+        sv_model *model = NULL;
         sv_pruning_options o;
         sv_error err = { 0 };
+        assert_ok(sv_model_create(&model, "deit_t", &sizes, &err), err);
         assert_ok(sv_config_create(&config, &sv_pruning_config, 1, &err), err);
         assert_ok(sv_config_set(config, "pruning.method", "dynamicvit", "here:1", &err), err);
-        assert_ok(sv_pruning_options_read(&o, config, rows[i].depth, 196, &err), err);
+        assert_ok(sv_pruning_options_read(&o, config, model, &err), err);
         assert_int_equal(o.plan.stages, rows[i].stages);
         for (size_t t = 0; t < o.plan.stages; t++) assert_int_equal(o.plan.at[t], rows[i].at[t]);
         sv_config_destroy(config);
+        sv_model_destroy(model);
     }
 }
 

@@ -4,15 +4,17 @@
 #include "base/config.h"
 #include "latency/measure_model.h"
 
-enum { PATCHES = 196, DEPTH = 12 };
 
 static sv_status read_options(sv_pruning_options *out, const char *const *settings, sv_error *err)
 {
     sv_config *config = NULL;
+    sv_model *model = NULL; /* 12 blocks, 196 patches */
+    assert_ok(sv_model_create(&model, "deit_t", NULL, err), *err);
     assert_ok(sv_config_create(&config, &sv_pruning_config, 1, err), *err);
     for (size_t i = 0; settings[i]; i += 2) assert_ok(sv_config_set(config, settings[i], settings[i + 1], "here:1", err), *err);
-    sv_status status = sv_pruning_options_read(out, config, DEPTH, PATCHES, err);
+    sv_status status = sv_pruning_options_read(out, config, model, err);
     sv_config_destroy(config);
+    sv_model_destroy(model);
     return status;
 }
 

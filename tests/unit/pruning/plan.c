@@ -15,7 +15,8 @@ static void printed_plans_come_back_exactly(void **state)
         plan->rule = (sv_decision_rule)sv_random_below(&random, 4);
         plan->min_keep = sv_random_below(&random, 9);
         for (size_t t = 0; t < plan->stages; t++) plan->threshold[t] = sv_random_uniform(&random);
-        sv_plan_set_keep(plan, plan->keep, 196);
+        sv_plan_fit_grid(plan, 196);
+        sv_plan_set_keep(plan, plan->keep);
         sv_plan_print(plan, &one);
         assert_true(!plan->stages || strncmp(one.data + strlen("method "), sv_method_name(plan->method), strlen(sv_method_name(plan->method))) == 0);
         assert_ok(sv_plan_parse(&again, one.data, "model.safetensors", &err), err);
@@ -128,14 +129,16 @@ static void parameters_and_macs_are_those_of_the_literature(void **state)
         sv_error err = { 0 };
         uint64_t parameters = 0;
         assert_ok(sv_model_create(&model, rows[i].name, NULL, &err), err);
-        sv_plan_set_keep(&options.plan, keep, sv_model_patches(model));
+        sv_plan_fit(&options.plan, model);
+        sv_plan_set_keep(&options.plan, keep);
         assert_int_equal(options.plan.count[1], 96);
         assert_ok(sv_pruning_create(&pruning, model, &options, &err), err);
         for (size_t k = 0; k < model->parameters->count; k++) parameters += model->parameters->items[k]->count;
         assert_int_equal(parameters, rows[i].parameters);
         assert_int_equal(sv_model_macs(model), rows[i].dense);
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].append);
-        assert_int_equal(sv_selector_macs(SV_METHOD_SPVIT, model, 196) + sv_selector_macs(SV_METHOD_SPVIT, model, 138) + sv_selector_macs(SV_METHOD_SPVIT, model, 98), rows[i].selectors);
+        const sv_place place = sv_model_place(model, 3);
+        assert_int_equal(sv_selector_macs(SV_METHOD_SPVIT, &place, 196) + sv_selector_macs(SV_METHOD_SPVIT, &place, 138) + sv_selector_macs(SV_METHOD_SPVIT, &place, 98), rows[i].selectors);
         options.plan.package = SV_CHOICE_NONE;
         assert_int_equal(sv_pruned_macs(model, &options.plan, options.plan.count), rows[i].bare);
         sv_pruning_destroy(pruning);
@@ -151,12 +154,14 @@ static uint64_t dynamicvit_macs(const sv_model *model, double rho, const size_t 
 {
     sv_pruning_plan plan = { .stages = 3, .at = { 3, 6, 9 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
     const double keep[] = { rho, rho * rho, rho * rho * rho };
+    const sv_place place = sv_model_place(model, 3);
     uint64_t c = model->options.width, tokens = 196, predictors = 0;
-    sv_plan_set_keep(&plan, keep, 196);
+    sv_plan_fit_grid(&plan, 196);
+    sv_plan_set_keep(&plan, keep);
     for (size_t t = 0; t < 3; t++) {
         assert_int_equal(plan.count[t], expected[t]);
-        assert_int_equal(sv_selector_macs(SV_METHOD_DYNAMICVIT, model, tokens) * 8, tokens * (13 * c * c + 4 * c)); /* N (1.625 C^2 + C/2) */
-        predictors += sv_selector_macs(SV_METHOD_DYNAMICVIT, model, tokens);
+        assert_int_equal(sv_selector_macs(SV_METHOD_DYNAMICVIT, &place, tokens) * 8, tokens * (13 * c * c + 4 * c)); /* N (1.625 C^2 + C/2) */
+        predictors += sv_selector_macs(SV_METHOD_DYNAMICVIT, &place, tokens);
         tokens = plan.count[t];
     }
     assert_true(predictors > 0);

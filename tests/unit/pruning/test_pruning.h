@@ -15,6 +15,7 @@ typedef struct world {
     uint64_t seed;
     const char *backbone;       /* NULL: vit_test */
     size_t images;
+    const char *backbone;       /* NULL: vit_test */
     sv_model_options sizes;
     sv_pruning_options options;
     sv_model *student, *teacher;
@@ -82,7 +83,8 @@ static inline void world_open(world *w)
     sv_error err = { 0 };
     const char *backbone = w->backbone ? w->backbone : "vit_test";
     assert_ok(sv_model_create(&w->student, backbone, &w->sizes, &err), err);
-    sv_plan_set_keep(&w->options.plan, w->options.plan.keep, sv_model_patches(w->student));
+    sv_plan_fit(&w->options.plan, w->student);
+    sv_plan_set_keep(&w->options.plan, w->options.plan.keep);
     assert_ok(sv_pruning_create(&w->pruning, w->student, &w->options, &err), err);
     assert_ok(sv_model_allocate(w->student, true, &err), err);
     assert_ok(sv_model_create(&w->teacher, backbone, &w->sizes, &err), err);
@@ -98,7 +100,7 @@ static inline void world_open(world *w)
         fill_picture(w->removal.tape, w->removal.picture, b, b);
         sv_tape_data(w->training.tape, w->training.target, b)[b % w->sizes.classes] = 1;
     }
-    sv_training_set_goals(&w->training, &w->options, w->options.plan.keep, NULL);
+    sv_training_set_goals(&w->training, &w->options, w->options.plan.keep, NULL, 0);
 }
 
 static inline void world_close(world *w)

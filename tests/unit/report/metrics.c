@@ -303,6 +303,32 @@ static void running_out_of_memory_leaks_nothing(void **state)
     assert_true(survived);
 }
 
+/* Whatever part of a failed row reached the disk, the next try writes it once and whole. */
+static void a_failed_row_leaves_no_part_of_itself(void **state)
+{
+    (void)state;
+    static const double rows[][3] = { { 1, 0.5, 0.25 }, { 2, NAN, 0.125 }, { 10, 3, 4 } };
+    static const sv_fault_kind kinds[] = { SV_FAULT_SYNC, SV_FAULT_WRITE, SV_FAULT_OPEN };
+    sv_metrics *metrics = NULL;
+    sv_error err = { 0 };
+    assert_ok(open_file(&metrics, UINT64_MAX, &err), err);
+    for (size_t i = 0; i < 3; i++) {
+        sv_fault_set(kinds[i], 1, false); /* a failed sync leaves the whole row behind */
+        assert_int_equal(sv_metrics_add(metrics, rows[i], &err), SV_FAULT);
+        if (i == 1) assert_ok(sv_file_append(in_folder("m.csv"), "2,,0.1", 6, &err), err); /* as a disk that became full in mid row */
+        assert_ok(sv_metrics_add(metrics, rows[i], &err), err);
+    }
+    sv_metrics_close(metrics);
+    assert_holds(in_folder("m.csv"), HEADER ROWS);
+    reopen(2);
+    assert_ok(open_file(&metrics, UINT64_MAX, &err), err); /* the size is right after a cut too */
+    sv_fault_set(SV_FAULT_SYNC, 1, false);
+    assert_int_equal(sv_metrics_add(metrics, rows[2], &err), SV_FAULT);
+    assert_ok(sv_metrics_add(metrics, rows[2], &err), err);
+    sv_metrics_close(metrics);
+    assert_holds(in_folder("m.csv"), HEADER ROWS);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 int main(void)
 {
@@ -316,6 +342,7 @@ int main(void)
         WITH_FOLDER(what_is_not_finite_becomes_an_empty_field_and_reads_as_nan),
         WITH_FOLDER(the_counter_must_rise_and_a_refused_row_writes_nothing),
         WITH_FOLDER(a_row_that_could_not_be_written_may_be_tried_again),
+        WITH_FOLDER(a_failed_row_leaves_no_part_of_itself),
         WITH_FOLDER(a_cut_that_fails_leaves_the_old_file),
         WITH_FOLDER(floats_come_back_to_the_bit),
         WITH_FOLDER(reading_says_where_a_file_is_broken),

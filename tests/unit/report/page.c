@@ -4,7 +4,7 @@
 static const char hostile[] = "</pre></title><script>alert(\"1\")</script><img src=http://x.y onerror='z'>&\x01\xff";
 static const char tamed[] =
     "&lt;/pre&gt;&lt;/title&gt;&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&lt;img src=http://x.y onerror='z'&gt;&amp;??";
-static const char *const sections[] = { "Key figures", "Tokens kept", "Curves", "Which tokens stay", "Confusion", "Configuration" };
+static const char *const sections[] = { "Key figures", "Rounds to the budget", "Tokens kept", "Curves", "Which tokens stay", "Confusion", "Configuration" };
 
 /* The page as text; freed by the caller. */
 static sv_text print(const sv_report *report)
@@ -41,6 +41,8 @@ static sv_report full_report(const char *word)
     report.budget_ms = 10, report.predicted_ms = 9.5, report.top1_ema = 0.8123;
     report.dense = (sv_report_model){ 0.8, 0.95, 20, 22, 4.6e9, 22e6, 50 };
     report.pruned = (sv_report_model){ 0.79, 0.94, 9, 9.9, 2.3e9, 22.5e6, 111 };
+    static const sv_report_round rounds[] = { { 8, 10, 9.5, 11, 12, 20, 0.8 }, { 9, 10, 8.5, 9, NAN, 20, NAN } };
+    report.rounds = rounds, report.round_count = SV_COUNT(rounds);
     report.stages = stages, report.stage_count = SV_COUNT(stages);
     report.facts = &fact, report.fact_count = 1;
     report.charts = &chart, report.chart_count = 1;
@@ -88,11 +90,12 @@ static void a_part_without_figures_is_left_out(void **state)
         sv_report_confusion no_classes = { 0 };
         if (left_out == 0)
             report.dense = report.pruned = sv_report_unknown(), report.budget_ms = report.predicted_ms = report.top1_ema = NAN;
-        if (left_out == 1) report.stage_count = 0;
-        if (left_out == 2) report.chart_count = 0;
-        if (left_out == 3) report.picture_count = 0;
-        if (left_out == 4) report.confusion = &no_classes;
-        if (left_out == 5) report.config = "";
+        if (left_out == 1) report.round_count = 0;
+        if (left_out == 2) report.stage_count = 0;
+        if (left_out == 3) report.chart_count = 0;
+        if (left_out == 4) report.picture_count = 0;
+        if (left_out == 5) report.confusion = &no_classes;
+        if (left_out == 6) report.config = "";
         text = print(&report);
         for (size_t i = 0; i < SV_COUNT(sections); i++) {
             char heading[64];
@@ -102,6 +105,33 @@ static void a_part_without_figures_is_left_out(void **state)
         }
         sv_text_clear(&text);
     }
+}
+
+/* Tokens a picture, worst classes, probabilities: each where it has figures, with them in words. */
+static void measures_of_the_last_evaluation_are_shown(void **state)
+{
+    (void)state;
+    static const uint64_t bars[] = { 0, 3, 12 }, pictures[] = { 4, 0, 10 }, right[] = { 1, 0, 9 };
+    static const double said[] = { 0.25, 0, 0.9 };
+    const sv_report_tokens tokens[] = { { bars, 3, 10, 25 } };
+    const sv_report_class classes[] = { { hostile, 50, 40, 45, hostile, 7 }, { "fine", 50, 50, 50, NULL, 0 } };
+    const sv_report_calibration calibration = { 3, pictures, right, said, 0.0123, 0.5 };
+    sv_report report = sv_report_empty();
+    report.tokens = tokens, report.token_count = 1;
+    report.classes = classes, report.class_count = 2;
+    report.calibration = &calibration;
+    sv_text text = print(&report);
+    assert_int_equal(times_in(text.data, "<h2>"), 3);
+    assert_part(text.data, "<i style=\"height:0.0%\" title=\"0 to 9 patches: 0 pictures\"></i><i style=\"height:25.0%\" title=\"10 to 19 patches: 3 pictures\"></i>"
+                           "<i style=\"height:100.0%\" title=\"20 to 25 patches: 12 pictures\"></i>");
+    assert_int_equal(times_in(text.data, tamed), 2);
+    assert_part(text.data, "<td>50</td><td>80.00 %</td><td>90.00 %</td>");
+    assert_part(text.data, " (7)</td>");
+    assert_part(text.data, "<td>fine</td><td>50</td><td>100.00 %</td><td>100.00 %</td><td></td>");
+    assert_part(text.data, "Expected calibration error 1.23 %, negative log likelihood 0.5000");
+    assert_part(text.data, "<td>0.67 to 1.00</td><td>10</td><td>90.0 %</td><td>90.0 %</td>");
+    assert_int_equal(times_in(text.data, "<td>0.33 to 0.67"), 0); /* an empty bin */
+    sv_text_clear(&text);
 }
 
 static void no_text_of_a_run_becomes_markup(void **state)
@@ -305,6 +335,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_section_is_there_in_its_order),
         cmocka_unit_test(a_part_without_figures_is_left_out),
+        cmocka_unit_test(measures_of_the_last_evaluation_are_shown),
         cmocka_unit_test(no_text_of_a_run_becomes_markup),
         cmocka_unit_test(nothing_on_the_page_is_fetched_from_anywhere),
         cmocka_unit_test(the_verdict_tells_what_was_measured_and_what_was_allowed),

@@ -42,7 +42,7 @@ static void each_message_goes_to_the_file_and_the_terminal_by_its_level(void **s
     (void)state;
     sv_run_log *log = NULL;
     sv_error err = { 0 };
-    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), SV_VERBOSE, SV_WARNING, &err), err);
+    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 0, SV_VERBOSE, SV_WARNING, &err), err);
     capture_begin();
     sv_log(SV_WARNING, "a %s", "warning");
     sv_log(SV_INFO, "news");
@@ -58,7 +58,7 @@ static void the_file_may_hold_less_than_the_terminal(void **state)
     (void)state;
     sv_run_log *log = NULL;
     sv_error err = { 0 };
-    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), SV_WARNING, SV_INFO, &err), err);
+    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 0, SV_WARNING, SV_INFO, &err), err);
     capture_begin();
     sv_log(SV_INFO, "news");
     sv_log(SV_VERBOSE, "more");
@@ -74,7 +74,7 @@ static void a_log_goes_on_behind_what_is_there_and_ends_when_closed(void **state
     sv_error err = { 0 };
     for (int run = 0; run < 2; run++) {
         sv_run_log *log = NULL;
-        assert_ok(sv_run_log_open(&log, in_folder("log.txt"), SV_INFO, SV_QUIET, &err), err);
+        assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 0, SV_INFO, SV_QUIET, &err), err);
         sv_log(SV_INFO, "run %d", run);
         sv_run_log_close(log);
         sv_log(SV_INFO, "nobody hears this");
@@ -88,7 +88,7 @@ static void a_line_that_cannot_be_written_is_said_once_and_the_run_goes_on(void 
     (void)state;
     sv_run_log *log = NULL;
     sv_error err = { 0 };
-    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), SV_INFO, SV_QUIET, &err), err);
+    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 0, SV_INFO, SV_QUIET, &err), err);
     capture_begin();
     sv_fault_set(SV_FAULT_WRITE, 1, true);
     for (int i = 0; i < 3; i++) sv_log(SV_INFO, "lost %d", i);
@@ -112,7 +112,7 @@ static void a_line_that_is_too_long_is_cut_and_still_a_line(void **state)
     sv_run_log *log = NULL;
     sv_error err = { 0 };
     memset(line, 'x', sizeof line - 1);
-    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), SV_INFO, SV_QUIET, &err), err);
+    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 0, SV_INFO, SV_QUIET, &err), err);
     sv_log(SV_INFO, "%s", line);
     sv_log(SV_INFO, "next");
     sv_run_log_close(log);
@@ -131,10 +131,33 @@ static void a_folder_that_is_not_there_is_said_when_the_log_is_opened(void **sta
     sv_run_log *log = NULL;
     sv_error err = { 0 };
     sv_memory memory = sv_memory_now();
-    assert_int_equal(sv_run_log_open(&log, in_folder("absent/log.txt"), SV_INFO, SV_QUIET, &err), SV_FAULT);
+    assert_int_equal(sv_run_log_open(&log, in_folder("absent/log.txt"), 0, SV_INFO, SV_QUIET, &err), SV_FAULT);
     assert_null(log);
     assert_part(err.text, "absent/log.txt");
     assert_int_equal(sv_memory_now().live, memory.live);
+}
+
+static void a_log_that_is_full_becomes_the_first_old_one(void **state)
+{
+    (void)state;
+    sv_run_log *log = NULL;
+    sv_error err = { 0 };
+    assert_ok(sv_run_log_open(&log, in_folder("log.txt"), 60, SV_INFO, SV_QUIET, &err), err);
+    for (int i = 0; i < 12; i++) sv_log(SV_INFO, "line %02d", i); /* 28 bytes each: two fit */
+    sv_run_log_close(log);
+    assert_lines("line 10\nline 11\n");
+    for (int old = 1; old <= SV_RUN_LOG_OLD; old++) {
+        unsigned char *bytes = NULL;
+        size_t count;
+        char name[32], line[32];
+        snprintf(name, sizeof name, "log.%d.txt", old);
+        snprintf(line, sizeof line, "line %02d\n", 10 - 2 * old);
+        assert_ok(sv_file_read_all(in_folder(name), 1 << 20, SV_DATA, &bytes, &count, &err), err);
+        assert_part((char *)bytes, line);
+        assert_int_equal(times_in((char *)bytes, "\n"), 2);
+        sv_free(bytes);
+    }
+    assert_int_equal(entries_in(test_folder), 1 + SV_RUN_LOG_OLD);
 }
 
 static int back_to_the_default(void **state)
@@ -151,6 +174,7 @@ int main(void)
         WITH_FOLDER(the_file_may_hold_less_than_the_terminal),
         WITH_FOLDER(a_log_goes_on_behind_what_is_there_and_ends_when_closed),
         WITH_FOLDER(a_line_that_cannot_be_written_is_said_once_and_the_run_goes_on),
+        WITH_FOLDER(a_log_that_is_full_becomes_the_first_old_one),
         WITH_FOLDER(a_line_that_is_too_long_is_cut_and_still_a_line),
         WITH_FOLDER(a_folder_that_is_not_there_is_said_when_the_log_is_opened),
     };

@@ -35,7 +35,7 @@ static sv_optimizer *make_optimizer(sv_parameters *set)
 /* Numbers that have no short form in any base, and the odd ones. */
 static sv_run_state odd_state(void)
 {
-    sv_run_state state = { 7, UINT64_C(1) << 60, UINT64_MAX, 3, 2, 1, 6, 5, 0.1 + 0.2, { 0 }, { 0 }, { 0 }, 41 };
+    sv_run_state state = { 7, UINT64_C(1) << 60, UINT64_MAX, 3, 2, 1, 6, 5, 0.1 + 0.2, { 0 }, { 0 }, { 0 }, 41, 4, 0, 1, 77, { 1.0 / 3, -0.0, 1e300, 5e-324 }, 0.7, 12.5 };
     sv_random random = sv_random_at(9, SV_FOR_TEST, 0, 0, 0);
     for (size_t i = 0; i < SV_STATE_STAGES; i++)
         state.keep[i] = sv_random_uniform(&random), state.multiplier[i] = sv_random_normal(&random) * 1e-300;
@@ -67,6 +67,22 @@ static void the_state_comes_back_from_its_text_to_the_bit(void **state)
     }
 }
 
+/* Files of the first versions have no lines of patience and guard. */
+static void a_state_of_the_first_versions_is_read(void **state)
+{
+    (void)state;
+    sv_run_state written = odd_state(), read;
+    sv_text text = { 0 };
+    sv_error err = { 0 };
+    sv_run_state_print(&written, &text);
+    assert_ok(sv_run_state_parse(&read, strstr(text.data, "\nepoch ") + 1, "c", &err), err);
+    written.better_epoch = written.best_epoch;
+    written.rolled_back = written.guard_count = 0;
+    memset(written.guard, 0, sizeof written.guard);
+    assert_memory_equal(&read, &written, sizeof read);
+    sv_text_clear(&text);
+}
+
 static void assert_state_refused(const char *text, const char *sentence)
 {
     sv_run_state state = { .epoch = 99 };
@@ -85,7 +101,7 @@ static void with_line(char *room, size_t bytes, const char *name, const char *li
     char begin[64];
     sv_run_state_print(&written, &text);
     snprintf(begin, sizeof begin, "\n%s ", name);
-    const char *at = strcmp(name, "epoch") ? strstr(text.data, begin) + 1 : text.data;
+    const char *at = strcmp(name, "better_epoch") ? strstr(text.data, begin) + 1 : text.data; /* the first line */
     snprintf(room, bytes, "%.*s%s%s", (int)(at - text.data), text.data, line, strchr(at, '\n') + (*line ? 0 : 1));
     sv_text_clear(&text);
 }
@@ -99,6 +115,8 @@ static void a_state_that_is_damaged_or_of_a_newer_version_is_refused(void **stat
     } cases[] = {
         { "step", "", "is not complete" },
         { "sum_count", "", "is not complete" },
+        { "guard", "", "is not complete" },
+        { "better_epoch", "", "is not complete" },
         { "step", "steps 5", "holds 'steps', which this version does not know" },
         { "step", "ste 5", "holds 'ste'" },
         { "step", "step", "'step' in the run's state is not readable" },
@@ -120,6 +138,17 @@ static void a_state_that_is_damaged_or_of_a_newer_version_is_refused(void **stat
     memset(text, 'x', 4000);
     text[4000] = 0;
     assert_state_refused(text, "a line of 4000 bytes");
+}
+
+static void a_state_of_a_version_without_a_row_has_zero_there(void **state)
+{
+    (void)state;
+    char text[8192];
+    sv_run_state read;
+    sv_error err = { 0 };
+    with_line(text, sizeof text, "latency_multiplier", "");
+    assert_ok(sv_run_state_parse(&read, text, "c", &err), err);
+    assert_true(read.latency_multiplier == 0 && read.goal_ms == 12.5 && read.sum_count == 41);
 }
 
 static void a_counter_that_is_no_counter_is_refused(void **state)
@@ -368,7 +397,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_state_comes_back_from_its_text_to_the_bit),
+        cmocka_unit_test(a_state_of_the_first_versions_is_read),
         cmocka_unit_test(a_state_that_is_damaged_or_of_a_newer_version_is_refused),
+        cmocka_unit_test(a_state_of_a_version_without_a_row_has_zero_there),
         cmocka_unit_test(a_counter_that_is_no_counter_is_refused),
         cmocka_unit_test(every_truncation_of_a_state_is_refused),
         WITH_FOLDER(a_run_comes_back_to_the_bit),

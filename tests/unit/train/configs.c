@@ -15,8 +15,6 @@
 #include "pruning/pruning.h"
 #include "train/train.h"
 
-enum { PATCHES = 196 };
-
 static sv_config *read_config(const char *path)
 {
     static sv_config_group groups[SV_TRAIN_GROUPS_MOST];
@@ -29,6 +27,18 @@ static sv_config *read_config(const char *path)
     return config;
 }
 
+static sv_status pruning_of(sv_pruning_options *out, const sv_config *config, sv_error *err)
+{
+    sv_data_options data;
+    sv_model *model = NULL;
+    sv_status status = sv_data_options_read(config, &data, err);
+    if (!status) status = sv_model_from_config(&model, config, data.transform.size, 1000, err);
+    if (!status) status = sv_pruning_check_model(config, model, err);
+    if (!status) status = sv_pruning_options_read(out, config, model, err);
+    sv_model_destroy(model);
+    return status;
+}
+
 /* What each part of a run makes of the config; its pictures and weights are not looked for. */
 static sv_train_options options_of(const sv_config *config)
 {
@@ -37,7 +47,7 @@ static sv_train_options options_of(const sv_config *config)
     sv_pruning_options pruning;
     sv_error err = { .text = "" };
     sv_status status = sv_data_options_read(config, &data, &err);
-    if (!status) status = sv_pruning_options_read(&pruning, config, sv_backbone_find(sv_config_text(config, "model.arch"))->options.depth, PATCHES, &err);
+    if (!status) status = pruning_of(&pruning, config, &err);
     if (!status) status = sv_train_options_read(&options, config, pruning.plan.stages > 0, &err);
     if (status) fail_msg("%s", err.text);
     return options;
@@ -102,7 +112,7 @@ static void the_dynamicvit_recipe_is_that_of_its_code(void **state)
     sv_pruning_options p;
     sv_error err = { .text = "" };
     (void)state;
-    if (sv_pruning_options_read(&p, config, 12, PATCHES, &err)) fail_msg("%s", err.text);
+    if (pruning_of(&p, config, &err)) fail_msg("%s", err.text);
     assert_int_equal(o.batch * o.accumulate, 1024);
     assert_int_equal(o.schedule.schedule, SV_COSINE_STEP);
     assert_false(o.optimizer.skip_frozen || o.optimizer.train_embeddings || o.ema.warmup || o.optimizer.decay_all_selectors);

@@ -74,10 +74,10 @@ static void one_process_has_nobody_to_differ_from(void **state)
     (void)state;
     state_of s;
     sv_error err = { 0 };
-    bool stop = true;
+    bool stop = true, save = false;
     open_state(&s);
     assert_ok(sv_ranks_check(&s.session, &err), err);
-    assert_ok(sv_ranks_meet(&s.session, &stop, &err), err);
+    assert_ok(sv_ranks_meet(&s.session, &stop, &save, &err), err);
     assert_ok(sv_ranks_share(&s.session, &err), err);
     assert_true(stop);
     close_state(&s);

@@ -199,7 +199,7 @@ static void weights_in_force_are_those_that_fit_the_teacher(void **state)
         sv_pruning_options weights;
         sv_error err = { 0 };
         assert_ok(sv_config_set(config, "pruning.at", "1,3", "test", &err), err);
-        sv_status status = sv_pruning_options_read(&weights, config, 4, 16, &err);
+        sv_status status = sv_pruning_options_read(&weights, config, student, &err);
         if (!status) status = sv_teacher_options_read(&options, config, &err);
         if (!status) status = sv_teacher_weigh(&weights, &options, config, student, models[c->teacher], &err);
         if ((status != SV_OK) != (c->says != NULL)) fail_msg("choice %zu: '%s'", i, err.text);

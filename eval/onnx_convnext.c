@@ -1,0 +1,53 @@
+/* ConvNeXt as a graph (layers/convnext.c). Norms and MLPs work on rows, channels last; convolutions on maps, so each block turns twice. */
+#include "eval/onnx_inside.h"
+#include "layers/stages.h"
+
+#include <stdio.h>
+
+static size_t side_of(const sv_model *model, size_t stage) { return (model->options.image / model->options.patch) >> stage; }
+
+static sv_onnx_value next_embed(sv_onnx_mapping *m, sv_onnx_value picture)
+{
+    const sv_model_options *o = &m->d->model->options;
+    sv_onnx_scope(m->graph, "embed");
+    sv_onnx_value x = sv_onnx_conv(m, picture, "stem.0", &(sv_onnx_conv_form){ .side = o->patch, .stride = o->patch });
+    return sv_onnx_norm(m, sv_onnx_rows_of_map(m, x, o->width), "stem.1", o->norm_eps);
+}
+
+static sv_onnx_value next_stage(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
+{
+    const sv_stages *stages = sv_stages_of(m->d->model);
+    char norm[64], conv[64];
+    snprintf(norm, sizeof norm, "stages.%zu.downsample.0", stage);
+    snprintf(conv, sizeof conv, "stages.%zu.downsample.1", stage);
+    sv_onnx_scope(m->graph, "stages.%zu.downsample", stage);
+    x = sv_onnx_norm(m, x, norm, m->d->model->options.norm_eps);
+    x = sv_onnx_map_of_rows(m, x, stages->width[stage - 1], side_of(m->d->model, stage - 1));
+    x = sv_onnx_conv(m, x, conv, &(sv_onnx_conv_form){ .side = 2, .stride = 2 });
+    return sv_onnx_rows_of_map(m, x, stages->width[stage]);
+}
+
+static sv_onnx_value next_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    const sv_stages *stages = sv_stages_of(m->d->model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), width = stages->width[stage];
+    char name[5][96];
+    static const char *const names[] = { "conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma" };
+    if (stage && !inside) x = next_stage(m, stage, x);
+    for (size_t i = 0; i < SV_COUNT(names); i++) snprintf(name[i], sizeof name[i], "stages.%zu.blocks.%zu.%s", stage, inside, names[i]);
+    sv_onnx_scope(m->graph, "stages.%zu.blocks.%zu", stage, inside);
+    sv_onnx_value h = sv_onnx_map_of_rows(m, x, width, side_of(m->d->model, stage));
+    h = sv_onnx_conv(m, h, name[0], &(sv_onnx_conv_form){ .side = 7, .stride = 1, .padding = 3, .groups = width });
+    h = sv_onnx_norm(m, sv_onnx_rows_of_map(m, h, width), name[1], m->d->model->options.norm_eps);
+    h = sv_onnx_linear(m, sv_onnx_gelu(m, sv_onnx_linear(m, h, name[2])), name[3]);
+    return sv_onnx_binary(m, "Add", x, sv_onnx_binary(m, "Mul", h, sv_onnx_parameter(m, name[4], SV_ONNX_AS_IT_IS)));
+}
+
+static sv_onnx_value next_head(sv_onnx_mapping *m, sv_onnx_value x)
+{
+    sv_onnx_scope(m->graph, "head");
+    x = sv_onnx_norm(m, sv_onnx_mean(m, x, 1, false), "head.norm", m->d->model->options.norm_eps);
+    return sv_onnx_linear(m, x, "head.fc");
+}
+
+const sv_onnx_family sv_onnx_convnext = { .name = "convnext", .embed = next_embed, .block = next_block, .head = next_head };

@@ -1,0 +1,60 @@
+/* PiT as a graph (layers/pit.c): an overlapping stem, positions as a map, and a pooling between stages: a depthwise convolution for the patches, a
+ * linear layer for the class tokens. */
+#include "eval/onnx_inside.h"
+#include "layers/stages.h"
+
+#include <stdio.h>
+
+/* Places a side: floor((image - patch) / stride) + 1, then halved, rounded up, at each pooling. */
+static size_t side_of(const sv_model *model, size_t stage)
+{
+    const sv_model_options *o = &model->options;
+    size_t side = (o->image - o->patch) / sv_stages_of(model)->stride + 1;
+    while (stage--) side = (side - 1) / 2 + 1;
+    return side;
+}
+
+static sv_onnx_value pit_embed(sv_onnx_mapping *m, sv_onnx_value picture)
+{
+    const sv_model *model = m->d->model;
+    const sv_model_options *o = &model->options;
+    sv_onnx_scope(m->graph, "embed");
+    sv_onnx_value x =
+        sv_onnx_conv(m, picture, "patch_embed.conv", &(sv_onnx_conv_form){ .side = o->patch, .stride = sv_stages_of(model)->stride });
+    x = sv_onnx_binary(m, "Add", x, sv_onnx_parameter(m, "pos_embed", SV_ONNX_AS_IT_IS));
+    x = sv_onnx_rows_of_map(m, x, o->width);
+    sv_onnx_value tokens = sv_onnx_parameter(m, "cls_token", SV_ONNX_AS_IT_IS);
+    sv_onnx_value parts[] = { sv_onnx_repeated(m, tokens, sv_model_prefix(model), o->width, x), x };
+    return sv_onnx_concat(m, 1, 2, parts);
+}
+
+static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
+{
+    const sv_stages *stages = sv_stages_of(m->d->model);
+    const size_t from = stages->width[stage - 1], to = stages->width[stage];
+    const int64_t prefix = (int64_t)sv_model_prefix(m->d->model);
+    char conv[64], fc[64];
+    snprintf(conv, sizeof conv, "transformers.%zu.pool.conv", stage);
+    snprintf(fc, sizeof fc, "transformers.%zu.pool.fc", stage);
+    sv_onnx_scope(m->graph, "transformers.%zu.pool", stage);
+    sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, INT64_MAX), from, side_of(m->d->model, stage - 1));
+    grid = sv_onnx_conv(m, grid, conv, &(sv_onnx_conv_form){ .side = 3, .stride = 2, .padding = 1, .groups = from });
+    sv_onnx_value parts[] = { sv_onnx_linear(m, sv_onnx_slice(m, x, 1, 0, prefix), fc), sv_onnx_rows_of_map(m, grid, to) };
+    return sv_onnx_concat(m, 1, 2, parts);
+}
+
+static sv_onnx_value pit_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    const sv_stages *stages = sv_stages_of(m->d->model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
+    char prefix[64];
+    if (stage && !inside) x = pooled(m, stage, x);
+    snprintf(prefix, sizeof prefix, "transformers.%zu.blocks.%zu", stage, inside);
+    return sv_onnx_whole_block(
+        m,
+        &(sv_onnx_block_form){
+            .prefix = prefix, .width = stages->width[stage], .heads = stages->heads[stage], .epsilon = m->d->model->options.norm_eps },
+        x);
+}
+
+const sv_onnx_family sv_onnx_pit = { .name = "pit", .embed = pit_embed, .block = pit_block, .head = sv_onnx_prefix_head };

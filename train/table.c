@@ -1,0 +1,74 @@
+/* The table a run goes by: given, found in its folder, or measured. */
+#include "train/table.h"
+#include "latency/measure_model.h"
+
+sv_status sv_table_shape(sv_latency_shape *out, const sv_model *model, const sv_pruning_plan *plan, sv_error *err)
+{
+    int64_t at[SV_MOST_STAGES];
+    for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
+    sv_status status = sv_latency_shape_fill(out, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
+                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    if (!status) sv_latency_shape_method(out, plan);
+    return status;
+}
+
+static sv_status measure_here(sv_latency_table *table, const sv_config *config, const sv_pruning *pruning, const char *path, sv_error *err)
+{
+    sv_latency_quality quality = { 0 };
+    char busy[160], taken[32];
+    double begin = sv_now_seconds();
+    sv_model_measure measure = { .batch = (size_t)sv_config_int(config, "latency.batch"), .tolerance = sv_config_real(config, "latency.tolerance") };
+    measure.options = sv_measure_defaults();
+    measure.options.warm_up = (size_t)sv_config_int(config, "latency.warm_up");
+    measure.options.runs = (size_t)sv_config_int(config, "latency.runs");
+    measure.options.seconds_most = sv_config_real(config, "latency.seconds");
+    sv_log(SV_INFO, "measuring how long the parts of %s take on this machine (kept in %s)", sv_pruning_model(pruning)->backbone->name, path);
+    sv_status status = sv_latency_measure_model(table, pruning, &measure, &quality, err);
+    if (!status) status = sv_latency_table_write(table, path, err);
+    if (status) return status;
+    /* The file has fewer digits: a run that goes on, and other ranks, read it, and must find the numbers this process trains by. */
+    sv_latency_table_clear(table);
+    status = sv_latency_table_read(table, path, err);
+    if (status) return status;
+    sv_log(SV_INFO, "measured %zu points in %s", table->count, sv_duration(taken, sv_now_seconds() - begin));
+    sv_machine_busy(busy, sizeof busy, quality.machine);
+    if (busy[0]) sv_log(SV_WARNING, "while measuring, %s: the times may be too long", busy);
+    if (quality.unsteady) sv_log(SV_WARNING, "%zu of %zu points did not repeat within %.0f %%", quality.unsteady, table->count, 100 * measure.tolerance);
+    return SV_OK;
+}
+
+/* A file that is there. */
+static sv_status read_fitting(sv_latency_table *table, const sv_latency_about *here, const sv_pruning *pruning, const char *path, sv_error *err)
+{
+    sv_status status = sv_latency_table_read(table, path, err);
+    if (!status) status = sv_latency_fits_model(table, here, path, err);
+    if (!status) status = sv_latency_fits_method(table, &sv_pruning_options_of(pruning)->plan, path, err);
+    return status;
+}
+
+sv_status sv_table_take(sv_latency_table *table, bool *foreign, const sv_config *config, const sv_pruning *pruning, const char *folder, sv_error *err)
+{
+    const char *given = sv_config_text(config, "latency.table");
+    sv_latency_about here = { 0 };
+    char *path = NULL, differs[256];
+    sv_latency_about_model(&here, sv_pruning_model(pruning));
+    *foreign = false;
+    if (given[0]) {
+        sv_status status = read_fitting(table, &here, pruning, given, err);
+        if (!status && sv_latency_differs(differs, sizeof differs, table, &here)[0]) {
+            *foreign = true;
+            sv_log(SV_WARNING, "%s is of another machine or setting (%s): times are predicted for it and not measured here", given, differs);
+        }
+        return status;
+    }
+    sv_status status = sv_path_join(&path, folder, "latency.csv", err);
+    if (!status && sv_path_exists(path)) {
+        status = read_fitting(table, &here, pruning, path, err);
+        if (!status && sv_latency_differs(differs, sizeof differs, table, &here)[0])
+            sv_log(SV_WARNING, "%s was measured with another setting (%s); remove it to measure anew", path, differs);
+    } else if (!status) {
+        status = measure_here(table, config, pruning, path, err);
+    }
+    sv_free(path);
+    return status;
+}
