@@ -1,7 +1,7 @@
 /* The share of kept tokens that lie on the object, beside what tokens kept at random would have. */
 #include "eval/object.h"
 #include "eval/stage_view.h"
-#include "report/grid.h"
+#include "pruning/grid.h"
 
 #include <string.h>
 

@@ -99,8 +99,6 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     sv_status status = family_for(&m.family, d, err);
     if (!status) status = plan_for(&plan, d, options, err);
     if (status) return status;
-    if (sv_model_unfit(d->model))
-        return sv_fail(err, SV_USAGE, "%s cannot be written as ONNX: the export knows plain vision transformers (ViT, DeiT); write it as safetensors", d->model->backbone->name);
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;
     status = sv_narrow_round(d, options->weights, err);
     if (!status) status = sv_onnx_create(&m.graph, d->model->backbone->name, err);

@@ -2,7 +2,7 @@
  * the origins that each stage lets through. */
 #include "eval/overlays.h"
 #include "eval/stage_view.h"
-#include "report/grid.h"
+#include "pruning/grid.h"
 #include "report/figure.h"
 #include "report/report.h"
 

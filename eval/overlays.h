@@ -32,7 +32,7 @@ typedef struct sv_overlay_choice {
 } sv_overlay_choice;
 
 /* The chosen pictures one at a time through the tape, which was
- * recorded for pictures of `transform`; a dense model's has side * side patches, a pruned one's say themselves (report/grid.h). For one that cannot be read the next that can stands in; where there is none before
+ * recorded for pictures of `transform`; a dense model's has side * side patches, a pruned one's say themselves (pruning/grid.h). For one that cannot be read the next that can stands in; where there is none before
  * the following place, it is left out. */
 sv_status sv_overlays_make(sv_overlays *out, const sv_removal_tape *removal, const sv_source *source, const sv_transform_options *transform, size_t side,
                            const sv_overlay_choice *choice, sv_error *err) SV_MUST_CHECK;

@@ -1,6 +1,6 @@
 #include "eval/stage_view.h"
 #include "kernels/kernels.h"
-#include "report/grid.h"
+#include "pruning/grid.h"
 
 #include <math.h>
 #include <string.h>

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 /* Below these a measurement is not visibly disturbed: kernel threads and timers alone come to about 2 %. */
-static const double OTHERS_QUIET = 0.05, STOLEN_QUIET = 0.01;
-enum { STAT_MOST = 1 << 16 };
+static const double OTHERS_QUIET = 0.05, STOLEN_QUIET = 0.01, PACE_QUIET = 0.06;
+enum { STAT_MOST = 1 << 16, PACE_STEPS = 100000, PACE_TRIES = 9 };
 
 /* "cpu3 user nice system idle iowait irq softirq steal guest guest_nice" in ticks; guest time is inside user time. */
 static bool add_line(sv_machine_times *sum, const char *line)
@@ -57,6 +57,23 @@ static bool read_stat(char *room, size_t room_bytes)
     return got > 0;
 }
 
+/* A chain of multiplications takes the same number of cycles each time: its least time tells the clock's frequency, whatever files say of it. */
+static double pace_now(void)
+{
+    double least = 0;
+    for (int i = 0; i < PACE_TRIES; i++) {
+        volatile uint64_t end;
+        uint64_t x = (uint64_t)i + 3;
+        const double begin = sv_now_seconds();
+        for (int k = 0; k < PACE_STEPS; k++) x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
+        end = x;
+        (void)end;
+        const double took = sv_now_seconds() - begin;
+        if (i == 0 || took < least) least = took;
+    }
+    return least;
+}
+
 sv_machine_times sv_machine_times_now(void)
 {
     static const double MICRO = 1e-6;
@@ -69,6 +86,7 @@ sv_machine_times sv_machine_times_now(void)
     if (!read_stat(text, sizeof text) || !sv_machine_times_parse(&now, text, in_set, &set)) return (sv_machine_times){ 0 };
     double seconds = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + MICRO * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
     now.own = seconds * (double)ticks;
+    now.pace = pace_now();
     return now;
 }
 
@@ -77,17 +95,22 @@ sv_machine_state sv_machine_between(sv_machine_times before, sv_machine_times af
     double total = after.total - before.total;
     if (!(total > 0) || before.total <= 0) return (sv_machine_state){ 0 };
     double others = (after.busy - before.busy) - (after.own - before.own), stolen = after.stolen - before.stolen;
-    return (sv_machine_state){ .others_share = others > 0 ? others / total : 0, .stolen_share = stolen > 0 ? stolen / total : 0 };
+    return (sv_machine_state){ .others_share = others > 0 ? others / total : 0,
+                               .stolen_share = stolen > 0 ? stolen / total : 0,
+                               .slower = before.pace > 0 && after.pace > 0 ? after.pace / before.pace - 1 : 0 };
 }
 
 const char *sv_machine_busy(char *room, size_t room_bytes, sv_machine_state state)
 {
-    bool others = state.others_share > OTHERS_QUIET, stolen = state.stolen_share > STOLEN_QUIET;
-    int used = 0;
+    char parts[3][64];
+    size_t count = 0, used = 0;
+    if (state.others_share > OTHERS_QUIET) snprintf(parts[count++], sizeof parts[0], "others used %.0f %% of its cores", 100 * state.others_share);
+    if (state.stolen_share > STOLEN_QUIET) snprintf(parts[count++], sizeof parts[0], "%.0f %% of its time was stolen", 100 * state.stolen_share);
+    if (state.slower > PACE_QUIET || state.slower < -PACE_QUIET)
+        snprintf(parts[count++], sizeof parts[0], "its clock became %.0f %% %s", 100 * (state.slower > 0 ? state.slower : -state.slower), state.slower > 0 ? "slower" : "faster");
     if (room_bytes) room[0] = 0;
-    if (others) used = snprintf(room, room_bytes, "others used %.0f %% of its cores", 100 * state.others_share);
-    if (stolen && used >= 0 && (size_t)used < room_bytes)
-        snprintf(room + used, room_bytes - (size_t)used, "%s%.0f %% of its time was stolen", others ? " and " : "", 100 * state.stolen_share);
+    for (size_t i = 0; i < count && used < room_bytes; i++)
+        used += (size_t)snprintf(room + used, room_bytes - used, "%s%s", !i ? "" : i + 1 == count ? " and " : ", ", parts[i]);
     return room;
 }
 

@@ -11,12 +11,13 @@
 /* ---- how busy the machine is ------------------------------------------------------------------------------------- */
 
 /* Clock ticks since boot of the CPUs this process may run on, and its own. */
-typedef struct sv_machine_times { double total, busy, stolen, own; } sv_machine_times;
+typedef struct sv_machine_times { double total, busy, stolen, own, pace /* seconds a fixed piece of arithmetic takes at least */; } sv_machine_times;
 /* From /proc/stat and getrusage; all zero where the system does not tell. */
 sv_machine_times sv_machine_times_now(void);
 /* total, busy and stolen from the text of /proc/stat, over the CPUs for which counts(context, cpu) is true. False where it is not understood. */
 bool sv_machine_times_parse(sv_machine_times *out, const char *text, bool (*counts)(void *context, size_t cpu), void *context);
-typedef struct sv_machine_state { double others_share, stolen_share; } sv_machine_state; /* of the CPUs' time; 0 where unknown */
+/* Shares of the CPUs' time; by how much the clock was slower at the end, below 0: faster. 0 where unknown. */
+typedef struct sv_machine_state { double others_share, stolen_share, slower; } sv_machine_state;
 sv_machine_state sv_machine_between(sv_machine_times before, sv_machine_times after);
 /* "others used 34 % of its cores and 2 % of its time was stolen", or "" where the machine was as good as idle. */
 const char *sv_machine_busy(char *room, size_t room_bytes, sv_machine_state state);

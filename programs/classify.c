@@ -4,7 +4,7 @@
 #include "data/data.h"
 #include "formats/pictures.h"
 #include "infer/sieve_infer.h"
-#include "report/grid.h"
+#include "pruning/grid.h"
 #include "report/figure.h"
 
 #include <math.h>

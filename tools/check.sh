@@ -77,7 +77,7 @@ for script in tests/cli/*.sh; do [ -x "$script" ] && scripts+=("$script"); done
 [ ${#scripts[@]} -gt 0 ] && run "${scripts[@]}"
 
 heading "double precision"
-f64=(tests/unit/autograd/*.c tests/golden/*.c)
+f64=(tests/unit/autograd/*.c tests/unit/latency/gradient.c tests/golden/*.c)
 if [ ${#f64[@]} -gt 0 ]; then
     hold "build/f64: library, tests" build VARIANT=f64 library f64-tests
     built f64 "${f64[@]}"

@@ -300,10 +300,15 @@ static void a_busy_machine_is_said_and_an_idle_one_is_not(void **state)
 {
     (void)state;
     char room[128];
-    sv_machine_times before = { 1000, 100, 0, 50 }, idle = { 2000, 620, 0, 560 }, busy = { 2000, 900, 30, 560 };
+    sv_machine_times before = { 1000, 100, 0, 50, 0 }, idle = { 2000, 620, 0, 560, 0 }, busy = { 2000, 900, 30, 560, 0 };
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between(before, idle)), "");
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between(before, busy)), "others used 29 % of its cores and 3 % of its time was stolen");
     assert_string_equal(sv_machine_busy(room, sizeof room, sv_machine_between((sv_machine_times){ 0 }, busy)), "");
+    assert_string_equal(sv_machine_busy(room, sizeof room, (sv_machine_state){ .slower = 0.25 }), "its clock became 25 % slower");
+    assert_string_equal(sv_machine_busy(room, sizeof room, (sv_machine_state){ 0.5, 0.02, -0.1 }),
+                        "others used 50 % of its cores, 2 % of its time was stolen and its clock became 10 % faster");
+    before.pace = 1e-4, busy.pace = 1.1e-4;
+    assert_true(fabs(sv_machine_between(before, busy).slower - 0.1) < 1e-9);
 }
 
 /* A third of a second of work while every core has another program on it. */

@@ -103,7 +103,7 @@ static const size_t blocks[] = { 3 };
 static sv_figure figure_of(sv_figure_row *row, sv_figure_stage *stage)
 {
     for (size_t i = 0; i < SIZE * SIZE; i++) red[3 * i] = 200;
-    *stage = (sv_figure_stage){ kept, score, 0.25 };
+    *stage = (sv_figure_stage){ .kept = kept, .score = score, .packaged = 0.25 };
     *row = (sv_figure_row){ .rgb = red, .name = "a <name>", .note = "right, 90.0 %", .kind = SV_NOTE_RIGHT, .stages = stage };
     return (sv_figure){ .width = SIZE, .height = SIZE, .grid_columns = GRID, .grid_rows = GRID, .stages = 1, .before_block = blocks, .rows = row, .row_count = 1 };
 }

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "report/grid.h"
+#include "pruning/grid.h"
 
 static void one_grid_is_drawn_as_it_is(void **state)
 {

@@ -1,4 +1,4 @@
-#include "report/grid.h"
+#include "pruning/grid.h"
 
 #include <string.h>
 

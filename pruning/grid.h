@@ -1,6 +1,6 @@
 /* Square grids of patches over one picture: selectors of a backbone of several stages have their own, and are drawn on one. */
-#ifndef SIEVE_REPORT_GRID_H
-#define SIEVE_REPORT_GRID_H
+#ifndef SIEVE_PRUNING_GRID_H
+#define SIEVE_PRUNING_GRID_H
 
 #include "base/base.h"
 
