@@ -92,7 +92,7 @@ static inline small_world small_open(const small_case *c)
     if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
     fill_pictures(w.t.tape, w.t.picture);
     fill_targets(&w.t);
-    if (c->fixed) sv_training_set_goals(&w.t, &w.options, w.options.plan.keep, NULL);
+    if (c->fixed) sv_training_set_goals(&w.t, &w.options, w.options.plan.keep, NULL, 0);
     if (!c->fixed) fill_noise(&w.t), fill_goals(&w.t, c);
     fill_curve(&w.t);
     return w;

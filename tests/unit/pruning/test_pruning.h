@@ -13,7 +13,6 @@ enum { MOST_IMAGES = 5 };
 
 typedef struct world {
     uint64_t seed;
-    const char *backbone;       /* NULL: vit_test */
     size_t images;
     const char *backbone;       /* NULL: vit_test */
     sv_model_options sizes;
