@@ -63,6 +63,9 @@ sv_tensor *sv_tape_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, s
  * top over all keys (top_all) or over those with a weight. eps 0 and the policy 1, then 0: what sv_tape_attention gives. Readable, slow. */
 sv_tensor *sv_tape_policy_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *policy, size_t heads, double eps, bool top_all, double clamp);
 
+/* Ordinary attention in which key j counts size[j] times, above 0, constant (op_sized.c; Bolya et al. 2023, proportional attention). */
+sv_tensor *sv_tape_sized_attention(sv_tape *tape, sv_tensor *qkv, sv_tensor *size, size_t heads);
+
 /* ---- numbers one by one, rows one by one (op_unary.c) ---- */
 sv_tensor *sv_tape_gelu(sv_tape *tape, sv_tensor *x);
 sv_tensor *sv_tape_relu(sv_tape *tape, sv_tensor *x);
@@ -126,6 +129,26 @@ sv_tensor *sv_tape_choose(sv_tape *tape, sv_tensor *a, sv_tensor *before, sv_ten
 /* policy [R,1] -> SV_INDEX [R,1]: rows with policy > 1/2 first, in order, then the others in order; its live rows are the first. */
 sv_tensor *sv_tape_live_order(sv_tape *tape, sv_tensor *policy);
 
+/* ---- scores without parameters (op_score.c) ---- */
+/* What row 0 sees of every row: mean over heads of softmax_j(q_0.k_j / sqrt d); qkv [R,3D] -> [R,1]. */
+sv_tensor *sv_tape_class_attention(sv_tape *tape, sv_tensor *qkv, size_t heads);
+/* Logistic draws of (seed, SV_FOR_DECISION, epoch, sample, stage, patch) by origin SV_INDEX [R,1]; 0 for rows that are no patch. */
+sv_tensor *sv_tape_random_score(sv_tape *tape, sv_tensor *origin, size_t stage);
+sv_tensor *sv_tape_constant(sv_tape *tape, sv_tensor *x);                                   /* x, through which no gradient goes */
+
+/* ---- merging (op_merge.c; Bolya et al. 2023) ---- */
+/* Bipartite soft matching on the keys of qkv [R,3D], mean over heads: even rows look for their most similar odd row, and those of the greatest
+ * similarity go into it. Rows 0..prefix-1 stay alone. Returns to SV_INDEX [R,1]: the row each row goes to; *from SV_INDEX [R,1], its live rows
+ * the rows that the new ones are made in, in the order unmerged even rows, odd rows, prefix first. How many merge: see sv_merge_count, with
+ * kept = value[0] of the per-batch input `value`. */
+sv_tensor *sv_tape_merge_match(sv_tape *tape, sv_tensor *qkv, sv_tensor *value, size_t heads, size_t prefix, size_t block, size_t depth, size_t patches,
+                               sv_tensor **from);
+/* Mean of the rows that meet, by size [R,1] (constant): x [R,D] -> [R',D]; *size_after [R',1] their sum. */
+sv_tensor *sv_tape_merge_rows(sv_tape *tape, sv_tensor *x, sv_tensor *size, sv_tensor *to, sv_tensor *from, sv_tensor **size_after);
+/* Rows that block `block` of `depth` merges so that of `patches` about `kept` are left behind the last: as even a share as whole numbers allow, at
+ * most half of the `rows` there are behind the prefix. */
+size_t sv_merge_count(size_t patches, size_t kept, size_t depth, size_t block, size_t rows);
+
 /* ---- package token (op_package.c; spec SPViT 2.7) ---- u [R,D], before, after, score [R,1] -> package [1,D], *policy [1,1]:
  * drop = before - after; wavg: sum drop score u / sum drop score; sum; mean. Nothing dropped: a zero row, policy 0 (mask) or 1. */
 typedef enum sv_package_form { SV_PACKAGE_WAVG, SV_PACKAGE_SUM, SV_PACKAGE_MEAN } sv_package_form;
@@ -146,6 +169,12 @@ sv_tensor *sv_tape_top_class(sv_tape *tape, sv_tensor *x);                      
 sv_tensor *sv_tape_masked_square(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset);
 /* Sum of keep [R,1] over rows with origin >= 0, divided by patches -> [1,1]. */
 sv_tensor *sv_tape_kept_share(sv_tape *tape, sv_tensor *keep, sv_tensor *origin, size_t patches);
+
+/* ---- answers of kept patches (op_kept.c) ---- live rows with origin >= 0 count; origin SV_INDEX [R,1] or NULL: all live rows are patches */
+/* x [R,K] -> [1,K]: the largest number of each column, zero where no row counts. */
+sv_tensor *sv_tape_largest_kept(sv_tape *tape, sv_tensor *x, sv_tensor *origin);
+/* x [R,K], teacher [T,K] logits -> [1,2]: sum of KL(softmax teacher[origin[r] + offset] || softmax x[r]), and how many rows. teacher constant. */
+sv_tensor *sv_tape_masked_kl(sv_tape *tape, sv_tensor *x, sv_tensor *teacher, sv_tensor *origin, size_t offset);
 
 /* ---- numbers of the batch (op_batch.c) ---- per-batch results */
 sv_tensor *sv_tape_batch_mean(sv_tape *tape, sv_tensor *x);                                 /* [1,W] an image -> [W] */

@@ -34,6 +34,9 @@ static sv_status plan_for(sv_pruning_plan *out, const sv_deployed *d, const sv_o
                        "out --batch, or use --mode static",
                        options->batch);
     if (!out->stages) return SV_OK;
+    if (out->method != SV_METHOD_SPVIT && out->method != SV_METHOD_DYNAMICVIT)
+        return sv_fail(err, SV_USAGE, "export to ONNX knows the selectors of spvit and dynamicvit, not %s; use --format safetensors, which this program's classify and library run",
+                       sv_method_name(out->method));
     if (!out->min_keep)
         return sv_fail(err, SV_USAGE,
                        "a plan with pruning.min_keep = 0 may keep no patch at all, which ONNX's TopK cannot say; train with min_keep = 1");

@@ -20,6 +20,7 @@ struct sieve_session {
     float *score;       /* [batch, stages, patches] */
     double *packaged;   /* [batch, stages] */
     uint8_t *stays;     /* [patches], of one stage while it is read */
+    uint64_t *drawn_by; /* [batch] zeros: what is drawn for a picture does not depend on its place */
 };
 
 /* ---- preparing ---- */
@@ -35,6 +36,7 @@ static sv_status take_memory(sieve_session *s, sv_error *err)
     if (!status) status = sv_alloc_zero(&s->score, rows * s->patches * sizeof *s->score, "results", err);
     if (!status) status = sv_alloc_zero(&s->packaged, rows * sizeof *s->packaged, "results", err);
     if (!status) status = sv_alloc_zero(&s->stays, s->patches, "results", err);
+    if (!status) status = sv_alloc_zero(&s->drawn_by, s->batch * sizeof *s->drawn_by, "results", err);
     return status;
 }
 
@@ -102,6 +104,7 @@ void sieve_session_free(sieve_session *s)
     sv_free(s->score);
     sv_free(s->packaged);
     sv_free(s->stays);
+    sv_free(s->drawn_by);
     sv_infer_model_release(s->model);
     sv_free(s);
 }
@@ -133,7 +136,7 @@ static void collect(sieve_session *s, size_t picture)
 
 static sv_status run(sieve_session *s, size_t count, sv_error *err)
 {
-    sv_status status = sv_tape_forward(s->removal.tape, &(sv_step){ .images = count }, err);
+    sv_status status = sv_tape_forward(s->removal.tape, &(sv_step){ .images = count, .samples = s->drawn_by }, err);
     for (size_t i = 0; !status && i < count; i++) collect(s, i);
     if (!status) s->pictures = count;
     return status;

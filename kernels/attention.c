@@ -1,4 +1,5 @@
 /* Attention of one image, C form. Query i sees keys 0..live-1, and itself where it is dead (i >= live).
+ * With sizes s_j of keys, weights are s_j exp(a_ij - top_i) throughout.
  *   a_ij = scale q_i.k_j;  top_i = max over visible j;  Z_i = sum of exp(a_ij - top_i);  p_ij = exp(a_ij - top_i) / Z_i;
  *   out_i = sum of p_ij v_j;  log_sum_i = top_i + log Z_i.  With a bias a_ij = scale q_i.k_j + bias_ij + mask_ij (windows of Swin).
  * Backward over live rows, g = d_out:  D_i = g_i.out_i;  e_ij = p_ij (g_i.v_j - D_i);
@@ -18,6 +19,7 @@ typedef struct head {
     sv_real scale, unit; /* of q.k; of the scores that exponents are made of: 1 where a bias was added */
     const sv_real *bias, *mask;
     size_t bias_stride;
+    const sv_real *sizes;
 } head;
 
 static head head_of(const sv_attention *a, size_t h)
@@ -36,7 +38,8 @@ static head head_of(const sv_attention *a, size_t h)
                    a->bias ? 1 : 1 / real_sqrt((sv_real)a->width),
                    a->bias ? a->bias + h * a->rows * a->bias_stride : NULL,
                    a->mask,
-                   a->bias_stride };
+                   a->bias_stride,
+                   a->sizes };
 }
 
 static sv_real biased(const head *d, size_t i, size_t j, sv_real score)
@@ -81,6 +84,7 @@ static void forward_row(const sv_attention *a, size_t h, size_t i, sv_chain chai
     }
     for (size_t j = 0; j < d.live; j++) {
         weights[j] = real_exp2_below(weights[j] - top, c, lowest);
+        if (d.sizes) weights[j] *= d.sizes[j];
         lanes[j % SV_LANES] += weights[j];
     }
     const sv_real own_weight = dead ? real_exp2_below(own - top, c, lowest) : 0;
@@ -133,6 +137,7 @@ static void backward_row(const back *b, size_t i)
     for (size_t j = 0; j < d->live; j++) {
         const sv_real score = biased(d, i, j, chain_sum(b->chain, 0, q, 1, d->k + j * d->stride, 1, d->width));
         weights[j] = real_exp2(real_fma(score, c, -(b->log_sum[i] * REAL_LOG2_E)));
+        if (d->sizes) weights[j] *= d->sizes[j];
         b->e[j] = weights[j] * (chain_sum(b->chain, 0, g, 1, d->v + j * d->stride, 1, d->width) - through);
         slopes[j] = b->e[j] * d->scale;
         if (b->d_bias) b->d_bias[i * d->bias_stride + j] += b->e[j];

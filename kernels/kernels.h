@@ -103,6 +103,7 @@ typedef struct sv_attention {
     const sv_real *bias, *mask;
     sv_real *d_bias;
     size_t bias_stride;
+    const sv_real *sizes; /* [live]: key j counts as so many, above 0 (exp(a_ij) sizes_j in place of exp(a_ij)); NULL: each as one */
 } sv_attention;
 size_t sv_attention_forward_scratch(size_t rows, size_t width);
 size_t sv_attention_backward_scratch(size_t rows, size_t width);

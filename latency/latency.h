@@ -20,6 +20,7 @@ typedef enum sv_latency_op {
     SV_LATENCY_GATHER,      /* package token and removal, where timed apart; tokens = rows before removal, n - E */
     SV_LATENCY_EMBED,       /* patch embedding, class token, positions; tokens = n */
     SV_LATENCY_HEAD,        /* last norm and classifier; tokens = n before it */
+    SV_LATENCY_MLP,         /* the second half of a block in which a stage stands; tokens = n behind it (the first half is timed with the selector) */
     SV_LATENCY_MODEL,       /* a whole model, from publications or end-to-end runs; tokens = n_0, 0 where not told */
     SV_LATENCY_OPS
 } sv_latency_op;
@@ -81,6 +82,8 @@ typedef struct sv_latency_shape {
     size_t selectors;                               /* S; 0: dense */
     size_t blocks[SV_LATENCY_MOST_STAGES + 1];      /* of stage 0 .. S */
     size_t packages[SV_LATENCY_MOST_STAGES + 1];    /* p_t of stage 0 .. S; p_0 = 0 */
+    bool split;                                     /* selectors stand inside the first block of their stage: selector row, then mlp row (EViT) */
+    bool merges;                                    /* one stage, K_0 tokens behind the last block, every block split; counts as sv_merge_count (ToMe) */
 } sv_latency_shape;
 
 typedef enum sv_latency_packages { SV_LATENCY_NO_PACKAGE, SV_LATENCY_ONE_PACKAGE /* merged */, SV_LATENCY_EACH_PACKAGE /* appended */ } sv_latency_packages;

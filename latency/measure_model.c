@@ -26,6 +26,13 @@ sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning
                    sv_method_name(plan->method));
 }
 
+void sv_latency_shape_method(sv_latency_shape *shape, const sv_pruning_plan *plan)
+{
+    const sv_method_form form = sv_method_form_of(plan->method);
+    shape->split = plan->stages && form == SV_INSIDE_BLOCKS;
+    shape->merges = plan->stages && form == SV_IN_EVERY_BLOCK;
+}
+
 /* ---- a model by its settings ------------------------------------------------------------------------------------- */
 
 enum { SETTINGS_MOST = 24, PICTURES_LEAST = 4 };
@@ -43,23 +50,49 @@ typedef struct bench {
     size_t picture_numbers, picture_count, next;
 } bench;
 
+/* In every block: attention with the meeting of tokens, then the MLP. */
+static size_t list_merging(const bench *b, size_t setting, sv_latency_part *parts)
+{
+    const sv_model *model = sv_pruning_model(b->pruning);
+    const size_t prefix = sv_model_prefix(model), patches = sv_model_patches(model), depth = sv_model_depth(model);
+    size_t rows = patches, n = 0;
+    parts[n++] = (sv_latency_part){ SV_LATENCY_EMBED, prefix + rows };
+    for (size_t i = 0; i < depth; i++) {
+        parts[n++] = (sv_latency_part){ SV_LATENCY_SELECTOR, rows };
+        rows -= sv_merge_count(patches, b->counts[setting][0], depth, i, rows);
+        parts[n++] = (sv_latency_part){ SV_LATENCY_MLP, prefix + rows };
+    }
+    parts[n++] = (sv_latency_part){ SV_LATENCY_HEAD, prefix + rows };
+    return n;
+}
+
 /* Every part of a model is a segment of its tape: embedding, blocks and selectors as they come, head. */
 static size_t list_parts(const bench *b, size_t setting, sv_latency_part *parts)
 {
     const sv_model *model = sv_pruning_model(b->pruning);
+    const sv_method_form form = sv_method_form_of(b->plan.method);
     const size_t prefix = sv_model_prefix(model), stages = setting ? b->plan.stages : 0;
     size_t tokens = prefix + sv_model_patches(model), n = 0;
+    if (stages && form == SV_IN_EVERY_BLOCK) return list_merging(b, setting, parts);
     parts[n++] = (sv_latency_part){ SV_LATENCY_EMBED, tokens };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        if (t < stages && b->plan.at[t] == i) {
+        const bool here = t < stages && b->plan.at[t] == i;
+        if (here) {
             parts[n++] = (sv_latency_part){ SV_LATENCY_SELECTOR, tokens - prefix };
             tokens = prefix + b->counts[setting][t] + (b->plan.package == SV_CHOICE_NONE ? 0 : t + 1);
             t++;
         }
-        parts[n++] = (sv_latency_part){ SV_LATENCY_BLOCK, tokens };
+        parts[n++] = (sv_latency_part){ here && form == SV_INSIDE_BLOCKS ? SV_LATENCY_MLP : SV_LATENCY_BLOCK, tokens };
     }
     parts[n++] = (sv_latency_part){ SV_LATENCY_HEAD, tokens };
     return n;
+}
+
+/* The most that list_parts can give. */
+static size_t parts_of(const bench *b)
+{
+    const size_t depth = sv_model_depth(sv_pruning_model(b->pruning));
+    return 2 + depth + (sv_method_form_of(b->plan.method) == SV_IN_EVERY_BLOCK ? depth : b->plan.stages);
 }
 
 static void add_counts(bench *b, const size_t *counts)
@@ -132,7 +165,7 @@ static sv_status make_room(bench *b, sv_error *err)
     size_t bytes = 0;
     b->picture_numbers = 3 * model->options.image * model->options.image;
     b->picture_count = b->measure->batch > PICTURES_LEAST ? b->measure->batch : PICTURES_LEAST;
-    b->part_most = sv_model_depth(model) + b->plan.stages + 2;
+    b->part_most = parts_of(b);
     if (sv_mul_size3(&bytes, b->picture_count, b->picture_numbers, sizeof *b->pictures)) return sv_fail(err, SV_FAULT, "%zu pictures do not fit", b->picture_count);
     sv_status status = sv_alloc(&b->pictures, bytes, "pictures", err);
     if (!status) status = sv_alloc(&b->seconds, b->part_most * sizeof *b->seconds, "times", err);
@@ -178,7 +211,7 @@ sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_
     sv_status status = check_model(sv_pruning_model(pruning), err);
     if (status) return status;
     choose_settings(&b);
-    status = sv_alloc(&parts, (sv_model_depth(sv_pruning_model(pruning)) + b.plan.stages + 2) * sizeof *parts, "parts", err);
+    status = sv_alloc(&parts, parts_of(&b) * sizeof *parts, "parts", err);
     for (size_t s = 0; !status && s < b.setting_count; s++)
         for (size_t i = 0, n = list_parts(&b, s, parts); !status && i < n; i++)
             status = sv_latency_table_add(&table, &(sv_latency_row){ .op = parts[i].op, .batch = batch, .tokens = parts[i].tokens }, err);

@@ -11,8 +11,10 @@ static sv_status shape_of(sv_latency_shape *out, const sv_pruning *pruning, sv_e
     const sv_pruning_plan *plan = &sv_pruning_options_of(pruning)->plan;
     int64_t at[SV_MOST_STAGES];
     for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    return sv_latency_shape_fill(out, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
-                                 plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    sv_status status = sv_latency_shape_fill(out, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
+                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    if (!status) sv_latency_shape_method(out, plan);
+    return status;
 }
 
 sv_status sv_plan_solve(const sv_plan_request *r, sv_latency_answer *out, sv_error *err)

@@ -1,6 +1,7 @@
 /* Prediction: a token count becomes ms by a monotone piecewise-linear curve through the rows of an op, a plan becomes ms by
  * the sum of latency.h. Kernels work in tiles, so measured times have plateaus and small dips; the running maximum from few
  * tokens to many takes the dips away. */
+#include "autograd/ops.h"
 #include "latency/latency.h"
 
 #include <assert.h>
@@ -66,7 +67,7 @@ static sv_status find(const sv_latency_table *table, sv_latency_op op, size_t ba
     const sv_latency_row *rows = rows_of(table, op, batch, &count);
     if (!count) return no_rows(table, op, batch, err);
     double most = (double)rows[count - 1].tokens;
-    bool constant = count == 1 && op != SV_LATENCY_BLOCK && op != SV_LATENCY_SELECTOR && op != SV_LATENCY_GATHER;
+    bool constant = count == 1 && op != SV_LATENCY_BLOCK && op != SV_LATENCY_MLP && op != SV_LATENCY_SELECTOR && op != SV_LATENCY_GATHER;
     if (tokens > most * BEYOND && !constant)
         return sv_fail(err, SV_MODEL_FILE, "the latency table of %s knows '%s' up to %g tokens at batch %zu; %g are needed. Measure a table for this model",
                        table->about.device, sv_latency_op_name(op), most, batch, tokens);
@@ -133,20 +134,57 @@ static size_t tokens_of_stage(const sv_latency_shape *shape, size_t stage, const
     return stage ? shape->extra + kept[stage - 1] + shape->packages[stage] : shape->extra + shape->patches;
 }
 
+/* Blocks of stage t, of which the first may be split. */
+static sv_status blocks_at(const sv_latency_table *table, size_t batch, const sv_latency_shape *shape, size_t t, double tokens, sv_latency_rule rule, double *ms, double *slope,
+                           sv_error *err)
+{
+    const bool split = shape->split && t > 0 && shape->blocks[t] > 0;
+    const double whole = (double)shape->blocks[t] - split;
+    double mlp_ms = 0, mlp_slope = 0;
+    sv_status status = find(table, SV_LATENCY_BLOCK, batch, tokens, rule, ms, slope, err);
+    if (!status && split) status = find(table, SV_LATENCY_MLP, batch, tokens, rule, &mlp_ms, &mlp_slope, err);
+    *ms = whole * *ms + mlp_ms;
+    *slope = whole * *slope + mlp_slope;
+    return status;
+}
+
+/* Every block: its attention with the meeting of tokens at the tokens that come, its MLP at those that go on. */
+static sv_status predict_merging(const sv_latency_table *table, size_t batch, const sv_latency_shape *shape, size_t kept, sv_latency_rule rule, sv_latency_prediction *out,
+                                 sv_error *err)
+{
+    sv_latency_prediction sum = { .tokens = { shape->extra + shape->patches } };
+    const size_t depth = shape->blocks[0] + shape->blocks[1];
+    size_t rows = shape->patches;
+    double slope, one_ms;
+    sv_status status = find_if_there(table, SV_LATENCY_EMBED, batch, (double)(shape->extra + rows), rule, &sum.embed_ms, &slope, &sum.missing, err);
+    for (size_t i = 0; !status && i < depth; i++) {
+        status = find(table, SV_LATENCY_SELECTOR, batch, (double)rows, rule, &one_ms, &slope, err);
+        if (!status) sum.selectors_ms[0] += one_ms, rows -= sv_merge_count(shape->patches, kept, depth, i, rows);
+        if (!status) status = find(table, SV_LATENCY_MLP, batch, (double)(shape->extra + rows), rule, &one_ms, &slope, err);
+        if (!status) sum.blocks_ms[1] += one_ms;
+    }
+    sum.tokens[1] = shape->extra + rows;
+    if (!status) status = find_if_there(table, SV_LATENCY_HEAD, batch, (double)sum.tokens[1], rule, &sum.head_ms, &slope, &sum.missing, err);
+    sum.total_ms = sum.embed_ms + sum.selectors_ms[0] + sum.blocks_ms[1] + sum.head_ms;
+    if (!status) *out = sum;
+    return status;
+}
+
 sv_status sv_latency_predict(const sv_latency_table *table, size_t batch, const sv_latency_shape *shape, const size_t *kept, sv_latency_rule rule,
                              sv_latency_prediction *out, sv_error *err)
 {
     sv_latency_prediction sum = { 0 };
     double slope, one_ms;
     size_t stages = shape->selectors;
+    if (shape->merges && stages) return predict_merging(table, batch, shape, kept[0], rule, out, err);
     assert(stages <= SV_LATENCY_MOST_STAGES);
     sv_status status = find_if_there(table, SV_LATENCY_EMBED, batch, (double)tokens_of_stage(shape, 0, kept), rule, &sum.embed_ms, &slope, &sum.missing, err);
     sum.total_ms = sum.embed_ms;
     for (size_t t = 0; t <= stages && !status; t++) {
         sum.tokens[t] = tokens_of_stage(shape, t, kept);
-        status = find(table, SV_LATENCY_BLOCK, batch, (double)sum.tokens[t], rule, &one_ms, &slope, err);
+        status = blocks_at(table, batch, shape, t, (double)sum.tokens[t], rule, &one_ms, &slope, err);
         if (status) break;
-        sum.blocks_ms[t] = one_ms * (double)shape->blocks[t];
+        sum.blocks_ms[t] = one_ms;
         sum.total_ms += sum.blocks_ms[t];
         if (t == stages) break;
         status = selector_at(table, batch, (double)(sum.tokens[t] - shape->extra), rule, &sum.selectors_ms[t], &slope, &sum.missing, err);
@@ -183,14 +221,14 @@ const char *sv_latency_missing(char *room, size_t room_bytes, unsigned missing)
 static sv_status after_selector(const sv_latency_table *table, size_t batch, const sv_latency_shape *shape, size_t t, double kept, double *ms, double *slope, sv_error *err)
 {
     unsigned missing = 0;
-    double rows = kept + (double)shape->packages[t + 1], tokens = rows + (double)shape->extra, blocks = (double)shape->blocks[t + 1];
+    double rows = kept + (double)shape->packages[t + 1], tokens = rows + (double)shape->extra;
     double block_ms, block_slope, next_ms = 0, next_slope = 0;
-    sv_status status = find(table, SV_LATENCY_BLOCK, batch, tokens, SV_LATENCY_LINEAR, &block_ms, &block_slope, err);
+    sv_status status = blocks_at(table, batch, shape, t + 1, tokens, SV_LATENCY_LINEAR, &block_ms, &block_slope, err);
     if (!status && t + 1 < shape->selectors) status = selector_at(table, batch, rows, SV_LATENCY_LINEAR, &next_ms, &next_slope, &missing, err);
     else if (!status) status = find_if_there(table, SV_LATENCY_HEAD, batch, tokens, SV_LATENCY_LINEAR, &next_ms, &next_slope, &missing, err);
     if (status) return status;
-    *ms = blocks * block_ms + next_ms;
-    *slope = blocks * block_slope + next_slope;
+    *ms = block_ms + next_ms;
+    *slope = block_slope + next_slope;
     return SV_OK;
 }
 

@@ -13,7 +13,8 @@ static const double NOISE_SHARE = 0.25, NOISE_MS = 0.05;
 
 const sv_latency_kind sv_latency_kinds[SV_LATENCY_OPS] = {
     [SV_LATENCY_BLOCK] = { "block" }, [SV_LATENCY_SELECTOR] = { "selector" }, [SV_LATENCY_GATHER] = { "gather" },
-    [SV_LATENCY_EMBED] = { "embed" }, [SV_LATENCY_HEAD] = { "head" },         [SV_LATENCY_MODEL] = { "model" },
+    [SV_LATENCY_EMBED] = { "embed" }, [SV_LATENCY_HEAD] = { "head" },         [SV_LATENCY_MLP] = { "mlp" },
+    [SV_LATENCY_MODEL] = { "model" },
 };
 
 #define TEXT(field, needed) { #field, true, offsetof(sv_latency_about, field), sizeof((sv_latency_about *)0)->field, needed }

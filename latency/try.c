@@ -33,8 +33,10 @@ static sv_status shape_of(sv_latency_shape *shape, const sv_model *model, const 
 {
     int64_t at[SV_MOST_STAGES];
     for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    return sv_latency_shape_fill(shape, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
-                                 plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    sv_status status = sv_latency_shape_fill(shape, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
+                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
+    if (!status) sv_latency_shape_method(shape, plan);
+    return status;
 }
 
 /* The mean over the pictures of a batch of what a batch of such pictures takes. */

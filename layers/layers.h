@@ -25,6 +25,8 @@ typedef struct sv_model_options {
  * eps, its maximum over all keys or the visible ones. clamp cuts the exponent of a dropped key in the gradient of its decision. */
 typedef struct sv_attention_form { bool plain; double eps; bool top_all; double clamp; } sv_attention_form;
 
+struct sv_block;        /* layers/block.h */
+struct sv_block_form;
 typedef struct sv_backbone sv_backbone;
 typedef struct sv_model {
     const sv_backbone *backbone;
@@ -34,9 +36,10 @@ typedef struct sv_model {
     void *slots;                /* the family's: pointers to its parameters */
 } sv_model;
 
-/* The grid of patches that a block works on: how many, how many a side, their width and heads; stage: 0, 1 ... of blocks that share it. */
+/* The grid of patches that a block works on: how many, how many a side, their width and heads; prefix: rows in front of them, sv_model_prefix; stage: 0, 1 ...
+ * of blocks that share it. */
 typedef struct sv_place {
-    size_t stage, patches, side, width, heads;
+    size_t stage, patches, side, width, heads, prefix;
     double norm_eps;    /* of norms that predictors add here; 0: their own */
 } sv_place;
 
@@ -84,6 +87,14 @@ typedef struct sv_family {
     sv_tensor *(*features)(sv_tape *tape, const sv_model *model, sv_tensor *x); /* the last norm row by row; NULL: finish does that */
     bool without_prefix;                                        /* no class token */
     bool head_reads_all;                                        /* finish and head want all rows, not the prefix alone */
+    /* A second head that answers for each patch (LV-ViT), NULL: none. head_kept: as head, reading of the rows behind the prefix those whose origin
+     * [rows,1] is a patch (NULL: all). class_head: the class token's answer alone, patch_head: logits [R,K] of any finished rows. */
+    sv_tensor *(*head_kept)(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin);
+    sv_tensor *(*class_head)(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+    sv_tensor *(*patch_head)(sv_tape *tape, const sv_model *model, sv_tensor *rows);
+    uint64_t (*patch_head_macs)(const sv_model *model, size_t patches);
+    /* Block `index` and its form, where blocks are those of block.h and may be recorded in halves; NULL: they are not. */
+    const struct sv_block *(*block_of)(const sv_model *model, size_t index, struct sv_block_form *form);
     const char *unfit;                                          /* why selectors cannot stand between its blocks, "its pooling ..."; NULL: they can */
     /* Files whose parameters have other names than ours (timm's): a name that only they have, and the translation of ours (false: the same). */
     const char *official_probe;
@@ -117,7 +128,9 @@ const char *sv_model_unfit(const sv_model *model);
 size_t sv_model_parameter_count(const sv_model *model);
 /* Multiply-adds of the parts at n tokens (spec latency 4.1; 0 where sv_model_unfit), and of the whole dense model. */
 uint64_t sv_model_block_macs(const sv_model *model, size_t tokens);
+uint64_t sv_model_mlp_macs(const sv_model *model, size_t tokens);       /* the MLP's share of block_macs */
 uint64_t sv_model_fixed_macs(const sv_model *model);    /* patch embedding and head */
+uint64_t sv_model_patch_head_macs(const sv_model *model, size_t patches);   /* of a head that reads each patch; 0 where there is none */
 uint64_t sv_model_macs(const sv_model *model);
 
 /* ---- recording --------------------------------------------------------------------------------------------------- */
@@ -132,6 +145,10 @@ sv_tensor *sv_model_enter(sv_tape *tape, const sv_model *model, size_t index, sv
 sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
 /* Block `index` over some of its grid's rows: see sv_family.among. Ends no segment. */
 sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy);
+/* The same block in halves, for what stands between them; of every backbone that is not sv_model_unfit. Neither ends a segment.
+ * x + attention(norm1 x), all rows live; size [rows,1] or NULL: how many patches a key stands for (sv_tape_sized_attention); *qkv: what attention read. */
+sv_tensor *sv_model_attention_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *size, sv_tensor **qkv);
+sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x);
 /* The rows of x that the head reads: the prefix, of some backbones all. */
 sv_tensor *sv_model_head_rows(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* The last norm, over all rows of x. */
@@ -140,6 +157,13 @@ sv_tensor *sv_model_finish(sv_tape *tape, const sv_model *model, sv_tensor *x);
 sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x);
 /* Class logits [1,K] from finished tokens (its first E rows are read): distilled: the mean of the two heads. */
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);
+/* The same where tokens may have left: finished [R,D] in the order prefix, others; origin SV_INDEX [R,1], below 0: no patch (NULL: nothing left).
+ * Heads that read the class token alone do not care; LV-ViT's takes the largest answer of the live patches there are. */
+sv_tensor *sv_model_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin);
+/* Whether a head answers for every patch (LV-ViT); only such models have the two calls below. */
+bool sv_model_has_patch_head(const sv_model *model);
+sv_tensor *sv_model_class_head(sv_tape *tape, const sv_model *model, sv_tensor *finished);  /* [1,K] */
+sv_tensor *sv_model_patch_head(sv_tape *tape, const sv_model *model, sv_tensor *rows);      /* finished rows [R,D] -> [R,K] */
 /* The heads apart: class logits [1,K]; *distillation: those of the distillation head, where there is none the class logits again. */
 sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation);
 /* Logits of the dense model: embed, blocks, finish of the first rows alone, head. */

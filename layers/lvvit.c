@@ -1,6 +1,6 @@
 /* LV-ViT (Jiang et al. 2021): three convolutions with batch norm in front of the patches, blocks without a bias of qkv whose branches are
- * divided by skip_lam, and a second head for every patch. Answer: class head + half the largest of the patches', class by class; training
- * learns what is measured, so it is recorded alike. Batch norms use their stored statistics, which never change here (docs/decisions.md).
+ * divided by skip_lam, and a second head for every patch. Answer: class head + half the largest of the kept patches', class by class; dense
+ * training learns what is measured, so it is recorded alike. Batch norms use their stored statistics, which never change here (docs/decisions.md).
  * Parameters carry the authors' names; timm has no such model. */
 #include "layers/lvvit.h"
 #include "layers/block.h"
@@ -165,29 +165,54 @@ static sv_tensor *lvvit_finish(sv_tape *tape, const sv_model *model, sv_tensor *
     return sv_norm_of(tape, x, s->norm_gain, s->norm_bias, model->options.norm_eps);
 }
 
-static sv_tensor *lvvit_head(sv_tape *tape, const sv_model *model, sv_tensor *finished)
+static sv_tensor *lvvit_class_head(sv_tape *tape, const sv_model *model, sv_tensor *finished)
 {
     const lvvit_slots *s = model->slots;
-    const size_t side = model->options.image / PATCH;
-    sv_tensor *logits = sv_linear_of(tape, sv_tape_slice_rows(tape, finished, 0, 1), s->head, s->head_bias);
-    sv_tensor *of_patches = sv_linear_of(tape, sv_tape_slice_rows(tape, finished, 1, 0), s->aux, s->aux_bias);
-    sv_tensor *largest = sv_tape_pool(tape, of_patches, SV_POOL_MAX, side, side, side, 1, 0);
+    return sv_linear_of(tape, sv_tape_slice_rows(tape, finished, 0, 1), s->head, s->head_bias);
+}
+
+static sv_tensor *lvvit_patch_head(sv_tape *tape, const sv_model *model, sv_tensor *rows)
+{
+    const lvvit_slots *s = model->slots;
+    return sv_linear_of(tape, rows, s->aux, s->aux_bias);
+}
+
+/* Package tokens pass the second head with the others and are left out of the maximum, as are patches that are no more (spec SPViT on other
+ * backbones 2.3). */
+static sv_tensor *lvvit_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin)
+{
+    sv_tensor *logits = lvvit_class_head(tape, model, finished);
+    sv_tensor *of_patches = lvvit_patch_head(tape, model, sv_tape_slice_rows(tape, finished, 1, 0));
+    sv_tensor *largest = sv_tape_largest_kept(tape, of_patches, origin ? sv_tape_slice_rows(tape, origin, 1, 0) : NULL);
     logits = sv_tape_add(tape, logits, sv_tape_scale(tape, largest, 0.5));
     sv_tape_label(tape, logits, "logits");
     return logits;
 }
 
+static sv_tensor *lvvit_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return lvvit_head_kept(tape, model, finished, NULL); }
+
+static const sv_block *lvvit_block_of(const sv_model *model, size_t index, sv_block_form *form)
+{
+    *form = form_of(model, index);
+    return &((const lvvit_slots *)model->slots)->blocks[index];
+}
+
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
-static uint64_t lvvit_macs(const sv_model *model)
+static uint64_t lvvit_block_macs(const sv_model *model, size_t tokens)
+{
+    const sv_block_form form = form_of(model, 0);
+    return sv_block_macs(&form, tokens, tokens);
+}
+
+static uint64_t lvvit_fixed_macs(const sv_model *model)
 {
     const sv_model_options *o = &model->options;
-    const sv_block_form form = form_of(model, 0);
-    const uint64_t stem = form_row(model)->stem, patches = sv_model_patches(model), half = o->image / 2;
-    uint64_t sum = half * half * stem * (3 * 7 * 7 + 2 * 9 * stem) + patches * PROJ * PROJ * stem * o->width;
-    sum += o->depth * sv_block_macs(&form, patches + 1, patches + 1);
-    return sum + (patches + 1) * o->width * o->classes;
+    const uint64_t stem = form_row(model)->stem, half = o->image / 2;
+    return half * half * stem * (3 * 7 * 7 + 2 * 9 * stem) + sv_model_patches(model) * PROJ * PROJ * stem * o->width + o->width * o->classes;
 }
+
+static uint64_t lvvit_patch_head_macs(const sv_model *model, size_t patches) { return (uint64_t)patches * model->options.width * model->options.classes; }
 
 static const char *const head_names[] = { "head.weight", "head.bias", "aux_head.weight", "aux_head.bias", NULL };
 
@@ -200,8 +225,13 @@ const sv_family sv_family_lvvit = {
     .block = lvvit_block,
     .finish = lvvit_finish,
     .head = lvvit_head,
-    .macs = lvvit_macs,
+    .head_kept = lvvit_head_kept,
+    .class_head = lvvit_class_head,
+    .patch_head = lvvit_patch_head,
+    .block_macs = lvvit_block_macs,
+    .fixed_macs = lvvit_fixed_macs,
+    .patch_head_macs = lvvit_patch_head_macs,
+    .block_of = lvvit_block_of,
     .head_reads_all = true,
     .head_names = head_names,
-    .unfit = "its second head reads all patches",
 };

@@ -1,5 +1,6 @@
 /* A model: a row of the table of backbones, with the sizes of a run put over it, and the calls that go to its family. */
 #include "layers/layers.h"
+#include "layers/block.h"
 #include "layers/convnext.h"
 #include "layers/lvvit.h"
 #include "layers/pit.h"
@@ -185,8 +186,10 @@ size_t sv_model_prefix(const sv_model *model) { return model->backbone->family->
 sv_place sv_model_place(const sv_model *model, size_t index)
 {
     const sv_model_options *o = &model->options;
-    if (model->backbone->family->place) return model->backbone->family->place(model, index);
-    return (sv_place){ .patches = sv_model_patches(model), .side = o->image / o->patch, .width = o->width, .heads = o->heads };
+    sv_place place = { .patches = sv_model_patches(model), .side = o->image / o->patch, .width = o->width, .heads = o->heads };
+    if (model->backbone->family->place) place = model->backbone->family->place(model, index);
+    place.prefix = sv_model_prefix(model);
+    return place;
 }
 
 size_t sv_model_depth(const sv_model *model) { return model->options.depth; }
@@ -207,16 +210,29 @@ uint64_t sv_model_block_macs(const sv_model *model, size_t tokens)
     return family->block_macs ? family->block_macs(model, tokens) : 0;
 }
 
+uint64_t sv_model_mlp_macs(const sv_model *model, size_t tokens)
+{
+    sv_block_form form;
+    model->backbone->family->block_of(model, 0, &form);
+    return 2 * (uint64_t)tokens * form.width * form.hidden;
+}
+
 uint64_t sv_model_fixed_macs(const sv_model *model)
 {
     const sv_family *family = model->backbone->family;
     return family->fixed_macs ? family->fixed_macs(model) : 0;
 }
 
+uint64_t sv_model_patch_head_macs(const sv_model *model, size_t patches)
+{
+    const sv_family *family = model->backbone->family;
+    return family->patch_head_macs ? family->patch_head_macs(model, patches) : 0;
+}
+
 uint64_t sv_model_macs(const sv_model *model)
 {
     if (model->backbone->family->macs) return model->backbone->family->macs(model);
-    return sv_model_fixed_macs(model) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
+    return sv_model_fixed_macs(model) + sv_model_patch_head_macs(model, sv_model_patches(model)) + model->options.depth * sv_model_block_macs(model, sv_model_patches(model) + sv_model_prefix(model));
 }
 
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture)
@@ -236,6 +252,24 @@ sv_tensor *sv_model_block_inside(sv_tape *tape, const sv_model *model, size_t in
 {
     x = model->backbone->family->block(tape, model, index, x, policy);
     sv_tape_cut(tape);
+    return x;
+}
+
+sv_tensor *sv_model_attention_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *size, sv_tensor **qkv)
+{
+    sv_block_form form;
+    const sv_block *block = model->backbone->family->block_of(model, index, &form);
+    *qkv = sv_block_qkv(tape, block, &form, x);
+    sv_tensor *h = size ? sv_tape_sized_attention(tape, *qkv, size, form.heads) : sv_tape_attention(tape, *qkv, NULL, form.heads, model->attention.clamp);
+    return sv_block_add(tape, &form, 0, h, block->proj, block->proj_bias, x);
+}
+
+sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x)
+{
+    sv_block_form form;
+    const sv_block *block = model->backbone->family->block_of(model, index, &form);
+    x = sv_block_mlp(tape, block, &form, x);
+    sv_tape_label(tape, x, "blocks.%zu", index);
     return x;
 }
 
@@ -263,6 +297,16 @@ sv_tensor *sv_model_features(sv_tape *tape, const sv_model *model, sv_tensor *x)
 }
 
 sv_tensor *sv_model_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->head(tape, model, finished); }
+
+sv_tensor *sv_model_head_kept(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor *origin)
+{
+    const sv_family *family = model->backbone->family;
+    return family->head_kept ? family->head_kept(tape, model, finished, origin) : family->head(tape, model, finished);
+}
+
+bool sv_model_has_patch_head(const sv_model *model) { return model->backbone->family->patch_head != NULL; }
+sv_tensor *sv_model_class_head(sv_tape *tape, const sv_model *model, sv_tensor *finished) { return model->backbone->family->class_head(tape, model, finished); }
+sv_tensor *sv_model_patch_head(sv_tape *tape, const sv_model *model, sv_tensor *rows) { return model->backbone->family->patch_head(tape, model, rows); }
 
 sv_tensor *sv_model_heads(sv_tape *tape, const sv_model *model, sv_tensor *finished, sv_tensor **distillation)
 {

@@ -110,6 +110,12 @@ static sv_tensor *vit_head(sv_tape *tape, const sv_model *model, sv_tensor *fini
     return logits;
 }
 
+static const sv_block *vit_block_of(const sv_model *model, size_t index, sv_block_form *form)
+{
+    *form = form_of(model, index);
+    return &((const vit_slots *)model->slots)->blocks[index];
+}
+
 /* ---- work -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t vit_block_macs(const sv_model *model, size_t tokens)
@@ -127,4 +133,4 @@ static uint64_t vit_fixed_macs(const sv_model *model)
 static const char *const head_names[] = { "head.weight", "head.bias", "head_dist.weight", "head_dist.bias", NULL };
 
 const sv_family sv_family_vit = { .name = "vit", .declare = vit_declare, .initialise = vit_initialise, .embed = vit_embed, .block = vit_block_record,
-    .finish = vit_finish, .head = vit_head, .block_macs = vit_block_macs, .fixed_macs = vit_fixed_macs, .head_names = head_names, .heads = vit_heads };
+    .finish = vit_finish, .head = vit_head, .block_macs = vit_block_macs, .fixed_macs = vit_fixed_macs, .head_names = head_names, .heads = vit_heads, .block_of = vit_block_of };

@@ -267,7 +267,9 @@ static void print_answer(const subject *s, const sv_latency_answer *a, bool as_j
     sv_json json = { .text = &text };
     if (!as_json) {
         printf("dense %.3f ms, budget %.3f ms, predicted %.3f ms, %.3f GMAC (dense %.3f)\n", a->dense_ms, a->budget_ms, a->predicted.total_ms, 1e-9 * (double)macs, 1e-9 * (double)sv_model_macs(s->model));
-        for (size_t t = 0; t < a->selectors; t++) printf("selector %zu before block %2zu keeps %.4f: %zu patches, %zu tokens\n", t + 1, s->options.plan.at[t], a->keep[t], a->kept[t], a->predicted.tokens[t + 1]);
+        const bool merges = sv_method_form_of(s->options.plan.method) == SV_IN_EVERY_BLOCK;
+        if (merges) printf("merges to %.4f behind the last block: %zu patches, %zu tokens\n", a->keep[0], a->kept[0], a->predicted.tokens[1]);
+        for (size_t t = 0; !merges && t < a->selectors; t++) printf("selector %zu before block %2zu keeps %.4f: %zu patches, %zu tokens\n", t + 1, s->options.plan.at[t], a->keep[t], a->kept[t], a->predicted.tokens[t + 1]);
         return;
     }
     sv_json_open(&json, NULL);

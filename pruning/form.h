@@ -7,9 +7,10 @@
 
 #include "pruning/inside.h"
 
-/* The masked student as its losses read it, behind the last norm. finished: the rows that the head wants. tokens: rows that the token loss compares with
+/* The masked student as its losses read it, behind the last norm. finished: the rows that the head wants; kept SV_INDEX [rows,1]: the patch of each, below
+ * 0 none, NULL: all are there (sv_model_head_kept). tokens: rows that the token loss compares with
  * the teacher's, the living ones live; origin SV_INDEX [rows,1]: the patch of the teacher's last grid that each is, below 0: none. Both NULL unless wanted. */
-typedef struct sv_student { sv_tensor *finished, *tokens, *origin; } sv_student;
+typedef struct sv_student { sv_tensor *finished, *kept, *tokens, *origin; } sv_student;
 
 struct sv_pruning_form {
     const char *name;                               /* "flat" */
@@ -19,8 +20,8 @@ struct sv_pruning_form {
     void (*initialise)(sv_pruning *pruning, uint64_t seed);         /* of those; NULL: there are none */
     bool independent;                               /* each selector decides anew for all patches of its grid: keep ratios are not cumulative */
     sv_student (*student)(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, bool tokens);
-    /* -> what sv_model_finish is to have of the last block's rows */
-    sv_tensor *(*deployed)(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan);
+    /* -> what sv_model_finish is to have of the last block's rows; *kept: as sv_student has it, NULL before the call */
+    sv_tensor *(*deployed)(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_tensor **kept);
     /* Multiply-adds of one picture with kept[t] patches behind selector t: inference; the student's forward and backward in a training step. */
     uint64_t (*macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
     uint64_t (*training_macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
@@ -36,7 +37,8 @@ size_t sv_plan_packages(const sv_pruning_plan *plan, size_t selectors);
 
 /* ---- what forms share: decisions, recorded and kept for reading ---------------------------------------------------- */
 
-/* Of cut->u with cut->before and cut->origin: noise where it is given, scores, decisions (cut->score, cut->keep), shares. */
+/* Of cut->u with cut->before and cut->origin: noise where it is given, scores, decisions (cut->score, cut->keep), shares. Methods that learn nothing take
+ * the best out->value. */
 void sv_training_decide(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, size_t t, sv_cut *cut);
 /* What the run, its report and the checks read of stage t. Ends a segment. */
 void sv_training_keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, const sv_training_choice *choice);

@@ -182,8 +182,9 @@ static void remove_stage(sv_removal_tape *out, const freezer *f, frozen *s, size
     sv_removal_keep_stage(out, &cut, t, s->place);
 }
 
-static sv_tensor *freeze_deployed(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan)
+static sv_tensor *freeze_deployed(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_tensor **kept)
 {
+    (void)kept;
     const sv_model *model = pruning->model;
     const freezer f = { .tape = out->tape, .pruning = pruning, .plan = plan, .removes = true, .prefix = sv_model_prefix(model) };
     frozen s = { .at = sv_model_place(model, 0), .grid = sv_model_embed(out->tape, model, out->picture) };

@@ -6,12 +6,13 @@
 
 #define AUTO "; auto: as the method has it, "
 static const sv_config_row rows[] = {
-    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit|dynamicvit", "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind" },
-    { "pruning.at", SV_CONFIG_INTS, "3,6,9", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising" },
-    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ..." },
-    { "pruning.rule", SV_CONFIG_CHOICE, "auto", 0, 0, "threshold|topk|argmax|gumbel|auto", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" AUTO "spvit threshold, dynamicvit topk" },
+    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit|dynamicvit|random|attention|evit|tome", "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind; without anything learned: random: by chance; attention: by what the class token sees; evit: so too, inside the block, the others fused into a token; tome: the most similar tokens merge in every block (docs/methods.md)" },
+    { "pruning.at", SV_CONFIG_INTS, "", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising. Empty: three that part the depth in four, as the papers have it (3,6,9 of 12; LV-ViT-S 4,8,12; LV-ViT-M 5,10,15)" },
+    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ... Of tome one ratio, what is left behind the last block" },
+    { "pruning.merge", SV_CONFIG_INT, "0", 0, 1000000, NULL, "tome: tokens merged in each block, r of its paper; another way to say pruning.keep. 0: by pruning.keep or latency.budget" },
+    { "pruning.rule", SV_CONFIG_CHOICE, "auto", 0, 0, "threshold|topk|argmax|gumbel|auto", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" AUTO "spvit threshold, the others topk" },
     { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
-    { "pruning.package_form", SV_CONFIG_CHOICE, "auto", 0, 0, "wavg|sum|mean|none|auto", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" AUTO "spvit wavg, dynamicvit none, which can have no other" },
+    { "pruning.package_form", SV_CONFIG_CHOICE, "auto", 0, 0, "wavg|sum|mean|none|auto", "what dropped tokens become: average weighted by their scores (paper), sum (reference code), mean, nothing" AUTO "spvit wavg, evit sum, the others none, which can have no other" },
     { "pruning.package_empty", SV_CONFIG_CHOICE, "mask", 0, 0, "mask|keep_zero", "a package of nothing: left out, or kept as a row of zeros" },
     { "pruning.mask_eps", SV_CONFIG_REAL, "0", 0, 1, NULL, "added to masked attention in training; 0 is exact and makes steps cheaper, the reference has 1e-6" },
     { "pruning.mask_max", SV_CONFIG_CHOICE, "kept", 0, 0, "kept|all", "keys the softmax maximum is taken over; the reference: all" },
@@ -26,6 +27,17 @@ static const sv_config_row rows[] = {
     { "pruning.token_weight", SV_CONFIG_REAL, "-1", -1, 1e6, NULL, "weight of the squared distance of kept tokens to the teacher's; -1: 0.5 with selectors and a teacher with as many patches of the same width, else 0" },
 };
 const sv_config_group sv_pruning_config = SV_CONFIG_GROUP(rows);
+
+/* Three places that part the depth in four; fewer in models of less than four blocks. */
+static size_t default_places(int64_t *at, size_t depth)
+{
+    size_t count = 0;
+    for (size_t quarter = 1; quarter < 4; quarter++) {
+        int64_t place = (int64_t)(quarter * depth / 4);
+        if (place > (count ? at[count - 1] : 0)) at[count++] = place;
+    }
+    return count;
+}
 
 /* A grid behind the first may hold fewer patches than the model's first, which sv_pruning_options_read has looked at. */
 static sv_status check_counts(const sv_pruning_plan *plan, const sv_config *config, sv_error *err)
@@ -44,6 +56,8 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, con
     const int64_t *at = sv_config_ints(config, "pruning.at", &count);
     const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
     const char *where = sv_config_where(config, "pruning.at");
+    int64_t automatic[3];
+    if (!count) count = default_places(automatic, depth), at = automatic;
     if (!count || count > SV_MOST_STAGES) return sv_fail(err, SV_USAGE, "%s: pruning.at names %zu places; expected 1 to %d", where, count, SV_MOST_STAGES);
     for (size_t t = 0; t < count; t++) {
         if ((size_t)at[t] >= depth)
@@ -66,6 +80,31 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, con
             return sv_fail(err, SV_USAGE, "%s: pruning.keep rises from %g to %g; ratios are shares of all patches, and a dropped patch does not come back", where, keep[t - 1], keep[t]);
     sv_plan_set_keep(plan, keep);
     return check_counts(plan, config, err);
+}
+
+/* One stage: what is left behind the last block. Places of selectors are not looked at, so that one config serves all methods. */
+static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, const sv_model *model, sv_error *err)
+{
+    const size_t depth = sv_model_depth(model), patches = sv_model_patches(model);
+    size_t keeps = 0, each = (size_t)sv_config_int(config, "pruning.merge"), kept = 0;
+    const double *keep = sv_config_reals(config, "pruning.keep", &keeps);
+    plan->stages = 1;
+    plan->at[0] = 0;
+    if (plan->rule != SV_RULE_TOPK)
+        return sv_fail(err, SV_USAGE, "%s: pruning.rule = %s, but tome decides nothing by scores; leave it auto", sv_config_where(config, "pruning.rule"), sv_config_text(config, "pruning.rule"));
+    if (each && sv_config_given(config, "pruning.keep"))
+        return sv_fail(err, SV_USAGE, "%s: pruning.merge = %zu and pruning.keep say the same thing; give one of them", sv_config_where(config, "pruning.merge"), each);
+    if (sv_config_given(config, "pruning.keep") && keeps != 1)
+        return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios; tome has one, the share of patches left behind the last block", sv_config_where(config, "pruning.keep"), keeps);
+    sv_plan_fit(plan, model);
+    sv_plan_set_keep(plan, keep);
+    if (!each) return SV_OK;
+    for (size_t i = kept = 0, left = patches; i < depth; i++) kept = left -= each < left / 2 ? each : left / 2;
+    if (each * depth + kept > patches)
+        return sv_fail(err, SV_USAGE, "%s: pruning.merge = %zu in each of %zu blocks is more than %zu patches allow, which a block can at most halve", sv_config_where(config, "pruning.merge"), each, depth, patches);
+    plan->keep[0] = (double)kept / (double)patches;
+    plan->count[0] = kept;
+    return SV_OK;
 }
 
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err)
@@ -156,5 +195,10 @@ sv_status sv_pruning_options_read(sv_pruning_options *o, const sv_config *config
     if (o->plan.min_keep > patches)
         return sv_fail(err, SV_USAGE, "%s: pruning.min_keep = %zu, but a picture has %zu patches", sv_config_where(config, "pruning.min_keep"), o->plan.min_keep, patches);
     if (!selects) return SV_OK;
-    return read_places(&o->plan, config, model, err);
+    const sv_pruning_method *m = sv_pruning_method_of(o->plan.method);
+    if (m->fixed) o->ratio_form = SV_RATIO_PENALTY; /* nothing is pulled, no multiplier moves */
+    if (m->merges && sv_config_real(config, "pruning.token_weight") < 0) o->token_weight = 0; /* a merged token is no patch of the teacher's */
+    if (sv_config_int(config, "pruning.merge") > 0 && !m->merges)
+        return sv_fail(err, SV_USAGE, "%s: pruning.merge is of tome alone; %s has pruning.keep", sv_config_where(config, "pruning.merge"), m->name);
+    return m->merges ? read_merging(&o->plan, config, model, err) : read_places(&o->plan, config, model, err);
 }

@@ -157,8 +157,9 @@ static row_lists list_rows(sv_tape *tape, const sv_cut *cut)
     return lists;
 }
 
-static sv_tensor *paths_deployed(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan)
+static sv_tensor *paths_deployed(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_tensor **kept)
 {
+    (void)kept;
     const sv_model *model = pruning->model;
     const sv_block_ways *ways = ways_of(model);
     sv_tape *tape = out->tape;

@@ -1,4 +1,4 @@
-/* Pruning: how tokens are scored, dropped and packed. A method (SPViT, DynamicViT: a file and a row of methods.c each) adds its parameters to a model;
+/* Pruning: how tokens are scored, dropped, packed and merged. A method (a file and a row of methods.c each) may add parameters to a model;
  * shared by all: the masked form that is trained, the form in which tokens really leave, the losses. Nothing here knows training loops, files of
  * pictures or clocks.
  * Letters: S selectors (stages), E prefix rows, N0 patches, keep ratio rho_t cumulative: share of the N0 patches alive behind selector t; where a backbone
@@ -12,10 +12,16 @@
 enum { SV_MOST_STAGES = 6 };
 
 /* Whose selectors; what each is stands in its row (pruning/methods.c). */
-typedef enum sv_method { SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHODS } sv_method;
+typedef enum sv_method {
+    SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHOD_RANDOM, SV_METHOD_ATTENTION, SV_METHOD_EVIT, SV_METHOD_TOME, SV_METHODS
+} sv_method;
 const char *sv_method_name(sv_method method);               /* "spvit": the word of pruning.method, of plans, and of latency tables */
 const char *sv_method_title(sv_method method);              /* "SPViT" */
 bool sv_method_find(sv_method *out, const char *name);      /* false: no such name */
+/* How a method's work falls into parts of a latency table: its stages stand between whole blocks; in a block, whose attention is timed with the stage and
+ * whose MLP apart; or there is one in every block. */
+typedef enum sv_method_form { SV_BETWEEN_BLOCKS, SV_INSIDE_BLOCKS, SV_IN_EVERY_BLOCK } sv_method_form;
+sv_method_form sv_method_form_of(sv_method method);
 
 typedef enum sv_decision_rule { SV_RULE_THRESHOLD, SV_RULE_TOPK, SV_RULE_ARGMAX, SV_RULE_GUMBEL } sv_decision_rule;
 typedef enum sv_package_choice { SV_CHOICE_WAVG, SV_CHOICE_SUM, SV_CHOICE_MEAN, SV_CHOICE_NONE } sv_package_choice;
@@ -29,7 +35,7 @@ typedef struct sv_pruning_plan {
     double threshold[SV_MOST_STAGES];   /* keep iff sigmoid(a) >= threshold; calibrated (spec SPViT 7.3) */
     size_t patches[SV_MOST_STAGES];     /* of the grid that selector t stands on, whose shares and counts these are: a flat model's N0. Not stored: see
                                          * sv_plan_fit */
-    size_t count[SV_MOST_STAGES];       /* floor(patches rho_t + 1e-9) */
+    size_t count[SV_MOST_STAGES];       /* floor(patches rho_t + 1e-9); of ToMe: tokens left behind the last block */
     sv_decision_rule rule;
     sv_package_choice package;
     sv_package_empty empty;
@@ -87,7 +93,8 @@ typedef struct sv_training_tape {
     /* inputs */
     sv_tensor *picture, *target;            /* [1,3*image*image], [1,K] soft targets */
     sv_tensor *noise[SV_MOST_STAGES];       /* [patches,1] logistic, by patch; NULL unless noise is given */
-    sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss */
+    sv_tensor *goal[SV_MOST_STAGES];        /* per batch [3], see sv_tape_ratio_loss; NULL where decisions are not learned: then */
+    sv_tensor *value;                       /* per batch [stages], how many patches stay; sv_training_set_goals fills both */
     sv_tensor *curve;                       /* per batch, see sv_tape_latency_loss; NULL without latency_weight */
     /* results, kept */
     sv_tensor *loss, *cls, *kl, *token, *latency, *predicted_ms, *distill;  /* per batch [1]; NULL where there is no such term */
@@ -114,7 +121,9 @@ typedef struct sv_training_choice {
     bool details;               /* keep score, keep, origin and package of every stage for reading */
 } sv_training_choice;
 
-/* Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
+/* Of models with an answer for each patch (LV-ViT) the token term is the KL of those answers, and while it is on cls and kl read the class token alone,
+ * of both; else they read the measured answer.
+ * Records student (masked form, or dense where the plan has no stages), teacher (NULL: none; frozen, dense, without drop path and dropout) and
  * losses, and plans the tape. The teacher may be of any backbone that takes the same pictures and has as many classes.
  * L = cls + sum_t ratio_t + kl_weight kl + token_weight token + w (max(m + 2 e, 0)^2 - m^2) / 4, w latency_weight, m latency_multiplier / w, e = (ms - budget) / budget, ratio_t by
  * goal[t]; with distillation
@@ -161,7 +170,7 @@ uint64_t sv_selector_macs(sv_method method, const sv_place *place, size_t rows);
 uint64_t sv_pruned_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
 /* The grid whose tokens are compared: the last one. */
 sv_place sv_tokens_place(const sv_model *model);
-/* Whether tokens of the one can be compared with the other's, patch by patch: as wide, as many. */
+/* Whether tokens of the one can be compared with the other's, patch by patch: as many and as wide, or as many with an answer for each (LV-ViT). */
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher);
 /* Of one training step's picture: teacher (NULL: none), student forward, backward with the exact savings (spec exact savings 3). */
 uint64_t sv_training_macs(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept, const sv_model *teacher);

@@ -13,7 +13,7 @@ static sv_rule rule_of(sv_decision_rule rule)
 
 void sv_removal_decide(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, size_t t, sv_cut *cut)
 {
-    out->a[t] = sv_selector_record(out->tape, pruning, t, cut->u, cut->before, &cut->score);
+    out->a[t] = sv_cut_score(out->tape, pruning, t, cut);
     cut->keep = sv_tape_choose(out->tape, out->a[t], cut->before, cut->origin, out->value, rule_of(plan->rule), t, plan->min_keep);
 }
 
@@ -41,7 +41,8 @@ sv_status sv_removal_record(sv_removal_tape *out, const sv_pruning *pruning, con
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     if (out->stages) out->value = sv_tape_batch_input(out->tape, "thresholds", out->stages);
     const sv_pruning_form *form = out->stages ? pruning->form : &sv_form_flat;
-    out->logits = sv_model_head(out->tape, model, sv_model_finish(out->tape, model, form->deployed(out, pruning, plan)));
+    sv_tensor *kept = NULL, *rows = form->deployed(out, pruning, plan, &kept);
+    out->logits = sv_model_head_kept(out->tape, model, sv_model_finish(out->tape, model, rows), kept);
     sv_tape_keep(out->tape, out->logits);
     status = sv_tape_finish(out->tape, NULL, err);
     if (status) sv_removal_clear(out);
@@ -59,8 +60,9 @@ void sv_removal_set_plan(sv_removal_tape *removal, const sv_pruning_plan *plan)
 {
     if (!removal->stages) return;
     sv_real *value = sv_tape_data(removal->tape, removal->value, 0);
+    const bool counts = plan->rule == SV_RULE_TOPK || sv_pruning_method_of(plan->method)->merges;
     for (size_t t = 0; t < removal->stages; t++)
-        value[t] = (sv_real)(plan->rule == SV_RULE_TOPK ? (double)plan->count[t] : plan->rule == SV_RULE_THRESHOLD ? plan->threshold[t] : 0.5);
+        value[t] = (sv_real)(counts ? (double)plan->count[t] : plan->rule == SV_RULE_THRESHOLD ? plan->threshold[t] : 0.5);
 }
 
 size_t sv_removal_kept(const sv_removal_tape *removal, size_t stage, size_t image)

@@ -21,7 +21,7 @@ static sv_status declare_selector(sv_pruning *pruning, size_t stage, sv_error *e
 {
     const sv_pruning_method *method = sv_pruning_method_of(pruning->options.plan.method);
     sv_selector_layer layers[SV_SELECTOR_LAYERS_MOST];
-    size_t count = method->layers(&pruning->places[stage], layers);
+    size_t count = method->layers ? method->layers(&pruning->places[stage], layers) : 0;
     sv_status status = SV_OK;
     for (size_t i = 0; !status && i < count; i++) status = declare(pruning->model, method->prefix, stage, &layers[i], &pruning->slots[stage][i], err);
     return status;
@@ -38,10 +38,11 @@ static sv_status check_form(const sv_pruning_options *options, const sv_model *m
 
 static sv_status check_selectors(const sv_pruning_plan *plan, const sv_model *model, sv_error *err)
 {
+    const sv_pruning_method *method = sv_pruning_method_of(plan->method);
     sv_status status = SV_OK;
-    for (size_t t = 0; !status && t < plan->stages; t++) {
+    for (size_t t = 0; method->check && !status && t < plan->stages; t++) {
         const sv_place place = sv_model_place(model, plan->at[t]);
-        status = sv_pruning_method_of(plan->method)->check(&place, err);
+        status = method->check(&place, err);
     }
     return status;
 }
@@ -55,6 +56,8 @@ static sv_status check_plan(const sv_pruning_options *options, const sv_model *m
     sv_status status = plan->stages ? check_form(options, model, err) : SV_OK;
     if (status) return status;
     if (plan->stages && !method->packs && plan->package != SV_CHOICE_NONE) return sv_fail(err, SV_USAGE, "%s has no package tokens", method->name);
+    if (plan->stages && method->watches && !method->inside && !plan->at[0])
+        return sv_fail(err, SV_USAGE, "%s scores patches by the attention of the block in front, but there is none in front of block 0; let pruning.at begin with 1 or more", method->name);
     for (size_t t = 0; t < plan->stages; t++) {
         if (plan->at[t] >= depth)
             return sv_fail(err, SV_USAGE, "a selector before block %zu lies behind the last one; the model has blocks 0 to %zu", plan->at[t], depth - 1);
@@ -107,7 +110,7 @@ void sv_pruning_initialise(sv_pruning *pruning, uint64_t seed)
         if (!sv_name_selects(p->name)) continue;
         for (size_t k = 0; k < p->count; k++) p->value[k] = (sv_real)(p->dims == 2 ? 0.02 * sv_random_normal(&random) : 0);
     }
-    for (size_t t = 0; t < plan->stages; t++) {
+    for (size_t t = 0; method->layers && t < plan->stages; t++) {
         const sv_layer_slots *slots = pruning->slots[t];
         const bool fresh = !t || pruning->form->independent || pruning->places[t].stage != pruning->places[t - 1].stage; /* decisions begin anew on another grid */
         double share = plan->keep[t] / (fresh ? 1 : plan->keep[t - 1]);
@@ -139,6 +142,12 @@ sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot,
 sv_tensor *sv_selector_record(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_tensor *u, sv_tensor *policy, sv_tensor **score)
 {
     return sv_pruning_method_of(pruning->options.plan.method)->record(tape, &pruning->places[stage], pruning->slots[stage], u, policy, score);
+}
+
+sv_tensor *sv_cut_score(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_cut *cut)
+{
+    const sv_pruning_method *method = sv_pruning_method_of(pruning->options.plan.method);
+    return method->fixed ? method->score(tape, stage, cut) : sv_selector_record(tape, pruning, stage, cut->u, cut->before, &cut->score);
 }
 
 uint64_t sv_selector_macs(sv_method method, const sv_place *place, size_t rows) { return sv_pruning_method_of(method)->macs(place, rows); }

@@ -2,12 +2,14 @@
  * prefix, patches, package tokens (oldest first); in the masked form dropped rows follow behind all of them (spec exact savings 5). */
 #include "pruning/inside.h"
 
-void sv_stream_scored(sv_tape *tape, const sv_pruning *pruning, const sv_stream *stream, sv_tensor **u, sv_tensor **policy, sv_tensor **origin)
+sv_cut sv_stream_scored(sv_tape *tape, const sv_pruning *pruning, const sv_stream *stream)
 {
-    size_t prefix = sv_model_prefix(pruning->model);
-    *u = sv_tape_slice_rows(tape, stream->x, prefix, 0);
-    *policy = stream->policy ? sv_tape_slice_rows(tape, stream->policy, prefix, 0) : sv_tape_fill(tape, *u, 0, 1);
-    *origin = stream->origin ? sv_tape_slice_rows(tape, stream->origin, prefix, 0) : sv_tape_count_up(tape, *u, 0);
+    const size_t prefix = sv_model_prefix(pruning->model);
+    sv_cut cut = { .u = sv_tape_slice_rows(tape, stream->x, prefix, 0) };
+    cut.before = stream->policy ? sv_tape_slice_rows(tape, stream->policy, prefix, 0) : sv_tape_fill(tape, cut.u, 0, 1);
+    cut.origin = stream->origin ? sv_tape_slice_rows(tape, stream->origin, prefix, 0) : sv_tape_count_up(tape, cut.u, 0);
+    cut.watched = stream->watched ? sv_tape_slice_rows(tape, stream->watched, prefix, 0) : NULL;
+    return cut;
 }
 
 static const sv_package_form forms[] = { [SV_CHOICE_WAVG] = SV_PACKAGE_WAVG, [SV_CHOICE_SUM] = SV_PACKAGE_SUM, [SV_CHOICE_MEAN] = SV_PACKAGE_MEAN };
@@ -24,9 +26,9 @@ sv_stream sv_stream_cut(sv_tape *tape, const sv_pruning *pruning, sv_stream stre
         policy = sv_tape_concat_rows(tape, policy, cut->package_policy);
         origin = sv_tape_concat_rows(tape, origin, sv_tape_fill_index(tape, cut->u, 1, -2));
     }
-    if (how == SV_CUT_IN_PLACE) return (sv_stream){ x, policy, origin };
+    if (how == SV_CUT_IN_PLACE) return (sv_stream){ .x = x, .policy = policy, .origin = origin };
     sv_tensor *order = sv_tape_live_order(tape, policy);
-    if (how == SV_CUT_REMOVED) return (sv_stream){ sv_tape_gather_rows(tape, x, order, SV_TAKE_LIVE), NULL, sv_tape_gather_rows(tape, origin, order, SV_TAKE_LIVE) };
-    return (sv_stream){ sv_tape_gather_rows(tape, x, order, SV_TAKE_ALL), sv_tape_gather_rows(tape, policy, order, SV_TAKE_ALL_LIVE),
-                        sv_tape_gather_rows(tape, origin, order, SV_TAKE_ALL) };
+    if (how == SV_CUT_REMOVED) return (sv_stream){ .x = sv_tape_gather_rows(tape, x, order, SV_TAKE_LIVE), .origin = sv_tape_gather_rows(tape, origin, order, SV_TAKE_LIVE) };
+    return (sv_stream){ .x = sv_tape_gather_rows(tape, x, order, SV_TAKE_ALL), .policy = sv_tape_gather_rows(tape, policy, order, SV_TAKE_ALL_LIVE),
+                        .origin = sv_tape_gather_rows(tape, origin, order, SV_TAKE_ALL) };
 }

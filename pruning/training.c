@@ -9,9 +9,11 @@ void sv_training_decide(sv_training_tape *out, const sv_pruning *pruning, const 
 {
     const sv_pruning_options *o = &pruning->options;
     sv_tape *tape = out->tape;
-    if (choice->given_noise) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, o->plan.patches[t], 1, false);
-    out->a[t] = sv_selector_record(tape, pruning, t, cut->u, cut->before, &cut->score);
-    cut->keep = sv_tape_decide(tape, out->a[t], cut->before, cut->origin, out->noise[t], o->tau, t, false);
+    const bool learned = !sv_pruning_method_of(o->plan.method)->fixed;
+    if (choice->given_noise && learned) out->noise[t] = sv_tape_input(tape, "noise", SV_REAL, o->plan.patches[t], 1, false);
+    out->a[t] = sv_cut_score(tape, pruning, t, cut);
+    cut->keep = learned ? sv_tape_decide(tape, out->a[t], cut->before, cut->origin, out->noise[t], o->tau, t, false)
+                        : sv_tape_choose(tape, out->a[t], cut->before, cut->origin, out->value, SV_BY_TOP_K, t, o->plan.min_keep);
     out->share[t] = sv_tape_kept_share(tape, cut->keep, cut->origin, o->plan.patches[t]);
 }
 
@@ -34,9 +36,13 @@ void sv_training_keep_stage(sv_training_tape *out, const sv_cut *cut, size_t t, 
     sv_tape_cut(tape);
 }
 
+/* Whether tokens are compared by what a second head answers for each (LV-ViT) instead of by their numbers; then the loss of classes reads the class
+ * token alone, as the second head has a teacher of its own (spec DynamicViT 5.1, 5.4). */
+static bool compares_answers(const sv_pruning *pruning, bool tokens) { return tokens && sv_model_has_patch_head(pruning->model); }
+
 /* The teacher answers as a deployed model would: without drop path and dropout, whatever the student trains with. *features: all its tokens behind the
- * last norm, NULL unless wanted. */
-static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, sv_tensor **features)
+ * last norm, or its answers for all patches, NULL unless wanted. */
+static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, bool tokens, bool answers, sv_tensor **features)
 {
     sv_model teacher = *model;
     sv_tape *tape = out->tape;
@@ -45,8 +51,9 @@ static sv_tensor *record_teacher(sv_training_tape *out, const sv_model *model, b
     for (size_t i = 0; i < sv_model_depth(&teacher); i++) x = sv_model_block(tape, &teacher, i, x, NULL);
     const bool apart = teacher.backbone->family->features != NULL; /* the head does not read what is compared */
     sv_tensor *finished = sv_model_finish(tape, &teacher, tokens && !apart ? x : sv_model_head_rows(tape, &teacher, x));
-    sv_tensor *logits = sv_model_head(tape, &teacher, finished);
-    *features = !tokens ? NULL : apart ? sv_model_features(tape, &teacher, x) : finished;
+    sv_tensor *logits = answers ? sv_model_class_head(tape, &teacher, finished) : sv_model_head(tape, &teacher, finished);
+    if (answers) *features = sv_model_patch_head(tape, &teacher, sv_tape_slice_rows(tape, finished, sv_model_prefix(&teacher), 0));
+    else *features = !tokens ? NULL : apart ? sv_model_features(tape, &teacher, x) : finished;
     sv_tape_label(tape, logits, "teacher logits");
     sv_tape_keep(tape, logits);
     sv_tape_cut(tape);
@@ -61,6 +68,24 @@ static sv_tensor *record_distillation(sv_training_tape *out, const sv_training_c
     if (choice->distillation == SV_DISTILL_HARD) return sv_tape_cross_entropy(tape, out->distilled, sv_tape_top_class(tape, out->teacher_logits));
     sv_tensor *kl = sv_tape_kl(tape, sv_tape_scale(tape, out->distilled, 1 / tau), sv_tape_scale(tape, out->teacher_logits, 1 / tau));
     return sv_tape_scale(tape, kl, tau * tau / (double)sv_tensor_width(out->target));
+}
+
+/* What cls reads; *distilled: what a distillation loss reads. */
+static sv_tensor *record_answer(sv_tape *tape, const sv_model *model, sv_student student, bool answers, sv_tensor **distilled)
+{
+    if (distilled && !sv_model_has_patch_head(model)) return sv_model_heads(tape, model, student.finished, distilled);
+    sv_tensor *logits = answers ? sv_model_class_head(tape, model, student.finished) : sv_model_head_kept(tape, model, student.finished, student.kept);
+    if (distilled) *distilled = logits;
+    return logits;
+}
+
+/* How far the kept tokens are from the teacher's [1,2], see sv_tape_masked_square and sv_tape_masked_kl. */
+static sv_tensor *record_tokens(sv_tape *tape, const sv_model *model, sv_student student, const sv_model *teacher, sv_tensor *features, bool answers)
+{
+    const size_t prefix = sv_model_prefix(model);
+    if (!answers) return sv_tape_masked_square(tape, student.tokens, features, student.origin, sv_model_prefix(teacher));
+    sv_tensor *own = sv_model_patch_head(tape, model, sv_tape_slice_rows(tape, student.tokens, prefix, 0));
+    return sv_tape_masked_kl(tape, own, features, sv_tape_slice_rows(tape, student.origin, prefix, 0), 0);
 }
 
 static size_t curve_width(const sv_pruning *pruning) { return 3 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
@@ -85,23 +110,25 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     const sv_model *model = pruning->model;
     sv_tape *tape = out->tape;
     term_list terms = { 0 }, ratios = { 0 };
+    const bool tokens = teacher_features != NULL, answers = compares_answers(pruning, tokens);
     bool distill = choice->distillation != SV_DISTILL_NONE;
-    out->logits = distill ? sv_model_heads(tape, model, student.finished, &out->distilled) : sv_model_head(tape, model, student.finished);
+    out->logits = record_answer(tape, model, student, answers, distill ? &out->distilled : NULL);
     sv_tape_keep(tape, out->logits);
     if (distill) sv_tape_keep(tape, out->distilled);
     sv_tensor *cls = sv_tape_cross_entropy(tape, out->logits, out->target), *kl = NULL, *square = NULL;
     if (out->teacher_logits && o->kl_weight > 0) kl = sv_tape_kl(tape, out->logits, out->teacher_logits);
-    if (teacher_features) square = sv_tape_masked_square(tape, student.tokens, teacher_features, student.origin, sv_model_prefix(teacher));
+    if (tokens) square = record_tokens(tape, model, student, teacher, teacher_features, answers);
     term(tape, &terms, out->cls = sv_tape_batch_mean(tape, cls), distill ? 1 - choice->distill_alpha : 1, "loss cls");
     if (distill) term(tape, &terms, out->distill = sv_tape_batch_mean(tape, record_distillation(out, choice)), choice->distill_alpha, "loss distill");
     if (kl) term(tape, &terms, out->kl = sv_tape_batch_mean(tape, kl), o->kl_weight, "loss kl");
     if (square) term(tape, &terms, out->token = sv_tape_batch_ratio(tape, square), o->token_weight, "loss token");
-    for (size_t t = 0; t < out->stages; t++) {
+    bool pulled = out->stages && !sv_pruning_method_of(o->plan.method)->fixed;
+    for (size_t t = 0; pulled && t < out->stages; t++) {
         out->goal[t] = sv_tape_batch_input(tape, "goal", 3);
         term(tape, &ratios, sv_tape_ratio_loss(tape, out->share[t], out->goal[t], o->ratio_per_image), 1, "loss ratio");
     }
     if (ratios.count) term(tape, &terms, add_all(tape, &ratios), 1, "loss ratio");
-    if (out->stages && o->latency_weight > 0) {
+    if (pulled && o->latency_weight > 0) {
         out->curve = sv_tape_batch_input(tape, "latency curve", curve_width(pruning));
         out->latency = sv_tape_latency_loss(tape, out->share, out->stages, out->curve, sv_model_patches(model), &out->predicted_ms);
         sv_tape_keep(tape, out->predicted_ms);
@@ -119,8 +146,9 @@ sv_place sv_tokens_place(const sv_model *model) { return sv_model_place(model, s
 
 bool sv_tokens_comparable(const sv_model *student, const sv_model *teacher)
 {
+    if (sv_model_has_patch_head(student) != sv_model_has_patch_head(teacher)) return false;
     const sv_place ours = sv_tokens_place(student), theirs = sv_tokens_place(teacher);
-    return has_tokens(student) && has_tokens(teacher) && ours.width == theirs.width && ours.patches == theirs.patches;
+    return has_tokens(student) && has_tokens(teacher) && ours.patches == theirs.patches && (sv_model_has_patch_head(student) || ours.width == theirs.width);
 }
 
 static sv_status check_teacher(const sv_pruning *pruning, const sv_model *teacher, const sv_training_choice *choice, sv_error *err)
@@ -151,7 +179,9 @@ sv_status sv_training_record(sv_training_tape *out, const sv_pruning *pruning, c
     out->picture = sv_tape_input(out->tape, "picture", SV_REAL, 1, 3 * model->options.image * model->options.image, false);
     out->target = sv_tape_input(out->tape, "target", SV_REAL, 1, model->options.classes, false);
     bool taught = choice->distillation != SV_DISTILL_NONE || pruning->options.kl_weight > 0 || pruning->options.token_weight > 0;
-    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, pruning->options.token_weight > 0, &features);
+    if (pruning->options.plan.stages && sv_pruning_method_of(pruning->options.plan.method)->fixed) out->value = sv_tape_batch_input(out->tape, "counts", out->stages);
+    const bool tokens = pruning->options.token_weight > 0;
+    if (teacher && taught) out->teacher_logits = record_teacher(out, teacher, tokens, compares_answers(pruning, tokens), &features);
     sv_student student = pruning->form->student(out, pruning, choice, features != NULL);
     record_losses(out, pruning, choice, student, teacher, features);
     status = sv_tape_finish(out->tape, out->loss, err);
@@ -167,9 +197,14 @@ void sv_training_clear(sv_training_tape *training)
 
 void sv_training_set_goals(sv_training_tape *training, const sv_pruning_options *options, const double *keep, const double *multiplier, double latency_multiplier)
 {
+    if (training->value) {
+        sv_pruning_plan plan = options->plan;
+        sv_plan_set_keep(&plan, keep);
+        for (size_t t = 0; t < training->stages; t++) sv_tape_data(training->tape, training->value, 0)[t] = (sv_real)plan.count[t];
+    }
     if (training->curve)
         sv_tape_data(training->tape, training->curve, 0)[2] = (sv_real)(options->latency_form == SV_RATIO_LAGRANGE ? latency_multiplier / options->latency_weight : 0);
-    for (size_t t = 0; t < training->stages; t++) {
+    for (size_t t = 0; t < training->stages && training->goal[t]; t++) {
         sv_real *goal = sv_tape_data(training->tape, training->goal[t], 0);
         bool lagrange = options->ratio_form == SV_RATIO_LAGRANGE;
         goal[0] = (sv_real)keep[t];

@@ -15,7 +15,7 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
     if (status) return status;
     s->budget_ms = INFINITY;
     if (!plan->stages && s->budget.kind != SV_NO_BUDGET)
-        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method = spvit or dynamicvit", sv_config_where(s->config, "latency.budget"));
+        return sv_fail(err, SV_USAGE, "%s: latency.budget needs selectors that can meet it; set pruning.method", sv_config_where(s->config, "latency.budget"));
     if (!plan->stages || (s->budget.kind == SV_NO_BUDGET && !term && !sv_config_text(s->config, "latency.table")[0])) {
         s->budget_ms = 0;
         return SV_OK;

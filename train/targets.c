@@ -43,7 +43,9 @@ static void say_plan(const sv_session *s, const char *begin)
 {
     const sv_pruning_plan *plan = sv_pruning_plan_of(s->pruning);
     sv_text text = { 0 };
-    for (size_t t = 0; t < plan->stages; t++) sv_text_add(&text, "%s%.3f (%zu patches) before block %zu", t ? ", " : "", plan->keep[t], plan->count[t], plan->at[t]);
+    const bool merges = plan->stages && sv_method_form_of(plan->method) == SV_IN_EVERY_BLOCK;
+    if (merges) sv_text_add(&text, "%.3f (%zu patches, merged) behind the last block", plan->keep[0], plan->count[0]);
+    for (size_t t = 0; !merges && t < plan->stages; t++) sv_text_add(&text, "%s%.3f (%zu patches) before block %zu", t ? ", " : "", plan->keep[t], plan->count[t], plan->at[t]);
     if (text.data) sv_log(SV_INFO, "%s %s", begin, text.data);
     sv_text_clear(&text);
 }

@@ -35,19 +35,21 @@ static void block_product(float *y, size_t y_stride, const float *a, size_t a_st
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Scores become weights 2^((score - top) c); returns their sum. */
-static float weigh_row(float *scores, size_t live, float c, float lowest, float top)
+/* Scores become weights 2^((score - top) c), times the keys' sizes where they have any; returns their sum. */
+static float weigh_row(float *scores, const float *sizes, size_t live, float c, float lowest, float top)
 {
     v16 sum = v_set(0.0f);
     const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
     size_t j = 0;
     for (; j + 16 <= live; j += 16) {
-        const v16 weight = w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest);
+        v16 weight = w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest);
+        if (sizes) weight = v_mul(weight, v_load(sizes + j, 16));
         sum = v_add(sum, weight);
         v_store(scores + j, weight, 16);
     }
     if (j < live) {
-        const v16 weight = v_keep(w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest), live - j);
+        v16 weight = v_keep(w_exp2_below(v_sub(v_load(scores + j, 16), most), scale, deepest), live - j);
+        if (sizes) weight = v_mul(weight, v_load(sizes + j, live - j));
         sum = v_add(sum, weight);
         v_store(scores + j, weight, 16);
     }
@@ -68,7 +70,7 @@ static void forward_block(const head *d, const float *keys, const float *values,
         bias_row(d, scores + r * padded, begin + r);
         tops[r] = row_top(scores + r * padded, d->live, own);
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
-        totals[r] = weigh_row(scores + r * padded, d->live, c, lowest, tops[r]) + owns[r];
+        totals[r] = weigh_row(scores + r * padded, d->sizes, d->live, c, lowest, tops[r]) + owns[r];
     }
     block_product(d->out + begin * d->out_stride, d->out_stride, scores, padded, values, rows, d->width, d->live);
     for (size_t r = 0; r < rows; r++)
@@ -123,7 +125,8 @@ static void slope_row(back *b, size_t i, float through)
     const v16 c = v_set(b->d.unit * LOG2_E), shift = v_set(-(b->log_sum[i] * LOG2_E));
     float *weights = b->weights + i * b->padded, *slopes = b->slopes + i * b->padded;
     for (size_t j = 0; j < b->padded; j += 16) {
-        const v16 weight = w_exp2(v_fma(v_load(weights + j, 16), c, shift));
+        v16 weight = w_exp2(v_fma(v_load(weights + j, 16), c, shift));
+        if (b->d.sizes) weight = v_mul(weight, v_load(b->d.sizes + j, least(b->d.live - j, 16)));
         const v16 e = v_mul(weight, v_sub(v_load(slopes + j, 16), v_set(through)));
         v_store(weights + j, weight, 16);
         v_store(slopes + j, v_mul(e, v_set(b->d.scale)), 16);

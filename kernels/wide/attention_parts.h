@@ -21,9 +21,9 @@ static uint32_t *take_halves(unsigned char **room, size_t rows, size_t padded) {
 
 /* ---- forward ----------------------------------------------------------------------------------------------------- */
 
-/* Weights 2^((score - top) c) of a row, taken apart for the product, zeros behind them; returns the sum of the whole ones. */
-static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores, size_t live, size_t padded, float c, float lowest,
-                             float top)
+/* Weights 2^((score - top) c) of a row, times the keys' sizes where they have any, taken apart for the product, zeros behind them; returns the sum of the whole ones. */
+static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores, const float *sizes, size_t live, size_t padded, float c,
+                             float lowest, float top)
 {
     v16 sum = v_set(0.0f);
     const v16 scale = v_set(c), deepest = v_set(lowest), most = v_set(top);
@@ -33,6 +33,7 @@ static float weigh_row_parts(uint32_t *weights, size_t step, const float *scores
         {
             const size_t at = j + 16 * half;
             pair[half] = w_exp2_below(v_sub(v_load(scores + at, 16), most), scale, deepest);
+            if (sizes) pair[half] = v_mul(pair[half], v_load(sizes + at, live > at ? least(live - at, 16) : 0));
             if (at + 16 > live) pair[half] = v_keep(pair[half], live > at ? live - at : 0);
             sum = v_add(sum, pair[half]);
         }
@@ -65,7 +66,7 @@ static void forward_block(const front *f, size_t begin, size_t rows, float *top_
         bias_row(d, scores, begin + r);
         tops[r] = row_top(scores, d->live, own);
         owns[r] = dead ? v_first(w_exp2_below(v_set(own - tops[r]), v_set(c), v_set(lowest))) : 0.0f;
-        totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->live, f->tall, c, lowest, tops[r]) + owns[r];
+        totals[r] = weigh_row_parts(f->weights + r * f->tall / 2, step, scores, d->sizes, d->live, f->tall, c, lowest, tops[r]) + owns[r];
     }
     float *out = f->out_half ? f->sums : d->out + begin * d->out_stride;
     const size_t out_stride = f->out_half ? f->wide : d->out_stride;
@@ -137,6 +138,7 @@ WORD void slope_piece(const back *b, size_t i, size_t j, const float *scores, co
                       v16 *slope)
 {
     *weight = w_exp2(v_fma(v_load(scores + j, 16), v_set(b->d.unit * LOG2_E), shift));
+    if (b->d.sizes) *weight = v_mul(*weight, v_load(b->d.sizes + j, b->d.live > j ? least(b->d.live - j, 16) : 0));
     v16 e = v_mul(*weight, v_sub(v_load(products + j, 16), through));
     if (j + 16 > b->d.live) {
         const size_t n = b->d.live > j ? b->d.live - j : 0;

@@ -14,6 +14,7 @@ typedef struct head {
     const float *bias, *mask;
     float *d_bias;
     size_t bias_stride;
+    const float *sizes; /* of keys, NULL: one each */
 } head;
 
 static head head_of(const sv_attention *a, size_t h)
@@ -35,7 +36,8 @@ static head head_of(const sv_attention *a, size_t h)
                    a->bias ? a->bias + map : NULL,
                    a->mask,
                    a->d_bias ? a->d_bias + map : NULL,
-                   a->bias_stride };
+                   a->bias_stride,
+                   a->sizes };
 }
 
 /* Scores of query i, whole vectors of them, scaled, with bias and mask; nothing where there is no bias. */

@@ -7,11 +7,11 @@
 #define COMMON .mask_clamp = 30, .tau = 1, .kl_weight = 0.5, .token_weight = 0.5
 #define DYNAMICVIT .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE
 static const small_case cases[] = {
-    { "exact",
+    { .name = "exact",
       false,
       { .plan = { DYNAMICVIT, .stages = 2, .at = { 1, 3 }, .keep = { 0.7, 0.49 } }, .ratio_per_image = true, COMMON },
       { 0, 1 } },
-    { "reference",
+    { .name = "reference",
       false,
       { .plan = { DYNAMICVIT, .stages = 3, .at = { 0, 2, 4 }, .keep = { 0.7, 0.49, 0.343 } },
         .mask_eps = 1e-6,
@@ -19,7 +19,7 @@ static const small_case cases[] = {
         .ratio_per_image = true,
         COMMON },
       { 0, 2.0 / 3 } },
-    { "batch", true, { .plan = { DYNAMICVIT, .stages = 2, .at = { 1, 2 }, .keep = { 0.55, 0.3 } }, COMMON }, { 0, 1 } },
+    { .name = "batch", true, { .plan = { DYNAMICVIT, .stages = 2, .at = { 1, 2 }, .keep = { 0.55, 0.3 } }, COMMON }, { 0, 1 } },
 };
 
 static void steps_equal_pytorch(void **state)

@@ -196,8 +196,7 @@ static sv_tensor *record_removed(sv_tape *tape, const world *w, sv_tensor *pictu
     sv_stream stream = { .x = sv_model_embed(tape, model, picture) };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
         if (t < STAGES && plan->at[t] == i) {
-            sv_cut cut = { 0 };
-            sv_stream_scored(tape, w->pruning, &stream, &cut.u, &cut.before, &cut.origin);
+            sv_cut cut = sv_stream_scored(tape, w->pruning, &stream);
             noise[t] = sv_tape_input(tape, "noise", SV_REAL, PATCHES, 1, false);
             sv_tensor *a = sv_selector_record(tape, w->pruning, t, cut.u, cut.before, &cut.score);
             cut.keep = sv_tape_decide(tape, a, cut.before, cut.origin, noise[t], 1, t, false);

@@ -51,7 +51,7 @@ static inline void fill_pictures(const sv_tape *tape, const sv_tensor *picture)
     char name[16];
     for (size_t b = 0; b < IMAGES; b++) {
         snprintf(name, sizeof name, "picture%zu", b);
-        for (size_t k = 0; k < 3 * SIDE * SIDE; k++) sv_tape_data(tape, picture, b)[k] = (sv_real)both("", name, k);
+        for (size_t k = 0; k < sv_tensor_width(picture); k++) sv_tape_data(tape, picture, b)[k] = (sv_real)both("", name, k);
     }
 }
 

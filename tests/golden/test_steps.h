@@ -12,6 +12,9 @@ typedef struct small_case {
     bool distilled;
     sv_pruning_options options;
     double goal[2]; /* linear and square weight of a stage's share */
+    const char *backbone; /* NULL: vit_test */
+    size_t image;         /* of 16 patches; 0: the backbone's */
+    bool fixed;           /* nothing is learned about decisions: there are no noise, goals and scores to compare */
 } small_case;
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------ */
@@ -74,13 +77,14 @@ typedef struct small_world {
 static inline small_world small_open(const small_case *c)
 {
     small_world w = { .c = c, .options = c->options };
-    sv_model_options sizes = { .width = WIDTH, .heads = 3, .depth = 5, .classes = CLASSES, .distilled = c->distilled };
+    sv_model_options sizes = { .width = WIDTH, .heads = 3, .depth = 5, .classes = CLASSES, .distilled = c->distilled, .image = c->image };
+    const char *backbone = c->backbone ? c->backbone : "vit_test";
     sv_training_choice choice = { .images = IMAGES, .lanes = 2, .given_noise = true, .details = true };
     sv_error err = { 0 };
     sv_plan_fit_grid(&w.options.plan, PATCHES);
     sv_plan_set_keep(&w.options.plan, c->options.plan.keep);
-    if (sv_model_create(&w.student, "vit_test", &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
-        || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, "vit_test", &sizes, &err)
+    if (sv_model_create(&w.student, backbone, &sizes, &err) || sv_pruning_create(&w.pruning, w.student, &w.options, &err)
+        || sv_model_allocate(w.student, true, &err) || sv_model_create(&w.teacher, backbone, &sizes, &err)
         || sv_model_allocate(w.teacher, false, &err))
         fail_msg("%s", err.text);
     fill_weights(w.student, "");
@@ -88,8 +92,8 @@ static inline small_world small_open(const small_case *c)
     if (sv_training_record(&w.t, w.pruning, w.teacher, &choice, &err)) fail_msg("%s", err.text);
     fill_pictures(w.t.tape, w.t.picture);
     fill_targets(&w.t);
-    fill_noise(&w.t);
-    fill_goals(&w.t, c);
+    if (c->fixed) sv_training_set_goals(&w.t, &w.options, w.options.plan.keep, NULL, 0);
+    if (!c->fixed) fill_noise(&w.t), fill_goals(&w.t, c);
     fill_curve(&w.t);
     return w;
 }
@@ -135,7 +139,7 @@ static inline void hold_losses(const small_world *w, worst *losses)
     const sv_training_tape *t = &w->t;
     hold_scalar(w->c->name, losses, "loss_cls", t->tape, t->cls);
     hold_scalar(w->c->name, losses, "loss_kl", t->tape, t->kl);
-    hold_scalar(w->c->name, losses, "loss_token", t->tape, t->token);
+    if (t->token) hold_scalar(w->c->name, losses, "loss_token", t->tape, t->token);
     if (t->latency) hold_scalar(w->c->name, losses, "loss_latency", t->tape, t->latency);
     if (t->latency) hold_scalar(w->c->name, losses, "ms", t->tape, t->predicted_ms);
     hold_scalar(w->c->name, losses, "loss", t->tape, t->loss);
@@ -149,7 +153,7 @@ static inline void step_equals(const small_case *c)
     sv_error err = { 0 };
     if (sv_tape_forward(w.t.tape, &step, &err)) fail_msg("%s", err.text);
     sv_tape_backward(w.t.tape, 1);
-    for (size_t t = 0; t < w.t.stages; t++) hold_stage(&w, t, &scores);
+    for (size_t t = 0; !c->fixed && t < w.t.stages; t++) hold_stage(&w, t, &scores);
     hold_logits(c->name, &losses, "logits", w.t.tape, w.t.logits);
     hold_logits(c->name, &losses, "teacher_logits", w.t.tape, w.t.teacher_logits);
     hold_losses(&w, &losses);

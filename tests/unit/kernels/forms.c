@@ -279,6 +279,9 @@ static sv_attention image_of(run *r, bool with_results, sv_parts parts)
     a.qkv_stride = stride_for(r, 3 * all);
     a.qkv = input(r, a.rows, 3 * all, a.qkv_stride);
     const size_t forward = sv_attention_forward_scratch(a.rows, a.width), backward = sv_attention_backward_scratch(a.rows, a.width);
+    sv_real *sizes = a.live && coin(r) ? input(r, 1, a.live, a.live) : NULL;
+    for (size_t j = 0; sizes && j < a.live; j++) sizes[j] = (sizes[j] < 0 ? -sizes[j] : sizes[j]) + (sv_real)0.5;
+    a.sizes = sizes;
     a.scratch = input_bytes(r, with_results ? (forward > backward ? forward : backward) : forward);
     if (a.live == a.rows && coin(r)) {
         a.bias_stride = stride_for(r, a.rows);

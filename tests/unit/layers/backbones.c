@@ -86,7 +86,7 @@ static void sizes_that_do_not_go_together_are_refused(void **state)
 static void selectors_are_refused_where_tokens_cannot_leave(void **state)
 {
     (void)state;
-    static const char *const names[] = { "convnext_test", "lvvit_test" };
+    static const char *const names[] = { "convnext_test" };
     const sv_pruning_options options = { .plan = { .stages = 1, .at = { 1 }, .keep = { 0.5 } }, .mask_clamp = 30 };
     for (size_t i = 0; i < SV_COUNT(names); i++) {
         sv_model *model = make(names[i], NULL);

@@ -64,6 +64,8 @@ static void predictors_carry_the_published_names_and_shapes(void **state)
     sv_model_destroy(dense);
 }
 
+enum { LEARNED = SV_METHOD_DYNAMICVIT + 1 }; /* the methods behind it have nothing to learn */
+
 /* layers/names.c knows the first words of selectors without knowing methods; a method whose word it lacks would train as backbone. */
 static void parameters_of_every_method_are_known_as_selectors(void **state)
 {
@@ -73,7 +75,7 @@ static void parameters_of_every_method_are_known_as_selectors(void **state)
         size_t selecting = 0;
         for (size_t k = 0; k < with->parameters->count; k++) selecting += sv_name_selects(with->parameters->items[k]->name);
         assert_int_equal(selecting, with->parameters->count - without->parameters->count);
-        assert_true(selecting > 0);
+        assert_true((selecting > 0) == (i < LEARNED));
         sv_model_destroy(with);
         sv_model_destroy(without);
     }
@@ -118,7 +120,7 @@ static void selectors_of_another_method_are_refused_by_name(void **state)
     static const char *const says[] = { [SV_METHOD_SPVIT] = "DynamicViT", [SV_METHOD_DYNAMICVIT] = "SPViT" };
     sv_load_options options = { .optional_selectors = true };
     (void)state;
-    for (size_t i = 0; i < SV_METHODS; i++) {
+    for (size_t i = 0; i < LEARNED; i++) {
         sv_model *from = model_of((sv_method)!i, 1, 1), *to = model_of((sv_method)i, 1, 2);
         sv_error err = { 0 };
         save(from, "");
