@@ -2,7 +2,7 @@
 #include "layers/layers.h"
 
 static const sv_config_row rows[] = {
-    { "model.arch", SV_CONFIG_TEXT, "deit_t", 0, 0, NULL, "backbone: deit_t, deit_s, deit_b, ..._distilled, vit_t, vit_s, vit_b, vit_nano, lvvit_t, lvvit_s, lvvit_m, lvvit_nano; dense alone: pit_ti, pit_xs, pit_s, pit_b, ..._distilled, convnext_t, convnext_s, convnext_b, swin_t, swin_s, swin_b, and of each a ..._nano" },
+    { "model.arch", SV_CONFIG_TEXT, "deit_t", 0, 0, NULL, "backbone: deit_t, deit_s, deit_b, ..._distilled, vit_t, vit_s, vit_b, vit_nano, lvvit_t, lvvit_s, lvvit_m, lvvit_nano; of several stages (SPViT: PiT, Swin; DynamicViT: ConvNeXt, Swin): pit_ti, pit_xs, pit_s, pit_b, ..._distilled, convnext_t, convnext_s, convnext_b, swin_t, swin_s, swin_b, and of each a ..._nano" },
     { "model.weights", SV_CONFIG_TEXT, "", 0, 0, NULL, "pretrained weights: .pth or .safetensors under timm or Hugging Face names, or a checkpoint of ours; empty: from scratch" },
     { "model.licence", SV_CONFIG_TEXT, "", 0, 0, NULL, "licence of the weights the run begins from (\"Apache-2.0\" for DeiT's); goes into the card of its files and exports, where whoever gets the model will look" },
     { "model.classes", SV_CONFIG_INT, "0", 0, 10000000, NULL, "answers of the head; 0: as many as the data has" },
