@@ -18,7 +18,7 @@
 
 #include "kernels/table.h"
 
-enum { FENCES = 8, FENCE_BYTES = 1 << 22, ARENA_BYTES = 1 << 21, OUTPUTS = 6, MOST_PIECES = 5 };
+enum { FENCES = 16, FENCE_BYTES = 1 << 22, ARENA_BYTES = 1 << 21, OUTPUTS = 6, MOST_PIECES = 5 };
 typedef enum number_kind { REALS, FLOATS, HALVES, BYTES, COUNTS } number_kind;
 typedef struct output {
     const char *name;
