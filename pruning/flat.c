@@ -88,11 +88,15 @@ static sv_stream remove_stage(void *context, size_t t, sv_stream stream)
     return stream;
 }
 
+/* Of merged tokens: those that are left, each by the patch it stands in. Ends no segment: the last block has. */
 static void keep_merged_deployed(sv_removal_tape *out, const sv_stream *stream)
 {
-    const sv_cut cut = { .origin = stream->origin, .keep = sv_tape_fill(out->tape, stream->origin, 0, 1) };
     out->a[0] = sv_tape_fill(out->tape, stream->origin, 0, 0);
-    sv_removal_keep_stage(out, &cut, 0, stream->origin);
+    out->keep[0] = sv_tape_fill(out->tape, stream->origin, 0, 1);
+    out->before[0] = out->after[0] = stream->origin;
+    sv_tape_keep(out->tape, out->a[0]);
+    sv_tape_keep(out->tape, out->keep[0]);
+    sv_tape_keep(out->tape, out->after[0]);
 }
 
 static sv_tensor *flat_deployed(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_tensor **kept)
