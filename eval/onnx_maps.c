@@ -88,7 +88,7 @@ static void convolve_row(const convolution *c, const float *image, size_t output
 static sv_status run_conv(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
-    convolution c;
+    convolution c = { 0 };
     double *sum = NULL;
     size_t bytes = 0;
     if (!read_convolution(call, &c) || sv_mul_size(&bytes, c.columns, sizeof *sum)) return sv_onnx_unfit(call);
