@@ -3,8 +3,7 @@
  *   p_ij = (e_ij + eps/R) / (sum_j e_ij + eps);  y_i = sum_j p_ij v_j.
  * policy_attention is that formula, for any policy. attention is the form that models use: eps 0, kept rows in front (policy one on
  * the live rows, zero behind), where rows that are not live get no gradient and need none (spec exact savings). */
-#include "autograd/op_shape.h"
-#include "kernels/kernels.h"
+#include "autograd/op_heads.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,12 +11,8 @@
 static sv_status heads_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *qkv = node->in[0], *policy = node->in[1];
-    const int64_t heads = node->attributes.i[0];
-    sv_status status = sv_want_image(qkv, "qkv", SV_REAL, err);
+    sv_status status = sv_want_heads(node, err);
     if (status) return status;
-    if (heads < 1 || qkv->width % (3 * (size_t)heads))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
-                       qkv->width);
     if (!(node->attributes.r[0] > 0))
         return sv_fail(err, SV_USAGE, "the clamp of exponents must be above 0, but is %g", node->attributes.r[0]);
     if (policy) status = sv_want_width(policy, "policy", SV_REAL, 1, err);
@@ -36,41 +31,20 @@ static sv_status attention_shape(sv_node *node, sv_error *err)
     return status;
 }
 
-static sv_attention attention_of(const sv_call *call)
-{
-    const sv_span *qkv = &call->in[0], *y = &call->out[0];
-    const size_t heads = (size_t)call->attributes->i[0];
-    return (sv_attention){ .rows = qkv->rows,
-                           .live = qkv->live,
-                           .heads = heads,
-                           .width = y->width / heads,
-                           .qkv = qkv->data,
-                           .qkv_stride = qkv->width,
-                           .out = y->half ? NULL : y->data,
-                           .out_half = y->half ? y->halves : NULL,
-                           .out_stride = y->width,
-                           .log_sum = call->saved,
-                           .top = call->saved ? call->saved + heads * qkv->rows : NULL,
-                           .scratch = call->scratch,
-                           .parts = sv_parts_of(call->node->precision) };
-}
-
 static void attention_forward(const sv_call *call)
 {
-    sv_attention attention = attention_of(call);
+    sv_attention attention = sv_attention_of(call);
     sv_attention_forward(&attention, call->row_begin, call->row_end);
 }
 
 /* Scratch in backward: the kernel's, then a policy's gradient, then a whole gradient of qkv where it cannot be written in place. */
-static size_t backward_room(size_t rows, size_t width) { return (sv_attention_backward_scratch(rows, width) + 63) / 64 * 64; }
-
 /* The kernel overwrites the gradient of qkv; policy_j gets sum over heads and live queries i != j of
  * exp(min(a_ij - top_i, clamp)) / Z_i (g_i.v_j - g_i.y_i), of dead j too: that is how attention teaches the selectors. */
 static void attention_backward(const sv_call *call)
 {
     const sv_span *qkv = &call->in[0], *policy = &call->in[1], *y = &call->out[0];
-    sv_attention attention = attention_of(call);
-    sv_real *d_policy = (sv_real *)((unsigned char *)call->scratch + backward_room(qkv->rows, attention.width));
+    sv_attention attention = sv_attention_of(call);
+    sv_real *d_policy = (sv_real *)((unsigned char *)call->scratch + sv_attention_room(qkv->rows, attention.width));
     const bool in_place = qkv->gradient && !qkv->accumulate;
     sv_real *d_qkv = in_place ? qkv->gradient : d_policy + qkv->rows;
     memset(d_policy, 0, qkv->rows * sizeof *d_policy);
@@ -86,7 +60,7 @@ static size_t attention_scratch(const sv_node *node)
 {
     const size_t rows = node->in[0]->rows.most, width = node->out[0]->width / (size_t)node->attributes.i[0];
     const size_t forward = sv_attention_forward_scratch(rows, width), own = (rows + rows * node->in[0]->width) * sizeof(sv_real);
-    const size_t backward = backward_room(rows, width) + own;
+    const size_t backward = sv_attention_room(rows, width) + own;
     return backward > forward ? backward : forward;
 }
 

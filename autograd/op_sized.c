@@ -1,20 +1,15 @@
 /* Attention over keys that stand for several tokens each: weights size_j exp(a_ij) instead of exp(a_ij), which is log size added to the scores.
  *   p_ij = size_j exp(a_ij) / sum_l size_l exp(a_il);  y_i = sum_j p_ij v_j;  backward as attention's with these p. */
-#include "autograd/op_shape.h"
-#include "kernels/kernels.h"
+#include "autograd/op_heads.h"
 
 static sv_status sized_attention_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *qkv = node->in[0];
-    const int64_t heads = node->attributes.i[0];
-    sv_status status = sv_want_image(qkv, "qkv", SV_REAL, err);
+    sv_status status = sv_want_heads(node, err);
     if (!status) status = sv_want_width(node->in[1], "size", SV_REAL, 1, err);
     if (!status) status = sv_want_rows(node->in[1], "size", qkv, "qkv", err);
     if (!status) status = sv_want_constant(node->in[1], "size", err);
     if (status) return status;
-    if (heads < 1 || qkv->width % (3 * (size_t)heads))
-        return sv_fail(err, SV_USAGE, "qkv must be 3 x %lld heads wide times the width of a head, but is %zu wide", (long long)heads,
-                       qkv->width);
     if (!sv_rows_equal(qkv->rows, qkv->live)) return sv_fail(err, SV_USAGE, "all rows of qkv must be live");
     node->out[0]->width = qkv->width / 3;
     return SV_OK;
@@ -22,22 +17,9 @@ static sv_status sized_attention_shape(sv_node *node, sv_error *err)
 
 static sv_attention attention_of(const sv_call *call)
 {
-    const sv_span *qkv = &call->in[0], *y = &call->out[0];
-    const size_t heads = (size_t)call->attributes->i[0];
-    return (sv_attention){ .rows = qkv->rows,
-                           .live = qkv->rows,
-                           .heads = heads,
-                           .width = y->width / heads,
-                           .qkv = qkv->data,
-                           .qkv_stride = qkv->width,
-                           .out = y->half ? NULL : y->data,
-                           .out_half = y->half ? y->halves : NULL,
-                           .out_stride = y->width,
-                           .log_sum = call->saved,
-                           .top = call->saved ? call->saved + heads * qkv->rows : NULL,
-                           .scratch = call->scratch,
-                           .parts = sv_parts_of(call->node->precision),
-                           .sizes = call->in[1].data };
+    sv_attention attention = sv_attention_of(call);
+    attention.sizes = call->in[1].data;
+    return attention;
 }
 
 static void sized_attention_forward(const sv_call *call)
@@ -46,13 +28,11 @@ static void sized_attention_forward(const sv_call *call)
     sv_attention_forward(&attention, call->row_begin, call->row_end);
 }
 
-static size_t backward_room(size_t rows, size_t width) { return (sv_attention_backward_scratch(rows, width) + 63) / 64 * 64; }
-
 static void sized_attention_backward(const sv_call *call)
 {
     const sv_span *qkv = &call->in[0], *y = &call->out[0];
     const sv_attention attention = attention_of(call);
-    sv_real *room = (sv_real *)((unsigned char *)call->scratch + backward_room(qkv->rows, attention.width));
+    sv_real *room = (sv_real *)((unsigned char *)call->scratch + sv_attention_room(qkv->rows, attention.width));
     sv_real *d_qkv = qkv->accumulate ? room : qkv->gradient;
     sv_attention_backward(&attention, y->gradient, y->width, d_qkv, qkv->width, NULL, 1, NULL);
     if (d_qkv == room) sv_scale(qkv->gradient, room, 1, qkv->rows * qkv->width, true);
@@ -64,7 +44,7 @@ static size_t sized_attention_scratch(const sv_node *node)
 {
     const size_t rows = node->in[0]->rows.most, width = node->out[0]->width / (size_t)node->attributes.i[0];
     const size_t forward = sv_attention_forward_scratch(rows, width),
-                 backward = backward_room(rows, width) + rows * node->in[0]->width * sizeof(sv_real);
+                 backward = sv_attention_room(rows, width) + rows * node->in[0]->width * sizeof(sv_real);
     return backward > forward ? backward : forward;
 }
 

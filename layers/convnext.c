@@ -163,9 +163,9 @@ static sv_tensor *next_enter(sv_tape *tape, const sv_model *model, size_t index,
 
 static sv_place next_place(const sv_model *model, size_t index)
 {
-    const sv_stages *stages = sv_stages_of(model);
-    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
-    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = 1, .norm_eps = model->options.norm_eps };
+    sv_place place = sv_stage_place(model, index, side_of);
+    place.norm_eps = model->options.norm_eps;
+    return place;
 }
 
 /* ---- a block, and its two ways (Rao et al. 2023) ---- */

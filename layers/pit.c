@@ -199,12 +199,7 @@ static sv_tensor *pit_head(sv_tape *tape, const sv_model *model, sv_tensor *fini
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
-static sv_place pit_place(const sv_model *model, size_t index)
-{
-    const sv_stages *stages = sv_stages_of(model);
-    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
-    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
-}
+static sv_place pit_place(const sv_model *model, size_t index) { return sv_stage_place(model, index, side_of); }
 
 static uint64_t pit_among_macs(const sv_model *model, size_t index, size_t patches, size_t packages)
 {

@@ -11,6 +11,13 @@ size_t sv_stage_of(const sv_stages *stages, size_t index, size_t *inside)
     return stage;
 }
 
+sv_place sv_stage_place(const sv_model *model, size_t index, size_t (*side_of)(const sv_model *model, size_t stage))
+{
+    const sv_stages *stages = sv_stages_of(model);
+    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
+    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] ? stages->heads[stage] : 1 };
+}
+
 sv_status sv_stages_check(const sv_model *model, sv_error *err)
 {
     const sv_model_options *o = &model->options, *row = &model->backbone->options;

@@ -18,6 +18,8 @@ typedef struct sv_stages {
 const sv_stages *sv_stages_of(const sv_model *model);
 /* Stage of block `index`, and its number inside. */
 size_t sv_stage_of(const sv_stages *stages, size_t index, size_t *inside);
+/* The grid that block `index` works on; side_of: of a stage's grid. Backbones without heads count as one. */
+sv_place sv_stage_place(const sv_model *model, size_t index, size_t (*side_of)(const sv_model *model, size_t stage));
 /* Sizes a run cannot change, because the row has them by stage: SV_USAGE where it tried. */
 sv_status sv_stages_check(const sv_model *model, sv_error *err) SV_MUST_CHECK;
 

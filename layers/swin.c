@@ -269,12 +269,7 @@ static sv_tensor *swin_head(sv_tape *tape, const sv_model *model, sv_tensor *fin
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
-static sv_place swin_place(const sv_model *model, size_t index)
-{
-    const sv_stages *stages = sv_stages_of(model);
-    size_t inside = 0, stage = sv_stage_of(stages, index, &inside), side = side_of(model, stage);
-    return (sv_place){ .stage = stage, .patches = side * side, .side = side, .width = stages->width[stage], .heads = stages->heads[stage] };
-}
+static sv_place swin_place(const sv_model *model, size_t index) { return sv_stage_place(model, index, side_of); }
 
 /* n C^2 (4 + 2R) + 2 C sum over windows of n_w (n_w + packages), and the same of a package, which sees all; n_w taken as n / windows. */
 static uint64_t swin_among_macs(const sv_model *model, size_t index, size_t patches, size_t packages)

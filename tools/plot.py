@@ -106,8 +106,11 @@ def main():
     data = read(args.files, args.x, args.y, args.series)
     if not data:
         sys.exit("there is nothing to draw: no row has both numbers")
-    with open(args.out, "w", encoding="utf-8") as file:
-        file.write(draw(data, args.title, args.x_label or args.x, args.y_label or args.y))
+    try:
+        with open(args.out, "w", encoding="utf-8") as file:
+            file.write(draw(data, args.title, args.x_label or args.x, args.y_label or args.y))
+    except OSError as problem:
+        sys.exit(f"{args.out}: cannot be written: {problem.strerror}")
 
 
 if __name__ == "__main__":

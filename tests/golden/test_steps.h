@@ -190,4 +190,38 @@ static inline void removal_equals(const small_world *w, sv_decision_rule rule, c
     sv_removal_clear(&removal);
 }
 
+static inline void both_removals_equal(const small_case *c)
+{
+    small_world w = small_open(c);
+    if (w.t.stages) {
+        removal_equals(&w, SV_RULE_TOPK, "topk");
+        removal_equals(&w, SV_RULE_THRESHOLD, "threshold");
+    }
+    small_close(&w);
+}
+
+/* A test program of a method is its cases, its file of numbers, and this. */
+#define SMALL_TESTS(cases, path)                                                                                                           \
+    static void steps_equal_pytorch(void **state)                                                                                          \
+    {                                                                                                                                      \
+        (void)state;                                                                                                                       \
+        for (size_t i = 0; i < SV_COUNT(cases); i++) step_equals(&cases[i]);                                                               \
+    }                                                                                                                                      \
+    static void removals_equal_pytorch(void **state)                                                                                       \
+    {                                                                                                                                      \
+        (void)state;                                                                                                                       \
+        for (size_t i = 0; i < SV_COUNT(cases); i++) both_removals_equal(&cases[i]);                                                       \
+    }                                                                                                                                      \
+    static int name_lines(void **state)                                                                                                    \
+    {                                                                                                                                      \
+        *state = (void *)(uintptr_t)(path);                                                                                                \
+        return read_lines(state);                                                                                                          \
+    }                                                                                                                                      \
+    int main(void)                                                                                                                         \
+    {                                                                                                                                      \
+        const struct CMUnitTest tests[] = { cmocka_unit_test(steps_equal_pytorch), cmocka_unit_test(removals_equal_pytorch) };             \
+        sv_kernels_init();                                                                                                                 \
+        return cmocka_run_group_tests(tests, name_lines, free_lines);                                                                      \
+    }
+
 #endif
