@@ -199,26 +199,32 @@ static sv_status write_text(sv_text *text, const char *path, sv_error *err)
     return status;
 }
 
+/* On standard output, at once: what comes after may fail. */
+static sv_status print_text(sv_text *text, sv_error *err)
+{
+    sv_status status = sv_text_check(text, err);
+    if (!status && (fputs(text->data, stdout) < 0 || fflush(stdout) != 0)) status = sv_fail(err, SV_FAULT, "the figures cannot be written to standard output");
+    sv_text_clear(text);
+    return status;
+}
+
+/* The figures first, so that a file that cannot be written does not cost the evaluation. */
 static sv_status tell(const subject *subjects, const sv_source *source, bool as_json, sv_error *err)
 {
     telling t = { .names = sv_source_classes(source) };
-    sv_text text = { 0 }, csv = { 0 }, rows = { 0 };
+    sv_text text = { 0 };
     for (size_t i = 0; i < 2; i++)
         if (subjects[i].has) t.figures[t.count++] = figures_of(&subjects[i]);
     sv_status status = sv_class_table_make(&t.classes, t.figures[t.count - 1].records, err);
     if (!status && t.count > 1) status = sv_paired_of(&t.paired, t.figures[0].records, t.figures[1].records, err);
-    if (!status && csv_path) status = sv_figures_csv(&csv, t.figures, t.count, &t.paired, err);
-    if (!status && csv_path) status = write_text(&csv, csv_path, err);
-    if (!status && classes_path) {
-        sv_classes_csv(&rows, &t.classes, t.names);
-        status = write_text(&rows, classes_path, err);
-    }
     if (!status) status = as_json ? tell_json(&t, &text, err) : tell_text(&t, &text, err);
-    if (!status) status = sv_text_check(&text, err);
-    if (!status && fputs(text.data, stdout) < 0) status = sv_fail(err, SV_FAULT, "the figures cannot be written to standard output");
+    if (!status) status = print_text(&text, err);
+    if (!status && csv_path && !(status = sv_figures_csv(&text, t.figures, t.count, &t.paired, err))) status = write_text(&text, csv_path, err);
+    if (!status && classes_path) {
+        sv_classes_csv(&text, &t.classes, t.names);
+        status = write_text(&text, classes_path, err);
+    }
     sv_text_clear(&text);
-    sv_text_clear(&csv);
-    sv_text_clear(&rows);
     sv_class_table_clear(&t.classes);
     return status;
 }
@@ -434,18 +440,15 @@ static sv_status check_asked(const subject *model, sv_error *err)
     return sv_fail(err, SV_USAGE, "%s, but there are none; give --checkpoint of a pruned model", asked);
 }
 
-static sv_status evaluate_all(const sv_program_call *call, const sv_data_options *data, const sv_source *source, subject *subjects, sv_error *err)
+static sv_status evaluate_all(const sv_program_call *call, const sv_data_options *data, const sv_source *source, subject *subjects, sv_logits_file *logits, sv_error *err)
 {
     const size_t batch = (size_t)sv_config_int(call->config, "train.batch");
     const sv_loader_options options = sv_data_loader_options(data, SV_LOAD_EVALUATION, batch, 0);
     sv_loader *loader = NULL;
-    sv_logits_file logits = { 0 };
     sv_status status = sv_loader_create(&loader, source, &options, err);
     for (size_t i = 0; !status && i < 2; i++)
-        if (subjects[i].has) status = evaluate(&subjects[i], loader, source, batch, logits_path && i == 1 ? &logits : NULL, err);
-    if (!status && logits_path) status = sv_logits_write(&logits, logits_path, err);
+        if (subjects[i].has) status = evaluate(&subjects[i], loader, source, batch, logits_path && i == 1 ? logits : NULL, err);
     if (!status && measure) status = measure_models(subjects, loader, call->config, err);
-    sv_logits_clear(&logits);
     sv_loader_destroy(loader);
     return status;
 }
@@ -455,6 +458,7 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     subject subjects[2] = { 0 }, *model = &subjects[1];
     sv_data_options data;
     sv_source *source = NULL;
+    sv_logits_file logits = { 0 };
     drawing how = { 0 };
     sv_threads_set((size_t)sv_config_int(call->config, "run.threads"));
     sv_status status = overlay_counts(&how.wanted, &how.across, err);
@@ -464,11 +468,13 @@ static sv_status run_eval(const sv_program_call *call, sv_error *err)
     if (!status) status = check_asked(model, err);
     if (!status && objects_asked) status = sv_objects_open(&how.objects, objects_asked, source, err); /* before the long work */
     for (size_t i = 0; !status && i < 2; i++) status = sv_deployed_set_precision(&subjects[i].model, precision, err);
-    if (!status) status = evaluate_all(call, &data, source, subjects, err);
+    if (!status) status = evaluate_all(call, &data, source, subjects, &logits, err);
     if (!status && how.objects) status = sv_object_share_of(&model->object, &model->batch, source, how.objects, &data.transform, side_of(&model->model), err), model->looked = true;
+    if (!status) status = tell(subjects, source, call->json, err);
+    if (!status && logits_path) status = sv_logits_write(&logits, logits_path, err);
     if (!status && how.wanted) status = write_overlays(model, &data, source, &how, err);
     if (!status && sensitivity_path) status = write_sensitivity(model, &data, source, (size_t)sv_config_int(call->config, "train.batch"), call->config, err);
-    if (!status) status = tell(subjects, source, call->json, err);
+    sv_logits_clear(&logits);
     sv_objects_close(how.objects);
     sv_source_close(source);
     for (size_t i = 0; i < 2; i++) {

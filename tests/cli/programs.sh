@@ -116,6 +116,10 @@ try eval_pruned 0 "tokens_kept" bin/eval --config configs/quickstart.ini --check
 try eval_in_a_table 0 "McNemar" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --details --csv "$room/figures.csv" --per-class "$room/classes.csv"
 try eval_csv_has_a_number_a_line 0 "" awk -F, 'NF != 5 { exit 1 }' "$room/figures.csv"
 try eval_classes_are_ten 0 "" test "$(wc -l < "$room/classes.csv" 2> /dev/null)" = 11
+# What was evaluated is told before files are written.
+for file in --csv --per-class --logits --sensitivity; do
+    try eval_tells_before_${file#--}_fails 1 "McNemar" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --quiet --train.calibrate=40 $file "$room/none/such.csv"
+done
 try eval_beside_the_teacher 0 '"paired": {"both"' bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside teacher --quiet --json
 try eval_beside_a_file 0 '"beside": {' bin/eval --config configs/quickstart.ini --checkpoint "$room/dense/model.safetensors" --beside "$room/pruned/model.safetensors" --quiet --json
 try eval_beside_nothing 4 "none.safetensors" bin/eval --config configs/quickstart.ini --checkpoint "$room/pruned/model.safetensors" --beside "$room/none.safetensors" --quiet

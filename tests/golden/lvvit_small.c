@@ -22,32 +22,4 @@ static const small_case cases[] = {
       .image = 64 },
 };
 
-static void steps_equal_pytorch(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < SV_COUNT(cases); i++) step_equals(&cases[i]);
-}
-
-static void removals_equal_pytorch(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < SV_COUNT(cases); i++) {
-        small_world w = small_open(&cases[i]);
-        removal_equals(&w, SV_RULE_TOPK, "topk");
-        removal_equals(&w, SV_RULE_THRESHOLD, "threshold");
-        small_close(&w);
-    }
-}
-
-static int name_lines(void **state)
-{
-    *state = (void *)(uintptr_t) "tests/golden/data/lvvit_small.txt";
-    return read_lines(state);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = { cmocka_unit_test(steps_equal_pytorch), cmocka_unit_test(removals_equal_pytorch) };
-    sv_kernels_init();
-    return cmocka_run_group_tests(tests, name_lines, free_lines);
-}
+SMALL_TESTS(cases, "tests/golden/data/lvvit_small.txt")

@@ -101,24 +101,8 @@ static void keeping_all_is_the_dense_model(void **state)
 {
     (void)state;
     for (uint64_t seed = 0; seed < 16; seed++) {
-        world w = fixed_of(seed);
-        sv_removal_tape dense;
-        sv_error err = { 0 };
-        for (size_t t = 0; t < SV_MOST_STAGES; t++) w.options.plan.keep[t] = 1;
-        world_open(&w);
-        assert_ok(sv_removal_record(&dense, w.pruning, NULL, w.images, &err), err);
-        for (size_t b = 0; b < w.images; b++) fill_picture(dense.tape, dense.picture, b, b);
-        forward(dense.tape, w.images, seed);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++)
-            for (size_t k = 0; k < w.sizes.classes; k++) { /* merging puts rows in another order */
-                const double a = (double)sv_tape_data(dense.tape, dense.logits, b)[k],
-                             c = (double)sv_tape_data(w.removal.tape, w.removal.logits, b)[k];
-                if (!(w.options.plan.method == SV_METHOD_TOME ? fabs(a - c) < 1e-5 : fabs(a - c) <= 0))
-                    fail_msg("world %d: dense %.9g, pruned %.9g", (int)seed, a, c);
-            }
-        sv_removal_clear(&dense);
-        world_close(&w);
+        const world w = fixed_of(seed);
+        assert_nothing_dropped_is_dense(w, w.options.plan.method == SV_METHOD_TOME ? assert_near : assert_same_numbers); /* merging puts rows in another order */
     }
 }
 
@@ -127,22 +111,8 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 16; seed++) {
         world w = fixed_of(seed);
-        sv_real logits[MOST_IMAGES][8];
         world_open(&w);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++)
-            memcpy(logits[b], sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof(sv_real));
-        for (size_t b = 0; b < w.images; b++)
-            for (size_t threads = 1; threads < 3; threads++) {
-                const uint64_t sample = b;
-                const sv_step step = { .images = 1, .seed = seed, .epoch = 1, .samples = &sample };
-                sv_error err = { 0 };
-                sv_threads_set(threads);
-                fill_picture(w.removal.tape, w.removal.picture, 0, b);
-                assert_ok(sv_tape_forward(w.removal.tape, &step, &err), err);
-                assert_same_numbers(logits[b], sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits", seed);
-            }
-        sv_threads_set(0);
+        assert_alone_as_in_batch(&w);
         world_close(&w);
     }
 }

@@ -11,16 +11,7 @@ static void training_and_removal_with_the_same_draws_give_the_same_bits(void **s
         world w = world_of(seed);
         w.sizes.precision = (sv_precision)(seed % SV_PRECISION_COUNT);
         world_open(&w);
-        forward(w.training.tape, w.images, seed);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) {
-            for (size_t t = 0; t < w.options.plan.stages; t++) {
-                double share = (double)sv_tape_data(w.training.tape, w.training.share[t], b)[0] * (double)sv_model_patches(w.student);
-                assert_int_equal((size_t)(share + 0.5), sv_removal_kept(&w.removal, t, b));
-            }
-            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes,
-                                "logits", seed);
-        }
+        assert_masked_is_removed(&w);
         world_close(&w);
     }
 }
@@ -61,25 +52,7 @@ static void the_plain_masked_form_equals_the_exact_one(void **state)
 static void nothing_dropped_is_the_dense_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 40; seed++) {
-        world w = world_of(seed);
-        sv_removal_tape dense;
-        sv_error err = { 0 };
-        w.options.plan.empty = SV_EMPTY_MASK;
-        world_open(&w);
-        lean_selectors(&w, 100);
-        assert_ok(sv_removal_record(&dense, w.pruning, NULL, w.images, &err), err);
-        for (size_t b = 0; b < w.images; b++) fill_picture(dense.tape, dense.picture, b, b);
-        forward(dense.tape, w.images, seed);
-        forward(w.training.tape, w.images, seed);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) {
-            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "removal", seed);
-            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.training.tape, w.training.logits, b), w.sizes.classes, "training", seed);
-        }
-        sv_removal_clear(&dense);
-        world_close(&w);
-    }
+    for (uint64_t seed = 0; seed < 40; seed++) assert_nothing_dropped_is_dense(world_of(seed), assert_same_numbers);
 }
 
 static void everything_or_nothing_dropped_stays_finite_forward_and_backward(void **state)
@@ -91,11 +64,7 @@ static void everything_or_nothing_dropped_stays_finite_forward_and_backward(void
         w.options.mask_eps = seed % 4 == 3 ? 1e-6 : 0;
         world_open(&w);
         lean_selectors(&w, leans[seed % SV_COUNT(leans)]);
-        forward(w.training.tape, w.images, seed);
-        sv_tape_backward(w.training.tape, 1);
-        const char *bad = sv_tape_not_finite(w.training.tape);
-        if (bad) fail_msg("world %d: %s is not finite", (int)seed, bad);
-        for (size_t i = 0; i < w.student->parameters->total; i++) assert_true(isfinite((double)w.student->parameters->gradients[i]));
+        assert_finite_both_ways(&w);
         world_close(&w);
     }
 }
@@ -166,24 +135,11 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = world_of(seed);
         w.sizes.precision = (sv_precision)(seed % SV_PRECISION_COUNT);
-        sv_real *logits = NULL;
         w.options.plan.rule = (sv_decision_rule)(seed % 3);
         w.options.plan.min_keep = 1;
         for (size_t t = 0; t < w.options.plan.stages; t++) w.options.plan.threshold[t] = w.options.plan.keep[t];
         world_open(&w);
-        assert_int_equal(sv_alloc(&logits, w.images * w.sizes.classes * sizeof *logits, "test", NULL), SV_OK);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) memcpy(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof *logits);
-        for (size_t b = 0; b < w.images; b++) {
-            fill_picture(w.removal.tape, w.removal.picture, 0, b);
-            for (size_t threads = 1; threads < 4; threads++) {
-                sv_threads_set(threads);
-                forward(w.removal.tape, 1, seed);
-                assert_same_numbers(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits", seed);
-            }
-        }
-        sv_threads_set(0);
-        sv_free(logits);
+        assert_alone_as_in_batch(&w);
         world_close(&w);
     }
 }
@@ -249,20 +205,7 @@ static void the_masked_form_forced_to_the_best_k_answers_as_removal(void **state
 static void the_work_counted_by_formula_is_the_work_done(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < WORLDS; seed++) {
-        world w = world_of(seed);
-        uint64_t sum = 0;
-        w.options.plan.empty = SV_EMPTY_KEEP_ZERO; /* a package each stage, as the formula has it */
-        world_open(&w);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) {
-            size_t kept[SV_MOST_STAGES] = { 0 };
-            for (size_t t = 0; t < w.options.plan.stages; t++) kept[t] = sv_removal_kept(&w.removal, t, b);
-            sum += sv_pruned_macs(w.student, &w.options.plan, kept);
-        }
-        assert_int_equal(sum, sv_tape_macs(w.removal.tape));
-        world_close(&w);
-    }
+    for (uint64_t seed = 0; seed < WORLDS; seed++) assert_work_by_formula(world_of(seed));
 }
 
 static void drop_path_of_the_student_is_not_the_teachers(void **state)

@@ -23,11 +23,7 @@ static void training_and_removal_with_the_same_draws_give_the_same_bits(void **s
     for (uint64_t seed = 0; seed < WORLDS; seed++) {
         world w = lvvit_of(seed);
         world_open(&w);
-        forward(w.training.tape, w.images, seed);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++)
-            assert_same_numbers(sv_tape_data(w.training.tape, w.training.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b),
-                                w.sizes.classes, "logits", seed);
+        assert_masked_is_removed(&w);
         world_close(&w);
     }
 }
@@ -61,24 +57,7 @@ static void the_plain_masked_form_equals_the_exact_one(void **state)
 static void nothing_dropped_is_the_dense_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
-        world w = lvvit_of(seed);
-        sv_removal_tape dense;
-        sv_error err = { 0 };
-        w.options.plan.empty = SV_EMPTY_MASK;
-        world_open(&w);
-        lean_selectors(&w, 100);
-        assert_ok(sv_removal_record(&dense, w.pruning, NULL, w.images, &err), err);
-        for (size_t b = 0; b < w.images; b++) fill_picture(dense.tape, dense.picture, b, b);
-        forward(dense.tape, w.images, seed);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++)
-            assert_same_numbers(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b),
-                                w.sizes.classes, "removal", seed);
-        assert_int_equal(sv_tape_macs(dense.tape), w.images * sv_model_macs(w.student));
-        sv_removal_clear(&dense);
-        world_close(&w);
-    }
+    for (uint64_t seed = 0; seed < 20; seed++) assert_nothing_dropped_is_dense(lvvit_of(seed), assert_same_numbers);
 }
 
 static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
@@ -86,20 +65,9 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
     (void)state;
     for (uint64_t seed = 0; seed < 20; seed++) {
         world w = lvvit_of(seed);
-        sv_real *logits = NULL;
         w.options.plan.rule = SV_RULE_TOPK, w.options.plan.min_keep = 1;
         world_open(&w);
-        assert_int_equal(sv_alloc(&logits, w.images * w.sizes.classes * sizeof *logits, "test", NULL), SV_OK);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++)
-            memcpy(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes * sizeof *logits);
-        for (size_t b = 0; b < w.images; b++) {
-            fill_picture(w.removal.tape, w.removal.picture, 0, b);
-            forward(w.removal.tape, 1, seed);
-            assert_same_numbers(logits + b * w.sizes.classes, sv_tape_data(w.removal.tape, w.removal.logits, 0), w.sizes.classes, "logits",
-                                seed);
-        }
-        sv_free(logits);
+        assert_alone_as_in_batch(&w);
         world_close(&w);
     }
 }
@@ -107,20 +75,7 @@ static void a_picture_alone_gets_the_bits_it_gets_in_a_batch(void **state)
 static void the_work_counted_by_formula_is_the_work_done(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < WORLDS; seed++) {
-        world w = lvvit_of(seed);
-        uint64_t sum = 0;
-        w.options.plan.empty = SV_EMPTY_KEEP_ZERO; /* a package each stage, as the formula has it */
-        world_open(&w);
-        forward(w.removal.tape, w.images, seed);
-        for (size_t b = 0; b < w.images; b++) {
-            size_t kept[SV_MOST_STAGES] = { 0 };
-            for (size_t t = 0; t < w.options.plan.stages; t++) kept[t] = sv_removal_kept(&w.removal, t, b);
-            sum += sv_pruned_macs(w.student, &w.options.plan, kept);
-        }
-        assert_int_equal(sum, sv_tape_macs(w.removal.tape));
-        world_close(&w);
-    }
+    for (uint64_t seed = 0; seed < WORLDS; seed++) assert_work_by_formula(lvvit_of(seed));
 }
 
 /* ---- numbers of the literature (spec DynamicViT 1.3) --------------------------------------------------------------- */

@@ -124,4 +124,103 @@ static inline void assert_same_numbers(const sv_real *a, const sv_real *b, size_
         if (memcmp(&a[k], &b[k], sizeof a[k]) != 0) fail_msg("world %d: %s: number %zu is %.9g and %.9g", (int)seed, what, k, (double)a[k], (double)b[k]);
 }
 
+/* ---- what holds of every backbone and method, on an opened world --------------------------------------------------- */
+
+static inline void assert_near(const sv_real *a, const sv_real *b, size_t count, const char *what, uint64_t seed)
+{
+    for (size_t k = 0; k < count; k++)
+        if (!(fabs((double)a[k] - (double)b[k]) < 1e-5)) fail_msg("world %d: %s: number %zu is %.9g and %.9g", (int)seed, what, k, (double)a[k], (double)b[k]);
+}
+
+typedef void same_numbers(const sv_real *a, const sv_real *b, size_t count, const char *what, uint64_t seed);
+
+/* The masked form and the one in which tokens leave, by the same draws. Returns how many tokens were dropped. */
+static inline size_t assert_masked_is_removed(world *w)
+{
+    size_t dropped = 0;
+    forward(w->training.tape, w->images, w->seed);
+    forward(w->removal.tape, w->images, w->seed);
+    for (size_t b = 0; b < w->images; b++) {
+        for (size_t t = 0; t < w->options.plan.stages; t++) {
+            const size_t patches = sv_pruning_options_of(w->pruning)->plan.patches[t], kept = sv_removal_kept(&w->removal, t, b);
+            assert_int_equal((size_t)((double)sv_tape_data(w->training.tape, w->training.share[t], b)[0] * (double)patches + 0.5), kept);
+            dropped += patches - kept;
+        }
+        assert_same_numbers(sv_tape_data(w->training.tape, w->training.logits, b), sv_tape_data(w->removal.tape, w->removal.logits, b), w->sizes.classes,
+                            "logits", w->seed);
+    }
+    return dropped;
+}
+
+/* Every patch kept: the model without selectors. Opens and closes the world. */
+static inline void assert_nothing_dropped_is_dense(world w, same_numbers *same)
+{
+    sv_removal_tape dense;
+    sv_error err = { 0 };
+    w.options.plan.empty = SV_EMPTY_MASK;
+    for (size_t t = 0; t < w.options.plan.stages; t++) w.options.plan.keep[t] = 1;
+    world_open(&w);
+    if (w.training.goal[0]) lean_selectors(&w, 100);
+    assert_ok(sv_removal_record(&dense, w.pruning, NULL, w.images, &err), err);
+    for (size_t b = 0; b < w.images; b++) fill_picture(dense.tape, dense.picture, b, b);
+    forward(dense.tape, w.images, w.seed);
+    assert_int_equal(sv_tape_macs(dense.tape), w.images * sv_model_macs(w.student));
+    forward(w.training.tape, w.images, w.seed);
+    forward(w.removal.tape, w.images, w.seed);
+    for (size_t b = 0; b < w.images; b++) {
+        same(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.removal.tape, w.removal.logits, b), w.sizes.classes, "removal", w.seed);
+        same(sv_tape_data(dense.tape, dense.logits, b), sv_tape_data(w.training.tape, w.training.logits, b), w.sizes.classes, "training", w.seed);
+    }
+    sv_removal_clear(&dense);
+    world_close(&w);
+}
+
+static inline void assert_finite_both_ways(world *w)
+{
+    forward(w->training.tape, w->images, w->seed);
+    sv_tape_backward(w->training.tape, 1);
+    const char *bad = sv_tape_not_finite(w->training.tape);
+    if (bad) fail_msg("world %d: %s is not finite", (int)w->seed, bad);
+    for (size_t i = 0; i < w->student->parameters->total; i++) assert_true(isfinite((double)w->student->parameters->gradients[i]));
+}
+
+/* Whoever stands beside it, whatever the number of threads. Leaves one thread a core. */
+static inline void assert_alone_as_in_batch(world *w)
+{
+    const size_t classes = w->sizes.classes;
+    sv_real *logits = NULL;
+    assert_int_equal(sv_alloc(&logits, w->images * classes * sizeof *logits, "test", NULL), SV_OK);
+    forward(w->removal.tape, w->images, w->seed);
+    for (size_t b = 0; b < w->images; b++) memcpy(logits + b * classes, sv_tape_data(w->removal.tape, w->removal.logits, b), classes * sizeof *logits);
+    for (size_t b = 0; b < w->images; b++) {
+        fill_picture(w->removal.tape, w->removal.picture, 0, b);
+        for (size_t threads = 1; threads < 4; threads++) {
+            const uint64_t sample = b;
+            const sv_step step = { .images = 1, .seed = w->seed, .epoch = 1, .samples = &sample };
+            sv_error err = { 0 };
+            sv_threads_set(threads);
+            assert_ok(sv_tape_forward(w->removal.tape, &step, &err), err);
+            assert_same_numbers(logits + b * classes, sv_tape_data(w->removal.tape, w->removal.logits, 0), classes, "logits", w->seed);
+        }
+    }
+    sv_threads_set(0);
+    sv_free(logits);
+}
+
+/* Each picture's own count by the formula, against what the tape counted. Opens and closes the world; a package each stage, as the formula has it. */
+static inline void assert_work_by_formula(world w)
+{
+    uint64_t sum = 0;
+    w.options.plan.empty = SV_EMPTY_KEEP_ZERO;
+    world_open(&w);
+    forward(w.removal.tape, w.images, w.seed);
+    for (size_t b = 0; b < w.images; b++) {
+        size_t kept[SV_MOST_STAGES] = { 0 };
+        for (size_t t = 0; t < w.options.plan.stages; t++) kept[t] = sv_removal_kept(&w.removal, t, b);
+        sum += sv_pruned_macs(w.student, &w.options.plan, kept);
+    }
+    assert_int_equal(sum, sv_tape_macs(w.removal.tape));
+    world_close(&w);
+}
+
 #endif
