@@ -2,6 +2,7 @@
 # From a budget to a model: rounds of train, measure, tighten; the latency term; the search for places and ratios; tables of devices.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
@@ -9,15 +10,6 @@ export QUICKSTART="$room"
 say() { # NAME TRUE-OR-FALSE DETAIL
     if [ "$2" = 0 ]; then echo "ok $1"; else echo "not ok $1: ${3:-}"; fi
 }
-try() { # NAME CODE TEXT COMMAND...
-    local name=$1 code=$2 text=$3 out rc
-    shift 3
-    out=$("$@" 2>&1 < /dev/null); rc=$?
-    if [ $rc != "$code" ]; then echo "not ok $name: exit $rc, expected $code: $out"
-    elif [ -n "$text" ] && ! printf '%s' "$out" | grep -qF -- "$text"; then echo "not ok $name: '$text' is not in: $out"
-    else echo "ok $name"; fi
-}
-same() { cmp -s "$2" "$3"; say "$1" $? "$(cmp "$2" "$3" 2>&1)"; } # NAME FILE FILE
 
 # A table of vit_nano by a formula: of a device called $1, times $2 of it.
 table() {

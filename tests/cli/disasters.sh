@@ -5,6 +5,7 @@
 # (default 1). Needs mount for the full disk; says so where it may not.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 small=$room/small
 clean() { mountpoint -q "$small" && umount "$small"; rm -rf "$room"; }
@@ -20,11 +21,6 @@ run() { # DIR MORE... -> exit code in rc, what was said in said
 ends_alike() { # NAME DIR
     if [ "$rc" = 0 ] && cmp -s "$room/calm/last.safetensors" "$2/last.safetensors" && cmp -s "$room/calm/model.safetensors" "$2/model.safetensors"; then echo "ok $1"
     else echo "not ok $1: exit $rc, other bytes than the undisturbed run: $said"; fi
-}
-says() { # NAME CODE TEXT
-    if [ "$rc" != "$2" ]; then echo "not ok $1: exit $rc, expected $2: $said"
-    elif ! grep -qF -- "$3" <<< "$said"; then echo "not ok $1: '$3' is not in: $said"
-    else echo "ok $1"; fi
 }
 good() { # NAME FILE: a whole checkpoint
     if bin/eval --inspect "$2" > /dev/null 2>&1; then echo "ok $1"; else echo "not ok $1: $2 is no whole checkpoint"; fi

@@ -3,6 +3,7 @@
 # jumps, a log that is turned over, kills (KILLS: how many, default 4), words of other ranks, memory that stays, and `train status` at each of these.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
@@ -12,11 +13,6 @@ recipe="--config configs/quickstart_dense.ini --quiet --train.batch=6 --data.ima
 run() { # DIR MORE...
     local dir=$room/$1; shift
     said=$(bin/train $recipe --run.dir="$dir" "$@" 2>&1 < /dev/null); rc=$?
-}
-says() { # NAME CODE TEXT
-    if [ "$rc" != "$2" ]; then echo "not ok $1: exit $rc, expected $2: $said"
-    elif ! grep -qF -- "$3" <<< "$said"; then echo "not ok $1: '$3' is not in: $said"
-    else echo "ok $1"; fi
 }
 same() { # NAME ONE OTHER: both runs ended with the same bytes
     if [ "$rc" = 0 ] && cmp -s "$room/$2/last.safetensors" "$room/$3/last.safetensors" && cmp -s "$room/$2/model.safetensors" "$room/$3/model.safetensors"; then echo "ok $1"

@@ -2,22 +2,10 @@
 # Every pruning method and LV-ViT through the programs: learn, go on to the byte, answer with times, leave, be read back.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
-
-try() { # NAME CODE TEXT COMMAND...
-    local name=$1 code=$2 text=$3 out rc
-    shift 3
-    out=$("$@" 2>&1 < /dev/null); rc=$?
-    if [ "$rc" != "$code" ]; then echo "not ok $name: exit $rc, expected $code: $out"
-    elif [ -n "$text" ] && ! printf '%s' "$out" | grep -qF -- "$text"; then echo "not ok $name: '$text' is not in: $out"
-    elif [ "$code" != 0 ] && [ "$(printf '%s\n' "$out" | grep -c .)" -gt 3 ]; then echo "not ok $name: more than a sentence: $out"
-    else echo "ok $name"; fi
-}
-same() { # NAME FILE FILE
-    if cmp -s "$2" "$3"; then echo "ok $1"; else echo "not ok $1: $(cmp "$2" "$3" 2>&1)"; fi
-}
 
 bin/shapes "$room/pictures" --train 120 --val 40 --size 64 --seed 1 --quiet || echo "not ok shapes_write_pictures: exit $?"
 picture=$(find "$room/pictures/val" -type f | sort | head -n 1)

@@ -2,22 +2,10 @@
 # The programs as a user meets them: help, mistakes, and one small run from pictures to an exported model, killed and resumed on the way.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
-
-verdict() { # NAME WANTED-CODE WANTED-TEXT CODE OUTPUT
-    if [ "$4" != "$2" ]; then echo "not ok $1: exit $4, expected $2: $5"
-    elif [ -n "$3" ] && ! printf '%s' "$5" | grep -qF -- "$3"; then echo "not ok $1: '$3' is not in: $5"
-    elif [ "$2" != 0 ] && [ "$(printf '%s\n' "$5" | grep -c .)" -gt 3 ]; then echo "not ok $1: more than a sentence: $5"
-    else echo "ok $1"; fi
-}
-try() { # NAME CODE TEXT COMMAND...
-    local name=$1 code=$2 text=$3 out rc
-    shift 3
-    out=$("$@" 2>&1 < /dev/null); rc=$?
-    verdict "$name" "$code" "$text" "$rc" "$out"
-}
 
 for program in train eval classify export latency search shapes shards sheet bench; do
     try "${program}_help" 0 "$program" bin/$program --help

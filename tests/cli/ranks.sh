@@ -3,6 +3,7 @@
 # that differ; going on with another number of them. KILLS: at how many moments (default 3).
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d) || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
@@ -17,11 +18,6 @@ run() { # DIR MORE... -> exit code in rc, what was said in said
 same() { cmp -s "$room/one/last.safetensors" "$1/last.safetensors" && cmp -s "$room/one/best.safetensors" "$1/best.safetensors" && cmp -s "$room/one/model.safetensors" "$1/model.safetensors"; }
 ends_alike() { # NAME DIR
     if [ "$rc" = 0 ] && same "$2"; then echo "ok $1"; else echo "not ok $1: exit $rc, or other bytes than one process: $said"; fi
-}
-says() { # NAME CODE TEXT
-    if [ "$rc" != "$2" ]; then echo "not ok $1: exit $rc, expected $2: $said"
-    elif ! grep -qF -- "$3" <<< "$said"; then echo "not ok $1: '$3' is not in: $said"
-    else echo "ok $1"; fi
 }
 now() { date +%s.%N; }
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }

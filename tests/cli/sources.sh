@@ -2,25 +2,10 @@
 # Pictures as a user keeps them: folders, shards packed from them, a flat folder with a list; a training run takes each of them.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d "/tmp/sieve sources XXXXXX") || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
-
-verdict() { # NAME WANTED-CODE WANTED-TEXT CODE OUTPUT
-    if [ "$4" != "$2" ]; then echo "not ok $1: exit $4, expected $2: $5"
-    elif ! printf '%s' "$5" | grep -qF -- "$3"; then echo "not ok $1: '$3' is not in: $5"
-    elif [ "$2" != 0 ] && [ "$(printf '%s\n' "$5" | grep -c .)" -gt 3 ]; then echo "not ok $1: more than a sentence: $5"
-    else echo "ok $1"; fi
-}
-try() { # NAME CODE TEXT COMMAND...
-    local name=$1 code=$2 text=$3 out rc
-    shift 3
-    out=$("$@" 2>&1 < /dev/null); rc=$?
-    verdict "$name" "$code" "$text" "$rc" "$out"
-}
-same() { # NAME FILE FILE
-    if cmp -s "$2" "$3"; then echo "ok $1"; else echo "not ok $1: $2 and $3 differ"; fi
-}
 
 pictures=$room/pictures
 bin/shapes "$pictures" --train 120 --val 40 --size 64 --seed 1 --quiet || echo "not ok shapes_write_pictures: exit $?"

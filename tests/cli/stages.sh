@@ -2,18 +2,10 @@
 # SPViT on backbones of several stages, as a user walks it: trained on built-in pictures, evaluated, drawn, classified, and what is not possible says so.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
+. tests/cli/verdicts.sh
 room=$(mktemp -d "/tmp/sieve stages XXXXXX") || exit 1
 trap 'rm -rf "$room"' EXIT
 export QUICKSTART="$room"
-
-try() { # NAME CODE TEXT COMMAND...
-    local name=$1 code=$2 text=$3 out rc
-    shift 3
-    out=$("$@" 2>&1 < /dev/null); rc=$?
-    if [ "$rc" != "$code" ]; then echo "not ok $name: exit $rc, expected $code: $out"
-    elif ! printf '%s' "$out" | grep -qF -- "$text"; then echo "not ok $name: '$text' is not in: $out"
-    else echo "ok $name"; fi
-}
 
 bin/shapes "$room/pictures" --train 120 --val 40 --size 64 --seed 1 --quiet || echo "not ok shapes_write_pictures: exit $?"
 picture=$(find "$room/pictures/val" -type f | sort | head -1)
