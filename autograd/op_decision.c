@@ -170,13 +170,39 @@ static size_t candidates(const sv_call *call, sv_real *score)
     return count;
 }
 
-static size_t rank_of(const sv_real *score, size_t count, size_t i)
+/* The wanted-th largest of x, 0 < wanted <= count, by Hoare's selection; x is put in another order. */
+static sv_real nth_largest(sv_real *x, size_t count, size_t wanted)
 {
-    const sv_real own = score[i];
-    uint32_t better = 0;
-    for (size_t j = 0; j < i; j++) better += score[j] >= own;
-    for (size_t j = i + 1; j < count; j++) better += score[j] > own;
-    return better;
+    size_t low = 0, high = count - 1;
+    while (low < high) {
+        const sv_real middle = x[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;; i++, j--) {
+            while (x[i] > middle) i++;
+            while (x[j] < middle) j--;
+            if (i >= j) break;
+            const sv_real held = x[i];
+            x[i] = x[j], x[j] = held;
+        }
+        if (wanted <= j + 1) high = j;
+        else low = j + 1;
+    }
+    return x[low];
+}
+
+/* The best `wanted` candidates stay, of equal ones those in front. */
+static void keep_best(const sv_call *call, sv_real *score, size_t count, size_t wanted)
+{
+    const sv_real least = wanted < count ? nth_largest(score, count, wanted) : -INFINITY;
+    size_t equal = wanted < count ? wanted : count;
+    candidates(call, score);
+    for (size_t i = 0; i < count; i++) equal -= score[i] > least;
+    for (size_t r = 0, i = 0; r < call->out[0].rows; r++) {
+        if (!is_candidate(call, r)) continue;
+        const bool level = score[i] == least && equal > 0;
+        call->out[0].data[r] = score[i++] > least || level ? 1 : 0;
+        equal -= level;
+    }
 }
 
 static bool passes(const sv_call *call, size_t r, sv_real value)
@@ -198,9 +224,7 @@ static void choose_forward(const sv_call *call)
         keep[r] = is_candidate(call, r) ? !by_rank && passes(call, r, value) : call->in[1].data[r];
         kept += is_candidate(call, r) && keep[r] > 0;
     }
-    if (kept >= wanted) return;
-    for (size_t r = 0, i = 0; r < call->out[0].rows; r++) /* the best ones stay in any case */
-        if (is_candidate(call, r)) keep[r] = rank_of(score, count, i++) < wanted ? 1 : 0;
+    if (kept < wanted) keep_best(call, score, count, wanted);
 }
 
 static size_t choose_scratch(const sv_node *node) { return node->in[0]->rows.most * sizeof(sv_real); }

@@ -25,14 +25,24 @@ static sv_status head_mean_shape(sv_node *node, sv_error *err)
     return SV_OK;
 }
 
+/* In lanes by position, so that a compiler may add many at once. */
+static sv_real sum_of(const sv_real *x, size_t count)
+{
+    enum { LANES = 16 };
+    sv_real lanes[LANES] = { 0 }, total = 0;
+    size_t c = 0;
+    for (; c + LANES <= count; c += LANES)
+        for (size_t l = 0; l < LANES; l++) lanes[l] += x[c + l];
+    for (size_t l = 0; c < count; c++, l++) lanes[l] += x[c];
+    for (size_t l = 0; l < LANES; l++) total += lanes[l];
+    return total;
+}
+
 static void head_mean_forward(const sv_call *call)
 {
     const size_t heads = call->out[0].width, d = call->in[0].width / heads;
-    for (size_t i = call->row_begin * heads; i < call->row_end * heads; i++) {
-        sv_real sum = 0;
-        for (size_t c = 0; c < d; c++) sum += call->in[0].data[i * d + c];
-        call->out[0].data[i] = sum / (sv_real)d;
-    }
+    for (size_t i = call->row_begin * heads; i < call->row_end * heads; i++)
+        call->out[0].data[i] = sum_of(call->in[0].data + i * d, d) / (sv_real)d;
 }
 
 static void head_mean_backward(const sv_call *call)
@@ -76,7 +86,7 @@ sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads)
 
 /* ---- weighted_mean ------------------------------------------------------------------------------------------------ */
 
-/* y[g] = sum_r w_r x[r*G+g] / W, W = max(sum_r w_r, least):
+/* Of the columns of x from f on:  y[g] = sum_r w_r x[r*G+g] / W, W = max(sum_r w_r, least):
  *   dx[r*G+g] = w_r dy[g] / W;  dw_r = sum_g dy[g].(x[r*G+g] - y[g]) / W, without y[g] where the floor holds.
  * dw_r reads x of rows that are not live too: that is how a later selector teaches the decisions before it (spec 2.2). */
 static sv_real least_weight(const sv_attributes *attributes) { return (sv_real)(attributes->r[0] > 0 ? attributes->r[0] : 1e-6); }
@@ -84,28 +94,30 @@ static sv_real least_weight(const sv_attributes *attributes) { return (sv_real)(
 static sv_status weighted_mean_shape(sv_node *node, sv_error *err)
 {
     const sv_tensor *x = node->in[0], *weight = node->in[1];
-    const size_t groups = (size_t)node->attributes.i[0];
+    const size_t groups = (size_t)node->attributes.i[0], from = (size_t)node->attributes.i[1];
     sv_status status = sv_want_image(x, "x", SV_REAL, err);
     if (!status) status = want_groups(x, "x", groups, err);
+    if (!status && from >= x->width) status = sv_fail(err, SV_USAGE, "x has no columns from %zu on, but %zu in all", from, x->width);
     if (!status && weight) status = sv_want_width(weight, "weight", SV_REAL, 1, err);
     if (!status && weight && !sv_rows_equal(sv_rows_times(weight->rows, (uint32_t)groups), x->rows))
         status = sv_fail(err, SV_USAGE, "x must have %zu rows for each row of weight (at most %u against %u)", groups, x->rows.most,
                          weight->rows.most);
-    if (!status) sv_make_image(node->out[0], sv_rows_fixed(groups), x->width);
+    if (!status) sv_make_image(node->out[0], sv_rows_fixed(groups), x->width - from);
     return status;
 }
 
 typedef struct mean_view {
-    size_t groups, tokens, width;
+    size_t groups, tokens, width, from, stride;
     const sv_real *weight;
     sv_real total, least;
-} mean_view; /* total: the sum before its floor */
+} mean_view; /* total: the sum before its floor; stride: of a token */
 
 static mean_view mean_view_of(const sv_call *call)
 {
     const sv_span *x = &call->in[0], *weight = &call->in[1];
-    mean_view v = { (size_t)call->attributes->i[0], 0, x->width, weight->present ? weight->data : NULL, 0, least_weight(call->attributes) };
-    v.tokens = x->rows / v.groups;
+    mean_view v = { .groups = (size_t)call->attributes->i[0], .from = (size_t)call->attributes->i[1], .weight = weight->present ? weight->data : NULL,
+                    .least = least_weight(call->attributes) };
+    v.tokens = x->rows / v.groups, v.width = x->width - v.from, v.stride = x->width * v.groups;
     for (size_t r = 0; r < v.tokens; r++) v.total += v.weight ? v.weight[r] : 1;
     return v;
 }
@@ -120,11 +132,17 @@ static void weighted_mean_forward(const sv_call *call)
     const sv_real factor = 1 / floored(&v);
     for (size_t g = call->row_begin; g < call->row_end; g++) {
         sv_real *y = call->out[0].data + g * v.width;
-        memset(y, 0, v.width * sizeof *y);
-        for (size_t r = 0; r < v.tokens; r++)
-            sv_scale(y, call->in[0].data + (r * v.groups + g) * v.width, v.weight ? v.weight[r] : 1, v.width, true);
+        sv_weighted_rows(y, call->in[0].data + g * call->in[0].width + v.from, v.stride, v.weight, v.tokens, v.width);
         sv_scale(y, y, factor, v.width, false);
     }
+}
+
+/* dw of token r, `through` what the sum of all weights passes on. */
+static sv_real weight_slope(const mean_view *v, const sv_span *x, const sv_real *dy, size_t r, sv_real factor, sv_real through)
+{
+    sv_real sum = 0;
+    for (size_t g = 0; g < v->groups; g++) sum += sv_dot(dy + g * v->width, x->data + r * v->stride + g * x->width + v->from, v->width);
+    return factor * (sum - through);
 }
 
 static void weighted_mean_backward(const sv_call *call)
@@ -133,13 +151,14 @@ static void weighted_mean_backward(const sv_call *call)
     const mean_view v = mean_view_of(call);
     const sv_real factor = 1 / floored(&v);
     sv_real through = 0;
-    for (size_t i = 0; x->gradient && i < x->live; i++)
-        sv_scale(x->gradient + i * v.width, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor,
-                 v.width, x->accumulate);
+    for (size_t i = 0; x->gradient && i < x->live; i++) {
+        sv_real *dx = x->gradient + i * x->width;
+        if (!x->accumulate) memset(dx, 0, v.from * sizeof *dx);
+        sv_scale(dx + v.from, y->gradient + i % v.groups * v.width, v.weight ? v.weight[i / v.groups] * factor : factor, v.width, x->accumulate);
+    }
     for (size_t g = 0; weight->gradient && !is_held(&v) && g < v.groups; g++)
         through += sv_dot(y->gradient + g * v.width, y->data + g * v.width, v.width);
-    for (size_t r = 0; weight->gradient && r < weight->live; r++)
-        sv_give(weight, r, factor * (sv_dot(y->gradient, x->data + r * v.groups * v.width, v.groups * v.width) - through));
+    for (size_t r = 0; weight->gradient && r < weight->live; r++) sv_give(weight, r, weight_slope(&v, x, y->gradient, r, factor, through));
 }
 
 static const sv_sample weighted_mean_samples[] = {
@@ -153,12 +172,14 @@ static const sv_sample weighted_mean_samples[] = {
     { .name = "constant x", .images = 2, .in = { CONSTANT(NORMAL, 4, 3), IMAGE(UNIT, 4, 1) }, .attributes.i = { 1 } },
     { .name = "above a floor of one", .images = 3, .in = { IMAGE(NORMAL, 9, 5), IMAGE(UNIT, 9, 1) }, .attributes = { .i = { 1 }, .r = { 1 } } },
     { .name = "below a floor of one", .images = 2, .in = { IMAGE(NORMAL, 2, 5), IMAGE(UNIT, 1, 1) }, .attributes = { .i = { 2 }, .r = { 1 } } },
+    { .name = "the second half", .images = 3, .in = { IMAGE(NORMAL, 10, 8), IMAGE(BINARY, 5, 1) }, .attributes.i = { 2, 4 } },
+    { .name = "the last column", .images = 2, .in = { IMAGE(NORMAL, 6, 5), IMAGE(UNIT, 2, 1) }, .attributes.i = { 3, 4 } },
     { .name = "everything dropped, a floor of one", .images = 2, .in = { IMAGE(NORMAL, 5, 4), IMAGE(ZERO, 5, 1) }, .attributes = { .i = { 1 }, .r = { 1 } } },
 };
 
 const sv_op sv_op_weighted_mean = {
     .name = "weighted_mean",
-    .formula = "x [R*G,D], weight [R,1] or none -> y [G,D], y[g] = sum_r weight_r x[r*G+g] / max(sum_r weight_r, least)",
+    .formula = "x [R*G,D], weight [R,1] or none -> y [G,D-f], y[g] = sum_r weight_r x[r*G+g, f:] / max(sum_r weight_r, least)",
     .source = "DynamicViT and SPViT code, global feature of the kept tokens",
     .inputs_least = 1,
     .inputs_most = 2,
@@ -176,12 +197,12 @@ const sv_op sv_op_weighted_mean = {
 
 sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups)
 {
-    return sv_tape_floored_mean(tape, x, weight, groups, 0);
+    return sv_tape_floored_mean(tape, x, 0, weight, groups, 0);
 }
 
-sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups, double least)
+sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, size_t from, sv_tensor *weight, size_t groups, double least)
 {
-    sv_attributes attributes = { .i = { (int64_t)groups }, .r = { least } };
+    sv_attributes attributes = { .i = { (int64_t)groups, (int64_t)from }, .r = { least } };
     return sv_tape_record(tape, &sv_op_weighted_mean, (sv_tensor *[]){ x, weight }, 2, &attributes, NULL);
 }
 
@@ -279,14 +300,14 @@ typedef struct combined {
     sv_real a, score, total;
 } combined; /* total: the sum before its floor */
 
-static combined combine(const sv_real *z, const sv_real *w, size_t heads)
+/* s: the sigmoids of delta. */
+static combined combine(const sv_real *delta, const sv_real *s, const sv_real *w, size_t heads)
 {
     combined c = { 0, 0, 0 };
     for (size_t h = 0; h < heads; h++) {
-        const sv_real delta = z[2 * h] - z[2 * h + 1];
         c.total += w[h];
-        c.a += w[h] * delta;
-        c.score += w[h] * sv_sigmoid(delta);
+        c.a += w[h] * delta[h];
+        c.score += w[h] * s[h];
     }
     const sv_real floor = c.total > least_importance ? c.total : least_importance;
     c.a /= floor;
@@ -294,11 +315,22 @@ static combined combine(const sv_real *z, const sv_real *w, size_t heads)
     return c;
 }
 
+/* delta and s of `rows` tokens from token `begin` on. */
+static void differ(const sv_call *call, size_t begin, size_t rows, sv_real *delta, sv_real *s)
+{
+    const size_t heads = call->in[1].width;
+    const sv_real *z = call->in[0].data + 2 * begin * heads;
+    for (size_t i = 0; i < rows * heads; i++) delta[i] = z[2 * i] - z[2 * i + 1];
+    sv_sigmoids(s, delta, rows * heads);
+}
+
 static void combine_heads_forward(const sv_call *call)
 {
     const size_t heads = call->in[1].width;
-    for (size_t r = call->row_begin; r < call->row_end; r++) {
-        const combined c = combine(call->in[0].data + 2 * r * heads, call->in[1].data + r * heads, heads);
+    sv_real *delta = call->scratch, *s = delta + call->out[0].rows * heads;
+    differ(call, call->row_begin, call->row_end - call->row_begin, delta, s);
+    for (size_t r = call->row_begin; r < call->row_end; r++, delta += heads, s += heads) {
+        const combined c = combine(delta, s, call->in[1].data + r * heads, heads);
         call->out[0].data[r] = c.a;
         call->out[1].data[r] = c.score;
     }
@@ -308,22 +340,25 @@ static void combine_heads_backward(const sv_call *call)
 {
     const sv_span *z = &call->in[0], *w = &call->in[1];
     const size_t heads = w->width;
+    sv_real *delta = call->scratch, *s = delta + call->out[0].rows * heads;
+    differ(call, 0, call->out[0].live, delta, s);
     for (size_t r = 0; r < call->out[0].live; r++) {
         const sv_real da = call->out[0].gradient[r], dscore = call->out[1].gradient[r];
-        const combined c = combine(z->data + 2 * r * heads, w->data + r * heads, heads);
+        const combined c = combine(delta + r * heads, s + r * heads, w->data + r * heads, heads);
         const bool held = !(c.total > least_importance);
         const sv_real factor = 1 / (held ? least_importance : c.total), through = held ? 0 : da * c.a + dscore * c.score;
         for (size_t h = 0, i = r * heads; h < heads; h++, i++) {
-            const sv_real delta = z->data[2 * i] - z->data[2 * i + 1], s = sv_sigmoid(delta);
-            const sv_real d_delta = w->data[i] * factor * (da + dscore * s * (1 - s));
+            const sv_real d_delta = w->data[i] * factor * (da + dscore * s[i] * (1 - s[i]));
             if (z->gradient && i < z->live) {
                 sv_give(z, 2 * i, d_delta);
                 sv_give(z, 2 * i + 1, -d_delta);
             }
-            if (w->gradient && r < w->live) sv_give(w, i, factor * (da * delta + dscore * s - through));
+            if (w->gradient && r < w->live) sv_give(w, i, factor * (da * delta[i] + dscore * s[i] - through));
         }
     }
 }
+
+static size_t combine_heads_scratch(const sv_node *node) { return 2 * (size_t)node->in[1]->rows.most * node->in[1]->width * sizeof(sv_real); }
 
 static const sv_sample combine_heads_samples[] = {
     { .name = "one head", .images = 2, .in = { IMAGE(NORMAL, 1, 2), IMAGE(UNIT, 1, 1) } },
@@ -349,6 +384,7 @@ const sv_op sv_op_combine_heads = {
     .backward = combine_heads_backward,
     .backward_inputs = 3,
     .backward_dead = 3,
+    .scratch = combine_heads_scratch,
     SV_SAMPLES_OF(combine_heads_samples),
 };
 

@@ -93,12 +93,7 @@ sv_tensor *sv_tape_relu(sv_tape *tape, sv_tensor *x) { return sv_tape_record(tap
 /* ---- sigmoid ------------------------------------------------------------------------------------------------------ */
 
 /* y = 1 / (1 + exp(-x)):  dx = dy y (1 - y). */
-static void sigmoid_forward(const sv_call *call)
-{
-    const sv_real *x = rows_of(call, &call->in[0]);
-    sv_real *y = rows_of(call, &call->out[0]);
-    for (size_t i = 0; i < numbers_of(call); i++) y[i] = sv_sigmoid(x[i]);
-}
+static void sigmoid_forward(const sv_call *call) { sv_sigmoids(rows_of(call, &call->out[0]), rows_of(call, &call->in[0]), numbers_of(call)); }
 
 static void sigmoid_backward(const sv_call *call)
 {

@@ -54,6 +54,8 @@ sv_tensor *sv_tape_merge_patches(sv_tape *tape, sv_tensor *x, size_t height, siz
 
 /* ---- norm (op_norm.c) ---- gain, bias [D] */
 sv_tensor *sv_tape_layer_norm(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps);
+/* [R,D] -> [R*H,d]: row r*H+h is head h of row r, normed by itself. */
+sv_tensor *sv_tape_norm_heads(sv_tape *tape, sv_tensor *x, sv_tensor *gain, sv_tensor *bias, double eps, size_t heads);
 
 /* ---- attention (op_attention.c) ---- qkv [R,3D]: q|k|v, heads contiguous inside each -> [R,D] */
 /* Visible keys are the live rows; a row that is not live sees itself too. policy [R,1] (NULL: ordinary attention, all rows live) is one
@@ -93,7 +95,6 @@ sv_tensor *sv_tape_add_rows_at(sv_tape *tape, sv_tensor *base, sv_tensor *x, sv_
 /* y = x, but y[index[r]] = policy[r] moved[r] + (1 - policy[r]) x[index[r]] (op_put.c); policy [S,1] over rows of moved [S,D], NULL: ones; index: a row at
  * least for each of moved, those below 0 or behind x are left out. All rows of y are live. */
 sv_tensor *sv_tape_put_rows(sv_tape *tape, sv_tensor *x, sv_tensor *moved, sv_tensor *index, sv_tensor *policy);
-sv_tensor *sv_tape_split_heads(sv_tape *tape, sv_tensor *x, size_t heads);                  /* [R,D] -> [R*H,d], row r*H+h = head h of row r */
 /* ---- constants of an image's size (op_fill.c) ---- */
 /* Index constants: rows 0,1,2 ... + first, as many rows as `like` has; SV_INDEX. */
 sv_tensor *sv_tape_count_up(sv_tape *tape, sv_tensor *like, int64_t first);
@@ -109,9 +110,9 @@ sv_tensor *sv_tape_drop_path(sv_tape *tape, sv_tensor *branch, double share, siz
 sv_tensor *sv_tape_head_mean(sv_tape *tape, sv_tensor *x, size_t heads);                    /* [R,D] -> [R,H], mean of each head's slice */
 /* x [R*G,D], weight [R,1] (NULL: ones): y[g] = sum_r weight[r] x[r*G+g] / max(sum_r weight[r], 1e-6) -> [G,D]. Gradient to both. */
 sv_tensor *sv_tape_weighted_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups);
-/* The same with another floor under the sum: least instead of 1e-6 (0: 1e-6). With weights of 0 and 1 a floor of 1 changes no mean, and keeps the
+/* The same of the columns of x from `from` on, with another floor under the sum: least instead of 1e-6 (0: 1e-6). With weights of 0 and 1 a floor of 1 changes no mean, and keeps the
  * gradient of an empty one in bounds. */
-sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, sv_tensor *weight, size_t groups, double least);
+sv_tensor *sv_tape_floored_mean(sv_tape *tape, sv_tensor *x, size_t from, sv_tensor *weight, size_t groups, double least);
 /* local [R*G,d], global [G,d/2]: row r*G+g = first d/2 columns of local | global[g] -> [R*G,d]. */
 sv_tensor *sv_tape_local_global(sv_tape *tape, sv_tensor *local, sv_tensor *global);
 /* z [R*H,2], importance [R,H] -> a [R,1] = sum_h w (z0-z1) / sum_h w (logit of keep), score [R,1] = sum_h w softmax(z)_0 / sum_h w. */

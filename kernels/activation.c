@@ -118,6 +118,18 @@ void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accu
     for (size_t i = 0; i < count; i++) y[i] = accumulate ? real_fma(a, x[i], y[i]) : a * x[i];
 }
 
+void sv_sigmoids_c(sv_real *y, const sv_real *x, size_t count)
+{
+    for (size_t i = 0; i < count; i++) y[i] = sv_sigmoid(x[i]);
+}
+
+void sv_weighted_rows_c(sv_real *y, const sv_real *x, size_t x_stride, const sv_real *weight, size_t rows, size_t width)
+{
+    for (size_t c = 0; c < width; c++) y[c] = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < width; c++) y[c] = real_fma(weight ? weight[r] : 1, x[r * x_stride + c], y[c]);
+}
+
 /* The lanes are added in rising order here, as kernels.h promises. */
 sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count)
 {

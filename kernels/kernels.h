@@ -133,6 +133,8 @@ void sv_gelu_backward(sv_real *dx, const sv_real *dy, const sv_real *x, size_t c
 void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
 /* y = a*x + (accumulate ? y : 0). */
 void sv_scale(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+/* y[c] = sum over rows in rising order of weight[r] x[r * x_stride + c], one fused multiply-add a step; weight NULL: 1. */
+void sv_weighted_rows(sv_real *y, const sv_real *x, size_t x_stride, const sv_real *weight, size_t rows, size_t width);
 /* sum over i of x[i]*y[i], in 16 lanes by position, lanes added in order, in every form. */
 sv_real sv_dot(const sv_real *x, const sv_real *y, size_t count);
 /* exp, natural logarithm, erf of one number, the same polynomials in every form and build on every machine (double build: to double precision). */
@@ -140,6 +142,8 @@ sv_real sv_exp(sv_real x);
 sv_real sv_ln(sv_real x);
 sv_real sv_erf(sv_real x);
 sv_real sv_sigmoid(sv_real x);
+/* y = sv_sigmoid(x), number by number; y may be x. */
+void sv_sigmoids(sv_real *y, const sv_real *x, size_t count);
 
 /* One AdamW step (Loshchilov & Hutter, decoupled; spec training 2) over count numbers; t counts from 1:
  * p -= p*lr*decay; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p -= lr * (m / (1-b1^t)) / (sqrt(v)/sqrt(1-b2^t) + eps). */

@@ -17,6 +17,8 @@ static const sv_kernel_table c_forms = {
     .gelu_backward = sv_gelu_backward_c,
     .softmax = sv_softmax_c,
     .scale = sv_scale_c,
+    .sigmoids = sv_sigmoids_c,
+    .weighted_rows = sv_weighted_rows_c,
     .dot = sv_dot_c,
     .adamw_step = sv_adamw_step_c,
     .sgd_step = sv_sgd_step_c,
@@ -69,6 +71,8 @@ const sv_kernel_slot sv_kernel_slots[] = {
     SLOT(gelu_backward),
     SLOT(softmax),
     SLOT(scale),
+    SLOT(sigmoids),
+    SLOT(weighted_rows),
     SLOT(dot),
     SLOT(adamw_step),
     SLOT(sgd_step),
@@ -219,6 +223,11 @@ void sv_softmax(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, 
 }
 
 void sv_scale(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate) { now->scale(y, x, a, count, accumulate); }
+void sv_sigmoids(sv_real *y, const sv_real *x, size_t count) { now->sigmoids(y, x, count); }
+void sv_weighted_rows(sv_real *y, const sv_real *x, size_t x_stride, const sv_real *weight, size_t rows, size_t width)
+{
+    now->weighted_rows(y, x, x_stride, weight, rows, width);
+}
 sv_real sv_dot(const sv_real *x, const sv_real *y, size_t count) { return now->dot(x, y, count); }
 void sv_adamw_step(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw)
 {

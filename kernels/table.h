@@ -50,6 +50,8 @@ typedef struct sv_kernel_table {
     void (*gelu_backward)(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate);
     void (*softmax)(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
     void (*scale)(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+    void (*sigmoids)(sv_real *y, const sv_real *x, size_t count);
+    void (*weighted_rows)(sv_real *y, const sv_real *x, size_t x_stride, const sv_real *weight, size_t rows, size_t width);
     sv_real (*dot)(const sv_real *x, const sv_real *y, size_t count);
     void (*adamw_step)(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
     void (*sgd_step)(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);
@@ -145,6 +147,8 @@ void sv_gelu_c(sv_real *y, const sv_real *x, size_t count);
 void sv_gelu_backward_c(sv_real *dx, const sv_real *dy, const sv_real *x, size_t count, bool accumulate);
 void sv_softmax_c(sv_real *y, size_t y_stride, const sv_real *x, size_t x_stride, size_t rows, size_t width, bool log_form);
 void sv_scale_c(sv_real *y, const sv_real *x, sv_real a, size_t count, bool accumulate);
+void sv_sigmoids_c(sv_real *y, const sv_real *x, size_t count);
+void sv_weighted_rows_c(sv_real *y, const sv_real *x, size_t x_stride, const sv_real *weight, size_t rows, size_t width);
 sv_real sv_dot_c(const sv_real *x, const sv_real *y, size_t count);
 void sv_adamw_step_c(sv_real *p, sv_real *m, sv_real *v, const sv_real *g, size_t count, const sv_adamw *adamw);
 void sv_sgd_step_c(sv_real *p, sv_real *m, const sv_real *g, size_t count, const sv_sgd *sgd);

@@ -28,8 +28,8 @@ static sv_tensor *dynamicvit_record(sv_tape *tape, const sv_place *place, const 
                                     sv_tensor **score)
 {
     size_t c = place->width;
-    sv_tensor *u = sv_slot_linear_gelu(tape, sv_slot_norm(tape, x, &s[IN_NORM], place), &s[IN_LINEAR]);
-    sv_tensor *global = sv_tape_floored_mean(tape, sv_tape_slice_columns(tape, u, c / 2, c - c / 2), policy, 1, 1);
+    sv_tensor *u = sv_slot_linear_gelu(tape, sv_slot_norm(tape, x, &s[IN_NORM], place, 1), &s[IN_LINEAR]);
+    sv_tensor *global = sv_tape_floored_mean(tape, u, c / 2, policy, 1, 1);
     sv_tensor *z = sv_slot_linear_gelu(tape, sv_tape_local_global(tape, u, global), &s[OUT0]);
     z = sv_slot_linear(tape, sv_slot_linear_gelu(tape, z, &s[OUT2]), &s[OUT4]);
     return sv_tape_combine_heads(tape, z, sv_tape_fill(tape, x, 0, 1), score); /* one head of importance 1: a = s0 - s1, score = exp(p0) */

@@ -56,8 +56,8 @@ struct sv_pruning {
 sv_tensor *sv_slot_linear(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot);
 sv_tensor *sv_slot_linear_gelu(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot);
 /* The norm of all selectors: eps is the library default of the references, unlike the backbone's 1e-6 (spec SPViT F20), unless the
- * grid has its own (spec DynamicViT 7.2). */
-sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot, const sv_place *place);
+ * grid has its own (spec DynamicViT 7.2). x [R,D] -> [R*heads, D/heads], each head normed by itself. */
+sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot, const sv_place *place, size_t heads);
 
 /* Tokens on their way through the blocks. */
 typedef struct sv_stream {

@@ -134,9 +134,11 @@ sv_tensor *sv_slot_linear_gelu(sv_tape *tape, sv_tensor *x, const sv_layer_slots
     return sv_tape_linear_gelu(tape, x, sv_tape_parameter(tape, slot->weight), sv_tape_parameter(tape, slot->bias));
 }
 
-sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot, const sv_place *place)
+sv_tensor *sv_slot_norm(sv_tape *tape, sv_tensor *x, const sv_layer_slots *slot, const sv_place *place, size_t heads)
 {
-    return sv_tape_layer_norm(tape, x, sv_tape_parameter(tape, slot->weight), sv_tape_parameter(tape, slot->bias), place->norm_eps > 0 ? place->norm_eps : selector_norm_eps);
+    sv_tensor *gain = sv_tape_parameter(tape, slot->weight), *bias = sv_tape_parameter(tape, slot->bias);
+    const double eps = place->norm_eps > 0 ? place->norm_eps : selector_norm_eps;
+    return heads == 1 ? sv_tape_layer_norm(tape, x, gain, bias, eps) : sv_tape_norm_heads(tape, x, gain, bias, eps, heads);
 }
 
 sv_tensor *sv_selector_record(sv_tape *tape, const sv_pruning *pruning, size_t stage, sv_tensor *u, sv_tensor *policy, sv_tensor **score)

@@ -29,8 +29,8 @@ static sv_tensor *spvit_record(sv_tape *tape, const sv_place *place, const sv_la
                                sv_tensor **score)
 {
     size_t heads = place->heads, d = place->width / heads;
-    sv_tensor *v = sv_slot_linear_gelu(tape, sv_slot_norm(tape, sv_tape_split_heads(tape, u, heads), &s[NORM], place), &s[FC_IN]);
-    sv_tensor *global = sv_tape_weighted_mean(tape, sv_tape_slice_columns(tape, v, d / 2, d - d / 2), policy, heads);
+    sv_tensor *v = sv_slot_linear_gelu(tape, sv_slot_norm(tape, u, &s[NORM], place, heads), &s[FC_IN]);
+    sv_tensor *global = sv_tape_floored_mean(tape, v, d / 2, policy, heads, 0);
     sv_tensor *z = sv_slot_linear_gelu(tape, sv_tape_local_global(tape, v, global), &s[FC1]);
     z = sv_slot_linear(tape, sv_slot_linear_gelu(tape, z, &s[FC2]), &s[FC_OUT]);
     sv_tensor *importance = sv_slot_linear_gelu(tape, sv_tape_head_mean(tape, u, heads), &s[HEAD1]);

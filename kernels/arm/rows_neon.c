@@ -15,6 +15,8 @@ void sv_rows_neon(sv_kernel_table *table)
     table->gelu_backward = gelu_backward;
     table->softmax = softmax;
     table->scale = scale;
+    table->sigmoids = sigmoids;
+    table->weighted_rows = weighted_rows;
     table->dot = dot;
     table->adamw_step = adamw_step;
     table->sgd_step = sgd_step;

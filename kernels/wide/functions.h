@@ -67,6 +67,7 @@ WORD v16 w_on_pieces(const float table[6][16], v16 x)
     return sum;
 }
 
+WORD v16 w_sigmoid(v16 x) { return v_div(v_set(1.0f), v_add(v_set(1.0f), w_exp(v_sub(v_set(-0.0f), x)))); }
 WORD v16 w_gelu(v16 x) { return v_sub(v_max(v_set(0.0f), x), w_on_pieces(sv_coefficients_gelu, x)); }
 WORD v16 w_gelu_slope(v16 x) { return v_add(v_set(0.5f), v_sign_of(x, w_on_pieces(sv_coefficients_gelu_slope, x))); }
 

@@ -14,6 +14,13 @@ static void gelu(float *y, const float *x, size_t count)
     if (i < count) v_store(y + i, w_gelu(v_load(x + i, count - i)), count - i);
 }
 
+static void sigmoids(float *y, const float *x, size_t count)
+{
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16) v_store(y + i, w_sigmoid(v_load(x + i, 16)), 16);
+    if (i < count) v_store(y + i, w_sigmoid(v_load(x + i, count - i)), count - i);
+}
+
 WORD void gelu_backward_step(float *dx, const float *dy, const float *x, size_t n, bool accumulate)
 {
     const v16 slope = w_gelu_slope(v_load(x, n)), grown = v_load(dy, n);
@@ -245,6 +252,26 @@ static void softmax(float *y, size_t y_stride, const float *x, size_t x_stride, 
 }
 
 /* Four vectors of columns at a time: one chain each. */
+WORD void weighted_strip(float *y, const float *x, size_t x_stride, const float *weight, size_t rows, size_t vectors, size_t n)
+{
+    v16 total[4];
+    for (size_t v = 0; v < vectors; v++) total[v] = v_set(0.0f);
+    for (size_t row = 0; row < rows; row++, x += x_stride) {
+        const v16 factor = v_set(weight ? weight[row] : 1.0f);
+        for (size_t v = 0; v < vectors; v++) total[v] = v_fma(factor, v_load(x + 16 * v, n), total[v]);
+    }
+    for (size_t v = 0; v < vectors; v++) v_store(y + 16 * v, total[v], n);
+}
+
+static void weighted_rows(float *y, const float *x, size_t x_stride, const float *weight, size_t rows, size_t width)
+{
+    size_t c = 0;
+    for (; c + 64 <= width; c += 64) weighted_strip(y + c, x + c, x_stride, weight, rows, 4, 16);
+    for (; c + 32 <= width; c += 32) weighted_strip(y + c, x + c, x_stride, weight, rows, 2, 16);
+    for (; c + 16 <= width; c += 16) weighted_strip(y + c, x + c, x_stride, weight, rows, 1, 16);
+    if (c < width) weighted_strip(y + c, x + c, x_stride, weight, rows, 1, width - c);
+}
+
 WORD void column_strip(float *sum, const float *a, size_t a_stride, size_t m, size_t vectors, size_t n, bool accumulate)
 {
     v16 total[4];

@@ -85,7 +85,7 @@ static void add_number(bench *t) { sv_tape_add(t->tape, t->x, t->number); }
 static void slice_beyond(bench *t) { sv_tape_slice_rows(t->tape, t->x, 3, 2); }
 static void columns_beyond(bench *t) { sv_tape_slice_columns(t->tape, t->x, WIDTH, 1); }
 static void gather_order(bench *t) { sv_tape_gather_rows(t->tape, t->x, t->column, SV_TAKE_ALL); }
-static void heads_split(bench *t) { sv_tape_split_heads(t->tape, t->x, 5); }
+static void heads_split(bench *t) { sv_tape_norm_heads(t->tape, t->x, t->vector, t->vector, 1e-6, 5); }
 static void dropout_share(bench *t) { sv_tape_dropout(t->tape, t->x, 1, 0); }
 static void mean_groups(bench *t) { sv_tape_weighted_mean(t->tape, t->x, t->column, 2); }
 static void decide_origin(bench *t) { sv_tape_decide(t->tape, t->column, t->column, t->column, NULL, 1, 0, false); }
@@ -146,7 +146,7 @@ static const misuse misuses[] = {
     { slice_beyond, "slice_rows(x", "at most 4 rows" },
     { columns_beyond, "slice_columns(x", "12 wide" },
     { gather_order, "gather_rows(x", "order must hold indices" },
-    { heads_split, "split_heads(x", "5 heads" },
+    { heads_split, "norm_heads(x", "5 heads" },
     { dropout_share, "dropout(x", "below 1" },
     { mean_groups, "weighted_mean(x", "2 rows for each row of weight" },
     { decide_origin, "decide(column", "origin must hold indices" },

@@ -43,8 +43,8 @@ static inline selector selector_of(sv_parameters *set, int stage, size_t heads, 
 static inline sv_tensor *selector_record(sv_tape *t, const selector *s, sv_tensor *u, sv_tensor *before, size_t heads, size_t d,
                                          sv_tensor **score)
 {
-    sv_tensor *v = sv_tape_linear_gelu(t, sv_tape_layer_norm(t, sv_tape_split_heads(t, u, heads), OF(norm), 1e-5), OF(fc_in));
-    sv_tensor *global = sv_tape_weighted_mean(t, sv_tape_slice_columns(t, v, d / 2, d / 2), before, heads);
+    sv_tensor *v = sv_tape_linear_gelu(t, sv_tape_norm_heads(t, u, OF(norm), 1e-5, heads), OF(fc_in));
+    sv_tensor *global = sv_tape_floored_mean(t, v, d / 2, before, heads, 0);
     sv_tensor *x = sv_tape_linear_gelu(t, sv_tape_local_global(t, v, global), OF(fc1));
     sv_tensor *z = sv_tape_linear(t, sv_tape_linear_gelu(t, x, OF(fc2)), OF(fc_out));
     sv_tensor *w = sv_tape_linear_gelu(t, sv_tape_head_mean(t, u, heads), OF(head_fc1));

@@ -381,6 +381,22 @@ static void case_gelu(run *r)
     for (size_t i = 0; i < pieces; i++) r->forms->gelu(y + at[i], x + at[i], at[i + 1] - at[i]);
 }
 
+static void case_sigmoids(run *r)
+{
+    const size_t count = size_up_to(r, 1000);
+    const sv_real *x = input(r, 1, count, count);
+    sv_real *y = output_rows(r, "y", 1, count, count);
+    size_t at[MOST_PIECES + 1], pieces = cut(r, count, at);
+    for (size_t i = 0; i < pieces; i++) r->forms->sigmoids(y + at[i], x + at[i], at[i + 1] - at[i]);
+}
+
+static void case_weighted_rows(run *r)
+{
+    const size_t rows = size_up_to(r, 60), width = size_up_to(r, 200), stride = stride_for(r, width);
+    const sv_real *x = input(r, rows, width, stride), *weight = coin(r) ? input(r, 1, rows, rows) : NULL;
+    r->forms->weighted_rows(output_rows(r, "y", 1, width, width), x, stride, weight, rows, width);
+}
+
 static void case_gelu_backward(run *r)
 {
     const size_t count = size_up_to(r, 1000);
@@ -640,6 +656,8 @@ static const slot_case cases[] = {
     { "gelu_backward", case_gelu_backward },
     { "softmax", case_softmax },
     { "scale", case_scale },
+    { "sigmoids", case_sigmoids },
+    { "weighted_rows", case_weighted_rows },
     { "dot", case_dot },
     { "adamw_step", case_adamw_step },
     { "sgd_step", case_sgd_step },
