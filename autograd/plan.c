@@ -308,7 +308,7 @@ static sv_status life_add(life_list *list, sv_where *place, size_t bytes, uint32
     return SV_OK;
 }
 
-static sv_status life_place(life_list *list, sv_place place, size_t *total, sv_error *err)
+static sv_status life_place(life_list *list, sv_storage place, size_t *total, sv_error *err)
 {
     size_t sum = 0;
     sv_status status = sv_place_lives(list->items, list->count, &sum, err);

@@ -8,8 +8,8 @@
 
 #include "autograd/op.h"
 
-typedef enum sv_place { SV_NOWHERE, SV_IN_ARENA, SV_IN_SCRATCH, SV_IN_BATCH, SV_IN_TEAM, SV_IN_PARAMETER, SV_IN_ZEROS } sv_place;
-typedef struct sv_where { sv_place place; size_t offset, stride; } sv_where; /* bytes; stride from image to image */
+typedef enum sv_storage { SV_NOWHERE, SV_IN_ARENA, SV_IN_SCRATCH, SV_IN_BATCH, SV_IN_TEAM, SV_IN_PARAMETER, SV_IN_ZEROS } sv_storage;
+typedef struct sv_where { sv_storage place; size_t offset, stride; } sv_where; /* bytes; stride from image to image */
 
 typedef struct sv_tensor_plan {
     bool kept, wanted;              /* sv_tape_keep; an input whose gradient is wanted */
