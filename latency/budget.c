@@ -13,6 +13,7 @@ static const sv_config_row rows[] = {
     { "latency.loss", SV_CONFIG_CHOICE, "none", 0, 0, "none|penalty|lagrange", "the predicted ms of what is kept in training as a term of the loss, through the slope of the table: none (targets of ratios alone); penalty: pulls from above the budget; lagrange: as hard as it takes, by a multiplier" },
     { "latency.weight", SV_CONFIG_REAL, "20", 1e-6, 1e6, NULL, "weight of ((ms - budget) / budget)^2 in that term; with lagrange it also damps the multiplier below the budget" },
     { "latency.multiplier_rate", SV_CONFIG_REAL, "0.2", 0, 1e6, NULL, "lagrange: after each step the multiplier moves by this times (ms - budget) / budget, never below 0" },
+    { "latency.reserve", SV_CONFIG_REAL, "0.02", 0, 0.5, NULL, "share of the budget that ratios are solved to stay below: two measurements of one model differ by a percent or two" },
     { "latency.rounds", SV_CONFIG_INT, "2", 0, 20, NULL, "times to tighten and fine-tune on where the measured time is above the budget" },
     { "latency.follow", SV_CONFIG_BOOL, "yes", 0, 0, NULL, "where an evaluated model kept other counts than asked for, so that by the table it takes over 1 % more or less, targets are solved anew" },
     { "latency.warm_up", SV_CONFIG_INT, "10", 0, 10000, NULL, "runs before timing begins, at each point" },

@@ -18,10 +18,13 @@ static sv_latency_question question(const sv_session *s, double budget_ms)
                                   .like = sv_config_given(s->config, "pruning.keep") ? sv_config_reals(s->config, "pruning.keep", &count) : NULL };
 }
 
+/* A model that just meets its budget misses it the next time it is measured. */
+static double reserved(const sv_session *s, double budget_ms) { return budget_ms * (1 - sv_config_real(s->config, "latency.reserve")); }
+
 double sv_session_goal_ms(const sv_session *s)
 {
     if (s->state.goal_ms > 0) return s->state.goal_ms;
-    return isfinite(s->budget_ms) ? s->budget_ms : s->dense_ms;
+    return isfinite(s->budget_ms) ? reserved(s, s->budget_ms) : s->dense_ms;
 }
 
 sv_status sv_session_apply_keep(sv_session *s, const double *keep, sv_error *err)
@@ -59,7 +62,11 @@ sv_status sv_session_solve(sv_session *s, sv_error *err)
     if (s->budget.kind == SV_NO_BUDGET) {
         status = sv_session_apply_keep(s, plan->keep, err);
     } else {
-        status = asked.like ? sv_latency_check_keep(&asked, plan->keep, &answer, err) : sv_latency_solve_family(&asked, &answer, err);
+        sv_latency_question careful = asked;
+        sv_error ignored = { 0 };
+        careful.budget_ms = reserved(s, s->budget_ms);
+        if (asked.like) status = sv_latency_check_keep(&asked, plan->keep, &answer, err);
+        else if (sv_latency_solve_family(&careful, &answer, &ignored)) status = sv_latency_solve_family(&asked, &answer, err); /* no room for a reserve */
         if (!status) status = sv_session_apply_keep(s, answer.keep, err);
     }
     if (status) return status;
@@ -71,7 +78,7 @@ sv_status sv_session_solve(sv_session *s, sv_error *err)
 sv_status sv_session_tighten(sv_session *s, sv_error *err)
 {
     sv_latency_answer answer;
-    const double goal_ms = s->predicted_ms * s->budget_ms / s->measured_pruned.median_ms * 0.98; /* noise must not miss it again */
+    const double goal_ms = s->predicted_ms / s->measured_pruned.median_ms * reserved(s, s->budget_ms);
     sv_latency_question asked = question(s, goal_ms);
     sv_status status = sv_latency_solve_family(&asked, &answer, err);
     if (status == SV_BUDGET) return sv_fail_within(err, "measured %.3f ms against a budget of %.3f ms, and no round can mend it: by the table", s->measured_pruned.median_ms, s->budget_ms);
