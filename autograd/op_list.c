@@ -1,86 +1,21 @@
-/* The list of ops: the only one. Checks, bench and docs walk it. A new op is one line here. */
+/* The list of ops: the only one. Checks, bench and docs walk it. A new op is one row here. */
 #include "autograd/op.h"
 
-extern const sv_op sv_op_linear, sv_op_linear_add, sv_op_linear_scale_add, sv_op_linear_gelu, sv_op_product, sv_op_patch_embed, sv_op_embed_tokens,
-    sv_op_embed_map, sv_op_conv2d, sv_op_depthwise_conv, sv_op_pool, sv_op_batch_norm, sv_op_layer_scale, sv_op_layer_scale_add, sv_op_window_rows, sv_op_window_attention, sv_op_cell_attention, sv_op_put_rows, sv_op_carry_package,
-    sv_op_merge_patches, sv_op_relu, sv_op_layer_norm, sv_op_attention, sv_op_policy_attention, sv_op_gelu, sv_op_sigmoid, sv_op_softmax, sv_op_log_softmax, sv_op_add,
-    sv_op_scale, sv_op_slice_rows, sv_op_concat_rows, sv_op_slice_columns, sv_op_concat_columns, sv_op_gather_rows, sv_op_scatter_rows,
-    sv_op_norm_heads, sv_op_count_up, sv_op_fill, sv_op_fill_index, sv_op_dropout, sv_op_drop_path, sv_op_head_mean, sv_op_weighted_mean,
-    sv_op_local_global, sv_op_combine_heads, sv_op_decide, sv_op_choose, sv_op_live_order, sv_op_package, sv_op_cross_entropy, sv_op_kl,
-    sv_op_top_class, sv_op_masked_square, sv_op_kept_share, sv_op_largest_kept, sv_op_masked_kl, sv_op_class_attention, sv_op_random_score, sv_op_constant,
-    sv_op_sized_attention, sv_op_merge_match, sv_op_merge_rows, sv_op_batch_mean, sv_op_batch_ratio, sv_op_ratio_loss, sv_op_latency_loss, sv_op_weighted_sum,
-    sv_op_blend_rows, sv_op_add_rows_at;
+#define OPS(ROW) \
+    ROW(linear) ROW(linear_add) ROW(linear_scale_add) ROW(linear_gelu) ROW(product) ROW(patch_embed) ROW(embed_tokens) \
+    ROW(embed_map) ROW(conv2d) ROW(depthwise_conv) ROW(pool) ROW(batch_norm) ROW(layer_scale) ROW(layer_scale_add) \
+    ROW(window_rows) ROW(window_attention) ROW(cell_attention) ROW(merge_patches) ROW(layer_norm) ROW(attention) \
+    ROW(policy_attention) ROW(gelu) ROW(relu) ROW(sigmoid) ROW(softmax) ROW(log_softmax) ROW(add) ROW(scale) ROW(slice_rows) \
+    ROW(concat_rows) ROW(slice_columns) ROW(concat_columns) ROW(gather_rows) ROW(scatter_rows) ROW(put_rows) ROW(norm_heads) \
+    ROW(blend_rows) ROW(add_rows_at) ROW(count_up) ROW(fill) ROW(fill_index) ROW(dropout) ROW(drop_path) ROW(head_mean) \
+    ROW(weighted_mean) ROW(local_global) ROW(combine_heads) ROW(decide) ROW(choose) ROW(live_order) ROW(package) \
+    ROW(carry_package) ROW(class_attention) ROW(random_score) ROW(constant) ROW(sized_attention) ROW(merge_match) ROW(merge_rows) \
+    ROW(cross_entropy) ROW(kl) ROW(top_class) ROW(masked_square) ROW(kept_share) ROW(largest_kept) ROW(masked_kl) ROW(batch_mean) \
+    ROW(batch_ratio) ROW(ratio_loss) ROW(latency_loss) ROW(weighted_sum)
 
-const sv_op *const sv_ops[] = {
-    &sv_op_linear,
-    &sv_op_linear_add,
-    &sv_op_linear_scale_add,
-    &sv_op_linear_gelu,
-    &sv_op_product,
-    &sv_op_patch_embed,
-    &sv_op_embed_tokens,
-    &sv_op_embed_map,
-    &sv_op_conv2d,
-    &sv_op_depthwise_conv,
-    &sv_op_pool,
-    &sv_op_batch_norm,
-    &sv_op_layer_scale,
-    &sv_op_layer_scale_add,
-    &sv_op_window_rows,
-    &sv_op_window_attention,
-    &sv_op_cell_attention,
-    &sv_op_merge_patches,
-    &sv_op_layer_norm,
-    &sv_op_attention,
-    &sv_op_policy_attention,
-    &sv_op_gelu,
-    &sv_op_relu,
-    &sv_op_sigmoid,
-    &sv_op_softmax,
-    &sv_op_log_softmax,
-    &sv_op_add,
-    &sv_op_scale,
-    &sv_op_slice_rows,
-    &sv_op_concat_rows,
-    &sv_op_slice_columns,
-    &sv_op_concat_columns,
-    &sv_op_gather_rows,
-    &sv_op_scatter_rows,
-    &sv_op_put_rows,
-    &sv_op_norm_heads,
-    &sv_op_blend_rows,
-    &sv_op_add_rows_at,
-    &sv_op_count_up,
-    &sv_op_fill,
-    &sv_op_fill_index,
-    &sv_op_dropout,
-    &sv_op_drop_path,
-    &sv_op_head_mean,
-    &sv_op_weighted_mean,
-    &sv_op_local_global,
-    &sv_op_combine_heads,
-    &sv_op_decide,
-    &sv_op_choose,
-    &sv_op_live_order,
-    &sv_op_package,
-    &sv_op_carry_package,
-    &sv_op_class_attention,
-    &sv_op_random_score,
-    &sv_op_constant,
-    &sv_op_sized_attention,
-    &sv_op_merge_match,
-    &sv_op_merge_rows,
-    &sv_op_cross_entropy,
-    &sv_op_kl,
-    &sv_op_top_class,
-    &sv_op_masked_square,
-    &sv_op_kept_share,
-    &sv_op_largest_kept,
-    &sv_op_masked_kl,
-    &sv_op_batch_mean,
-    &sv_op_batch_ratio,
-    &sv_op_ratio_loss,
-    &sv_op_latency_loss,
-    &sv_op_weighted_sum,
-};
+#define DECLARE(name) extern const sv_op sv_op_##name;
+OPS(DECLARE)
+
+#define ENTRY(name) &sv_op_##name,
+const sv_op *const sv_ops[] = { OPS(ENTRY) };
 const size_t sv_op_count = SV_COUNT(sv_ops);

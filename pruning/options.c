@@ -5,8 +5,9 @@
 #include <string.h>
 
 #define AUTO "; auto: as the method has it, "
+#define WORD(NAME, name) "|" #name
 static const sv_config_row rows[] = {
-    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none|spvit|dynamicvit|random|attention|evit|tome", "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind; without anything learned: random: by chance; attention: by what the class token sees; evit: so too, inside the block, the others fused into a token; tome: the most similar tokens merge in every block (docs/methods.md)" },
+    { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none" SV_METHOD_ROWS(WORD), "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind; without anything learned: random: by chance; attention: by what the class token sees; evit: so too, inside the block, the others fused into a token; tome: the most similar tokens merge in every block (docs/methods.md)" },
     { "pruning.at", SV_CONFIG_INTS, "", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising. Empty: three that part the depth in four, as the papers have it (3,6,9 of 12; LV-ViT-S 4,8,12; LV-ViT-M 5,10,15)" },
     { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ... Of tome one ratio, what is left behind the last block" },
     { "pruning.merge", SV_CONFIG_INT, "0", 0, 1000000, NULL, "tome: tokens merged in each block, r of its paper; another way to say pruning.keep. 0: by pruning.keep or latency.budget" },

@@ -11,10 +11,10 @@
 
 enum { SV_MOST_STAGES = 6 };
 
-/* Whose selectors; what each is stands in its row (pruning/methods.c). */
-typedef enum sv_method {
-    SV_METHOD_SPVIT, SV_METHOD_DYNAMICVIT, SV_METHOD_RANDOM, SV_METHOD_ATTENTION, SV_METHOD_EVIT, SV_METHOD_TOME, SV_METHODS
-} sv_method;
+/* Whose selectors: the list of methods, the only one. A new method is one row here and one file, pruning/NAME.c, with a sv_method_NAME. */
+#define SV_METHOD_ROWS(ROW) ROW(SPVIT, spvit) ROW(DYNAMICVIT, dynamicvit) ROW(RANDOM, random) ROW(ATTENTION, attention) ROW(EVIT, evit) ROW(TOME, tome)
+#define SV_METHOD_ENTRY(NAME, name) SV_METHOD_##NAME,
+typedef enum sv_method { SV_METHOD_ROWS(SV_METHOD_ENTRY) SV_METHODS } sv_method;
 const char *sv_method_name(sv_method method);               /* "spvit": the word of pruning.method, of plans, and of latency tables */
 const char *sv_method_title(sv_method method);              /* "SPViT" */
 bool sv_method_find(sv_method *out, const char *name);      /* false: no such name */
