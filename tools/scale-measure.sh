@@ -4,7 +4,7 @@
 # some of the cores' time itself. For each line: what a packet's round trip and one TCP stream really take on it (tools/line_probe.c); then ms of a
 # step, of the exchange of gradients, of a core for it, of what backward waited for it. Needs root; run it on a quiet machine, whose cores the ranks share.
 #   tools/scale-measure.sh [--model deit_t] [--batch 8] [--size 224] [--steps 10] [--ranks "2 4"] [--rates "0 10gbit 1gbit"] [--delays "0 1ms"] [--wire f32]
-# rate 0: as fast as the machine copies. Delays are from one rank to another; a round trip takes two.
+# rate 0: as fast as the machine copies. Delays are from one rank to another; a round trip takes two. With --steps 0 the lines alone are measured.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tools/networks.sh
@@ -40,17 +40,19 @@ make_net() { # RANKS RATE DELAY
     if [ "$3" = 0 ] || [ $netem = yes ]; then net_bridge "$1" && shape "$@"
     else net_delayed "$room/line" "$1" --rate "$2" --delay "$3" || { cat "$room/line"; return 1; }; fi
 }
-# "MS GBIT": a packet's round trip from rank 0 to rank 1, one stream of 64 MB.
+# "MS GBIT": a packet's round trip from rank 0 to rank 1, one stream of 256 MB.
 probe() {
-    build/release/tools/line_probe "sv$$-0" "sv$$-1" 10.77.0.2 --json 2> "$room/probe" | sed 's/.*"round_trip_ms": \([0-9.]*\),.*"gbit": \([0-9.]*\).*/\1 \2/' | grep . || echo "? ?"
+    build/release/tools/line_probe "sv$$-0" "sv$$-1" 10.77.0.2 --megabytes 256 --json 2> "$room/probe" | sed 's/.*"round_trip_ms": \([0-9.]*\),.*"gbit": \([0-9.]*\).*/\1 \2/' | grep . || echo "? ?"
 }
-bin/shapes "$room/pictures" --train $((batch * (steps + 1))) --val 20 --size "$size" --seed 1 --quiet || exit 1
+[ "$steps" = 0 ] || bin/shapes "$room/pictures" --train $((batch * (steps + 1))) --val 20 --size "$size" --seed 1 --quiet || exit 1
 recipe="--config configs/quickstart_dense.ini --quiet --model.arch=$model --data.image_size=$size --train.batch=$batch --train.epochs=1 --train.warmup_epochs=0 --train.max_steps=$steps
         --train.wire=$wire --run.tensorboard=no --run.threads=1 --latency.budget="
 figures() { # WHAT LOG
     sed -n 's/.*on their way for \([0-9.]*\) s of \([0-9.]*\) s of steps (\([0-9.]*\) s of a core); backward waited \([0-9.]*\) s.*/\1 \2 \4 \3/p' "$2" | tail -n 1 |
         awk -v what="$1" -v steps="$steps" '{ printf "%s %8.1f %9.1f %6.1f %8.1f %6.0f %%\n", what, 1000 * $2 / steps, 1000 * $1 / steps, 1000 * $4 / steps, 1000 * $3 / steps, 100 * (1 - $3 / $1) }'
 }
+# What the delay line said of itself, where there was one: `line` is its process, which has ended.
+told() { [ -n "$line" ] && awk '/ dropped /{ gsub(",", ""); for (i = 1; i < NF; i++) if ($i == "dropped") n += $(i + 1) } / late /{ said = $0 } END { print "# delay line: " n + 0 " dropped, " said }' "$room/line"; }
 printf '%-8s %5s %5s %5s %7s %6s %7s %6s %8s %9s %6s %8s %8s\n' model ranks lanes batch rate delay trip_ms Gbit/s step_ms exchange core waited hidden
 for count in $ranks; do
     for rate in $rates; do
@@ -58,6 +60,14 @@ for count in $ranks; do
             net_clear
             make_net "$count" "$rate" "$delay" || continue
             read -r trip gbit < <(probe)
+            start="$(printf '%-8s %5d %5d %5d %7s %6s %7s %6s' "$model" "$count" "$count" "$batch" "$rate" "$delay" "$trip" "$gbit")"
+            if [ "$steps" = 0 ]; then
+                echo "$start"
+                line=${net_line:-}
+                net_clear
+                told
+                continue
+            fi
             pids=()
             for ((n = 0; n < count; n++)); do
                 SIEVE_MASTER=10.77.0.1:7070 SIEVE_RANK=$n SIEVE_RANKS=$count ip netns exec "sv$$-$n" bin/train $recipe --train.lanes="$count" --run.dir="$room/run" --resume never > "$room/said$n" 2>&1 < /dev/null &
@@ -67,8 +77,8 @@ for count in $ranks; do
             line=${net_line:-}
             net_clear
             [ $rc = 75 ] || { echo "ranks ended with $rc: $(cat "$room/said0")"; continue; }
-            figures "$(printf '%-8s %5d %5d %5d %7s %6s %7s %6s' "$model" "$count" "$count" "$batch" "$rate" "$delay" "$trip" "$gbit")" "$room/run/log.txt"
-            [ -n "$line" ] && echo "# delay line: $(awk '/ dropped /{ gsub(",", ""); for (i = 1; i < NF; i++) if ($i == "dropped") n += $(i + 1) } / late /{ said = $0 } END { print n + 0 " dropped, " said }' "$room/line")"
+            figures "$start" "$room/run/log.txt"
+            told
         done
     done
 done
