@@ -3,15 +3,16 @@
 # bridge, lines shaped by tc (tbf); with delay tc's netem is added where the kernel has it, else lines are those of tools/delay_line.c, which takes
 # some of the cores' time itself. For each line: what a packet's round trip and one TCP stream really take on it (tools/line_probe.c); then ms of a
 # step, of the exchange of gradients, of a core for it, of what backward waited for it. Needs root; run it on a quiet machine, whose cores the ranks share.
-#   tools/scale-measure.sh [--model deit_t] [--batch 8] [--size 224] [--steps 10] [--ranks "2 4"] [--rates "0 10gbit 1gbit"] [--delays "0 1ms"] [--wire f32]
+#   tools/scale-measure.sh [--model deit_t] [--batch 8] [--size 224] [--steps 10] [--ranks "2 4"] [--rates "0 10gbit 1gbit"] [--delays "0 1ms"] [--wire f32] [--tcp reno]
 # rate 0: as fast as the machine copies. Delays are from one rank to another; a round trip takes two. With --steps 0 the lines alone are measured.
+# --tcp: whose windows (net.ipv4.tcp_congestion_control); without it the machine's.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tools/networks.sh
-model=deit_t batch=8 size=224 steps=10 ranks="2 4" rates="0 10gbit 1gbit" delays="0" wire=f32
+model=deit_t batch=8 size=224 steps=10 ranks="2 4" rates="0 10gbit 1gbit" delays="0" wire=f32 tcp=""
 while [ $# -gt 1 ]; do
     case $1 in
-    --model) model=$2 ;; --batch) batch=$2 ;; --size) size=$2 ;; --steps) steps=$2 ;; --ranks) ranks=$2 ;; --rates) rates=$2 ;; --delays) delays=$2 ;; --wire) wire=$2 ;;
+    --model) model=$2 ;; --batch) batch=$2 ;; --size) size=$2 ;; --steps) steps=$2 ;; --ranks) ranks=$2 ;; --rates) rates=$2 ;; --delays) delays=$2 ;; --wire) wire=$2 ;; --tcp) tcp=$2 ;;
     *) echo "scale-measure: '$1' is not known; see the head of this file" >&2; exit 2 ;;
     esac
     shift 2
@@ -38,7 +39,8 @@ shape() { # RANKS RATE DELAY
 }
 make_net() { # RANKS RATE DELAY
     if [ "$3" = 0 ] || [ $netem = yes ]; then net_bridge "$1" && shape "$@"
-    else net_delayed "$room/line" "$1" --rate "$2" --delay "$3" || { cat "$room/line"; return 1; }; fi
+    else net_delayed "$room/line" "$1" --rate "$2" --delay "$3" || { cat "$room/line"; return 1; }; fi || return 1
+    for ((n = 0; n < $1; n++)); do [ -z "$tcp" ] || ip netns exec "sv$$-$n" sysctl -qw "net.ipv4.tcp_congestion_control=$tcp" || return 1; done
 }
 # "MS GBIT": a packet's round trip from rank 0 to rank 1, one stream of 256 MB.
 probe() {
@@ -53,6 +55,7 @@ figures() { # WHAT LOG
 }
 # What the delay line said of itself, where there was one: `line` is its process, which has ended.
 told() { [ -n "$line" ] && awk '/ dropped /{ gsub(",", ""); for (i = 1; i < NF; i++) if ($i == "dropped") n += $(i + 1) } / late /{ said = $0 } END { print "# delay line: " n + 0 " dropped, " said }' "$room/line"; }
+echo "# $(nproc) cores, load $(cut -d ' ' -f 1 /proc/loadavg); TCP: ${tcp:-$(cat /proc/sys/net/ipv4/tcp_congestion_control)}"
 printf '%-8s %5s %5s %5s %7s %6s %7s %6s %8s %9s %6s %8s %8s\n' model ranks lanes batch rate delay trip_ms Gbit/s step_ms exchange core waited hidden
 for count in $ranks; do
     for rate in $rates; do
