@@ -18,9 +18,10 @@
 static const char usage[] =
     "Usage: delay_line [options] NAMESPACE NAMESPACE ...\n"
     "\n"
-    "Makes a device in each network namespace (`ip netns add`) and a switch between them that hands every frame on some time later: a network\n"
-    "of a chosen delay and rate on one machine. It prints `ready` when the devices are there; addresses are given with `ip`. It runs until\n"
-    "SIGINT or SIGTERM, takes its devices away and tells what it carried, lost, and by how much it was late. Needs root and /dev/net/tun.\n"
+    "Makes a device in each network namespace (`ip netns add`) and a switch between them that hands every frame on some time later:\n"
+    "a network of a chosen delay and rate on one machine. It prints `ready` when the devices are there; addresses are given with `ip`.\n"
+    "It runs until SIGINT or SIGTERM, takes its devices away and tells what it carried, lost, and by how much it was late. Needs root\n"
+    "and /dev/net/tun.\n"
     "\n"
     "Example\n"
     "  ip netns add a; ip netns add b; delay_line --delay 1ms --rate 1gbit a b &\n"
@@ -53,8 +54,8 @@ typedef struct network {
     size_t lines;
     sv_tap taps[SV_DELAY_LINES_MOST];
     const char *const *names;
-    sv_delay_frame *room; /* for the next frame that comes */
-    size_t swallows;      /* the line that SIGUSR1 cuts; `lines`: none */
+    sv_delay_frame *room;                         /* for the next frame that comes */
+    size_t swallows;                              /* the line that SIGUSR1 cuts; `lines`: none */
     uint64_t handed, refused, late_ns, latest_ns; /* frames written, that a device did not take; lateness: sum, most */
 } network;
 
@@ -199,8 +200,10 @@ static sv_status carry(network *net, sv_error *err)
             continue;
         }
         for (size_t i = 0; !status && i < net->lines; i++) {
-            if (look[i].revents & POLLIN) status = read_line(net, i, err);
-            else if (look[i].revents) look[i].fd = -1; /* the device is gone */
+            if (look[i].revents & POLLIN)
+                status = read_line(net, i, err);
+            else if (look[i].revents)
+                look[i].fd = -1; /* the device is gone */
         }
     }
     return status;

@@ -34,8 +34,10 @@ sv_status sv_delay_open(sv_delay_switch **out, size_t lines, const sv_delay_opti
 static void push(queue *q, sv_delay_frame *frame)
 {
     frame->next = NULL;
-    if (q->last) q->last->next = frame;
-    else q->first = frame;
+    if (q->last)
+        q->last->next = frame;
+    else
+        q->first = frame;
     q->last = frame;
 }
 

@@ -19,8 +19,8 @@
 static const char usage[] =
     "Usage: line_probe FROM TO ADDRESS [options]\n"
     "\n"
-    "Measures the line from network namespace FROM to namespace TO, which has the IPv4 address ADDRESS: round trips of a packet of 64 bytes, one after\n"
-    "another, then one TCP stream. Needs root.\n"
+    "Measures the line from network namespace FROM to namespace TO, which has the IPv4 address ADDRESS: round trips of a packet of\n"
+    "64 bytes, one after another, then one TCP stream. Needs root.\n"
     "\n"
     "Example\n"
     "  line_probe a b 10.9.0.2\n"
@@ -68,7 +68,8 @@ static sv_status answer(const probe *p, int tell, sv_error *err)
     sv_status status = sv_namespace_enter(p->to, err);
     if (status) return status;
     const int trips = socket(AF_INET, SOCK_DGRAM, 0), listener = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(trips, (const struct sockaddr *)&p->at, sizeof p->at) || bind(listener, (const struct sockaddr *)&p->at, sizeof p->at) || listen(listener, 1))
+    if (bind(trips, (const struct sockaddr *)&p->at, sizeof p->at) || bind(listener, (const struct sockaddr *)&p->at, sizeof p->at)
+        || listen(listener, 1))
         return system_said(err, "the address cannot be listened at; is it that of a device of the second namespace?");
     if (write(tell, "", 1) != 1) return system_said(err, "pipe");
     for (;;) {
@@ -111,7 +112,9 @@ static sv_status measure_trips(probe *p, sv_error *err)
     const int ask = socket(AF_INET, SOCK_DGRAM, 0);
     double first = 0;
     if (connect(ask, (const struct sockaddr *)&p->at, sizeof p->at)) return close(ask), system_said(err, "no way to the address");
-    if (!trip(ask, 0, &first)) return close(ask), sv_fail(err, SV_FAULT, "no packet comes back within %d s", PATIENCE_MS / 1000); /* it asked for the address, too */
+    if (!trip(ask, 0, &first))
+        return close(ask),
+               sv_fail(err, SV_FAULT, "no packet comes back within %d s", PATIENCE_MS / 1000); /* it asked for the address, too */
     for (int64_t i = 1; i <= p->rounds; i++)
         if (trip(ask, (uint64_t)i, &p->trips[p->answered])) p->answered++;
     close(ask);
@@ -127,7 +130,8 @@ static sv_status measure_stream(probe *p, sv_error *err)
     if (connect(stream, (const struct sockaddr *)&p->at, sizeof p->at)) return close(stream), system_said(err, "no stream to the address");
     const uint64_t begin = sv_now_ns();
     ssize_t put = 1;
-    for (int64_t left = p->megabytes * PIECE; left > 0 && put > 0; left -= put) put = send(stream, p->piece, left < PIECE ? (size_t)left : PIECE, MSG_NOSIGNAL);
+    for (int64_t left = p->megabytes * PIECE; left > 0 && put > 0; left -= put)
+        put = send(stream, p->piece, left < PIECE ? (size_t)left : PIECE, MSG_NOSIGNAL);
     const bool all = put > 0 && recv(stream, &done, 1, 0) == 1;
     p->stream_seconds = 1e-9 * (double)(sv_now_ns() - begin);
     close(stream);
@@ -142,10 +146,23 @@ static sv_status ask(probe *p, sv_error *err)
     return status;
 }
 
+/* So that a name that is not there is said once, by who asks. */
+static sv_status look_at(const char *name, sv_error *err)
+{
+    int here = -1;
+    sv_status status = sv_namespace_here(&here, err);
+    if (status) return status;
+    sv_status entered = sv_namespace_enter(name, err);
+    status = sv_namespace_back(here, entered ? NULL : err);
+    return entered ? entered : status;
+}
+
 static sv_status measure(probe *p, sv_error *err)
 {
     int heard[2];
     char ready = 0;
+    sv_status found = look_at(p->to, err);
+    if (found) return found;
     if (pipe(heard)) return system_said(err, "pipe");
     const pid_t child = fork();
     if (!child) {
@@ -153,7 +170,8 @@ static sv_status measure(probe *p, sv_error *err)
         _exit(1);
     }
     close(heard[1]);
-    sv_status status = child > 0 && read(heard[0], &ready, 1) == 1 ? SV_OK : sv_fail(err, SV_FAULT, "nobody answers in namespace '%s'", p->to);
+    sv_status status =
+        child > 0 && read(heard[0], &ready, 1) == 1 ? SV_OK : sv_fail(err, SV_FAULT, "nobody answers in namespace '%s'", p->to);
     if (!status) status = ask(p, err);
     close(heard[0]);
     if (child > 0) kill(child, SIGKILL), waitpid(child, NULL, 0);
@@ -164,14 +182,17 @@ static sv_status measure(probe *p, sv_error *err)
 
 static void tell(const probe *p, bool json)
 {
-    const double median = 1e-6 * p->trips[p->answered / 2], tenth = 1e-6 * p->trips[p->answered - 1 - p->answered / 10], least = 1e-6 * p->trips[0];
+    const double median = 1e-6 * p->trips[p->answered / 2], tenth = 1e-6 * p->trips[p->answered - 1 - p->answered / 10],
+                 least = 1e-6 * p->trips[0];
     const double gbit = p->megabytes ? 8e-9 * (double)(p->megabytes * PIECE) / p->stream_seconds : 0;
     if (json) {
-        printf("{\"round_trip_ms\": %.4f, \"least_ms\": %.4f, \"of_ten_nine_within_ms\": %.4f, \"answered\": %lld, \"asked\": %lld, \"gbit\": %.3f}\n", median,
-               least, tenth, (long long)p->answered, (long long)p->rounds, gbit);
+        printf("{\"round_trip_ms\": %.4f, \"least_ms\": %.4f, \"of_ten_nine_within_ms\": %.4f, \"answered\": %lld, \"asked\": %lld, "
+               "\"gbit\": %.3f}\n",
+               median, least, tenth, (long long)p->answered, (long long)p->rounds, gbit);
         return;
     }
-    printf("round trip %.3f ms (least %.3f, nine of ten within %.3f; %lld of %lld came back)", median, least, tenth, (long long)p->answered, (long long)p->rounds);
+    printf("round trip %.3f ms (least %.3f, nine of ten within %.3f; %lld of %lld came back)", median, least, tenth, (long long)p->answered,
+           (long long)p->rounds);
     if (p->megabytes) printf("; %.2f Gbit/s", gbit);
     printf("\n");
 }
@@ -187,8 +208,10 @@ static sv_status run(const sv_program_call *call, sv_error *err)
     if (call->word_count != 3) return sv_fail(err, SV_USAGE, "expected FROM TO ADDRESS, see `line_probe --help`");
     p.from = call->words[0], p.to = call->words[1];
     if (inet_pton(AF_INET, call->words[2], &p.at.sin_addr) != 1) return sv_fail(err, SV_USAGE, "'%s' is no IPv4 address", call->words[2]);
-    if (!number_read(rounds_text, 1, ROUNDS_MOST, &p.rounds)) return sv_fail(err, SV_USAGE, "--rounds %s: expected 1 to %d", rounds_text, ROUNDS_MOST);
-    if (!number_read(megabytes_text, 0, 1 << 20, &p.megabytes)) return sv_fail(err, SV_USAGE, "--megabytes %s: expected 0 to %d", megabytes_text, 1 << 20);
+    if (!number_read(rounds_text, 1, ROUNDS_MOST, &p.rounds))
+        return sv_fail(err, SV_USAGE, "--rounds %s: expected 1 to %d", rounds_text, ROUNDS_MOST);
+    if (!number_read(megabytes_text, 0, 1 << 20, &p.megabytes))
+        return sv_fail(err, SV_USAGE, "--megabytes %s: expected 0 to %d", megabytes_text, 1 << 20);
     sv_status status = sv_alloc(&p.trips, (size_t)p.rounds * sizeof *p.trips, "round trips", err);
     if (!status) status = sv_alloc_zero(&p.piece, PIECE, "stream", err);
     if (!status) status = measure(&p, err);

@@ -15,7 +15,8 @@ sv_status sv_namespace_enter(const char *name, sv_error *err)
     if (strchr(name, '/') || snprintf(path, sizeof path, "/run/netns/%s", name) >= (int)sizeof path)
         return sv_fail(err, SV_USAGE, "'%s' is no name of a network namespace", name);
     const int there = open(path, O_RDONLY | O_CLOEXEC);
-    if (there < 0) return sv_fail(err, SV_USAGE, "network namespace '%s' (%s): %s; make it with `ip netns add %s`", name, path, strerror(errno), name);
+    if (there < 0)
+        return sv_fail(err, SV_USAGE, "network namespace '%s' (%s): %s; make it with `ip netns add %s`", name, path, strerror(errno), name);
     return sv_namespace_back(there, err);
 }
 

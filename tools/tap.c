@@ -18,7 +18,8 @@ static sv_status set_up(sv_tap *tap, const char *name_space, const char *device,
     tap->descriptor = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (tap->descriptor < 0) return sv_fail(err, SV_FAULT, "/dev/net/tun: %s; the kernel's tun driver is needed", strerror(errno));
     if (ioctl(tap->descriptor, TUNSETIFF, &wish))
-        return sv_fail(err, SV_FAULT, "namespace '%s': no TAP device '%s': %s; root is needed, and no other device of that name", name_space, device, strerror(errno));
+        return sv_fail(err, SV_FAULT, "namespace '%s': no TAP device '%s': %s; root is needed, and no other device of that name",
+                       name_space, device, strerror(errno));
     if (ioctl(tap->descriptor, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) || ioctl(tap->descriptor, SIOCGIFHWADDR, &wish))
         return sv_fail(err, SV_FAULT, "namespace '%s': the TAP device '%s' cannot be set up: %s", name_space, device, strerror(errno));
     memcpy(tap->address, wish.ifr_hwaddr.sa_data, SV_TAP_ADDRESS);

@@ -7,7 +7,8 @@
 #include <linux/virtio_net.h>
 
 enum {
-    SV_TAP_HEAD = sizeof(struct virtio_net_hdr), /* before each frame: how it is to be cut to packets, which check sum is still to be made */
+    SV_TAP_HEAD =
+        sizeof(struct virtio_net_hdr), /* before each frame: how it is to be cut to packets, which check sum is still to be made */
     SV_TAP_MOST = SV_TAP_HEAD + 14 + 4 + 65535,
     SV_TAP_ADDRESS = 6
 };

@@ -163,7 +163,8 @@ static void every_frame_goes_somewhere_and_none_comes_early(void **state)
             sv_free(frame);
         }
     }
-    for (size_t i = 0; i < LINES; i++) in += sv_delay_counts(sw, i).in_frames, gone += sv_delay_counts(sw, i).dropped + sv_delay_counts(sw, i).swallowed;
+    for (size_t i = 0; i < LINES; i++)
+        in += sv_delay_counts(sw, i).in_frames, gone += sv_delay_counts(sw, i).dropped + sv_delay_counts(sw, i).swallowed;
     assert_int_equal(in, FRAMES);
     assert_true(came > FRAMES / 4 && gone > 0 && came + gone == FRAMES);
     sv_delay_close(sw);
