@@ -66,7 +66,7 @@ MPI_CFLAGS := $(call mpi_cflags,$(MPICC))
 LIBRARIES += $(call mpi_libraries,$(MPICC))
 endif
 
-.PHONY: interop latency-static classify-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
+.PHONY: interop delay-line latency-static classify-static infer all programs library tests unit-tests f64-tests tsan-tests fuzzers check f64 asan tsan fuzz faults soak install install-infer uninstall clean help lint format \
         quickstart bench bench-peer docs FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -74,7 +74,7 @@ endif
 all: programs library
 programs: $(PROGRAMS:%=$(BIN)/%)
 library: $(BUILD)/libsieve.a
-tests: $(TESTS)
+tests: $(TESTS) delay-line
 unit-tests: $(UNIT_SOURCES:%.c=$(BUILD)/%)
 f64-tests: $(F64_SOURCES:%.c=$(BUILD)/%)
 tsan-tests: $(TSAN_SOURCES:%.c=$(BUILD)/%)
@@ -166,6 +166,16 @@ define static_program
 endef
 $(foreach program,latency classify,$(eval $(call static_program,$(program))))
 
+# Programs for measuring networks that are not there, not installed (tools/scale-measure.sh, tests/cli/network.sh). What they are made of has tests.
+DELAY_LINE := $(patsubst %,$(BUILD)/tools/%.o,delay_switch namespace tap)
+delay-line: $(BUILD)/tools/delay_line $(BUILD)/tools/line_probe
+$(BUILD)/tools/delay_line $(BUILD)/tools/line_probe: $(BUILD)/tools/%: $(BUILD)/tools/%.o $(DELAY_LINE) $(BUILD)/libsieve.a
+	@echo "  ld $@"
+	@$(CC) $(FLAGS) $< $(DELAY_LINE) $(BUILD)/libsieve.a $(LIBRARIES) -o $@
+$(BUILD)/tests/unit/tools/%: $(BUILD)/tests/unit/tools/%.o $(DELAY_LINE) $(BUILD)/libsieve.a
+	@mkdir -p $(dir $@)
+	@$(CC) $(FLAGS) $< $(DELAY_LINE) $(BUILD)/libsieve.a $(LIBRARIES) -lcmocka -o $@
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libsieve.a
 	@mkdir -p $(dir $@)
 	@$(CC) $(FLAGS) $< $(BUILD)/libsieve.a $(LIBRARIES) -ljansson -lcmocka -o $@
@@ -249,9 +259,11 @@ help:
 	@echo "make latency-static  bin/latency-static, which measures on a device with nothing installed; CROSS=aarch64-linux-gnu- for an ARM board"
 	@echo "make classify-static bin/classify-static, likewise: a model's answers on a device (docs/how-to-arm.md)"
 	@echo "make infer         build/release/libsieve-infer.a and .so, for programs that only ask models (docs/how-to-infer.md); install-infer installs them alone"
+	@echo "make delay-line    lines of a chosen delay and rate between network namespaces, and what measures them (build/release/tools/)"
 	@echo "make MPI=1         bin/train for mpirun; MPICC=mpicc.openmpi or mpicc.mpich says whose (tools/install-deps.sh --mpi)"
 	@echo "make install       PREFIX=$(PREFIX), DESTDIR=; programs as sieve-NAME, library, headers, configs; uninstall removes them"
 	@echo "make clean         removes build/ and bin/"
 	@echo "Variants: VARIANT=release debug asan tsan f64 coverage fuzz; compiler: CC=gcc or clang"
 
--include $(OBJECTS:.o=.d) $(PIC_OBJECTS:.o=.d) $(TESTS:%=%.d) $(FUZZERS:%=%.d) $(BUILD)/tests/fuzz/replay.d $(PROGRAMS:%=$(BUILD)/programs/%.d)
+-include $(OBJECTS:.o=.d) $(PIC_OBJECTS:.o=.d) $(TESTS:%=%.d) $(FUZZERS:%=%.d) $(BUILD)/tests/fuzz/replay.d $(PROGRAMS:%=$(BUILD)/programs/%.d) $(DELAY_LINE:.o=.d) \
+	$(BUILD)/tools/delay_line.d $(BUILD)/tools/line_probe.d

@@ -3,7 +3,7 @@
 # in this sense. Headers of an instruction set get its flags. Prints the compiler's first words; exit 1 if one does not compile.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-folders=(base kernels autograd formats layers pruning latency data comm report eval infer train include)
+folders=(base kernels autograd formats layers pruning latency data comm report eval infer train include tools)
 failed=0
 while IFS= read -r header; do
     [ -f "$header" ] || continue

@@ -3,7 +3,7 @@
 # before it in this list. Prints each include that points the wrong way; exit 1 if there is one.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-order=(base kernels autograd formats layers pruning latency data comm report eval infer train programs)
+order=(base kernels autograd formats layers pruning latency data comm report eval infer train programs tools)
 
 git ls-files --cached --others --exclude-standard -- "${order[@]/%//*.[ch]}" |
     while IFS= read -r file; do [ -f "$file" ] && printf '%s\0' "$file"; done |
