@@ -27,13 +27,18 @@ static sv_onnx_value next_stage(sv_onnx_mapping *m, size_t stage, sv_onnx_value 
     return sv_onnx_rows_of_map(m, x, stages->width[stage]);
 }
 
+static sv_onnx_value next_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
+    return stage && !inside ? next_stage(m, stage, x) : x;
+}
+
 static sv_onnx_value next_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
     size_t inside = 0, stage = sv_stage_of(stages, index, &inside), width = stages->width[stage];
     char name[5][96];
     static const char *const names[] = { "conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma" };
-    if (stage && !inside) x = next_stage(m, stage, x);
     for (size_t i = 0; i < SV_COUNT(names); i++) snprintf(name[i], sizeof name[i], "stages.%zu.blocks.%zu.%s", stage, inside, names[i]);
     sv_onnx_scope(m->graph, "stages.%zu.blocks.%zu", stage, inside);
     sv_onnx_value h = sv_onnx_map_of_rows(m, x, width, side_of(m->d->model, stage));
@@ -43,11 +48,13 @@ static sv_onnx_value next_block(sv_onnx_mapping *m, size_t index, sv_onnx_value 
     return sv_onnx_binary(m, "Add", x, sv_onnx_binary(m, "Mul", h, sv_onnx_parameter(m, name[4], SV_ONNX_AS_IT_IS)));
 }
 
-static sv_onnx_value next_head(sv_onnx_mapping *m, sv_onnx_value x)
+static sv_onnx_value next_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens)
 {
     sv_onnx_scope(m->graph, "head");
-    x = sv_onnx_norm(m, sv_onnx_mean(m, x, 1, false), "head.norm", m->d->model->options.norm_eps);
+    sv_onnx_value x = sv_onnx_norm(m, sv_onnx_mean(m, tokens->x, 1, false), "head.norm", m->d->model->options.norm_eps);
     return sv_onnx_linear(m, x, "head.fc");
 }
 
-const sv_onnx_family sv_onnx_convnext = { .name = "convnext", .embed = next_embed, .block = next_block, .head = next_head };
+const sv_onnx_family sv_onnx_convnext = {
+    .name = "convnext", .embed = next_embed, .enter = next_enter, .block = next_block, .head = next_head
+};

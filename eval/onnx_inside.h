@@ -7,20 +7,41 @@
 
 typedef struct sv_onnx_mapping sv_onnx_mapping;
 
+/* Tokens on their way through a graph. */
+typedef struct sv_onnx_tokens {
+    sv_onnx_value x;      /* [batch, prefix + patches + packages, width] */
+    size_t patches;       /* static: that are left */
+    size_t packages;      /* rows behind them; dynamic: at most */
+    sv_onnx_value origin; /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
+    sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
+} sv_onnx_tokens;
+
 /* How a family of layers/ stands in a graph: a file (onnx_vit.c ...) and a row in onnx_export.c. Rows: [batch, prefix + patches, width]. */
+typedef struct sv_onnx_block_form sv_onnx_block_form;
 typedef struct sv_onnx_family {
     const char *name;
     sv_onnx_value (*embed)(sv_onnx_mapping *m, sv_onnx_value picture);
-    sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);
-    sv_onnx_value (*head)(sv_onnx_mapping *m, sv_onnx_value rows); /* -> [batch,classes] */
-    bool prunes;                                                   /* selectors can stand between its blocks */
+    sv_onnx_value (*enter)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows); /* the step to the stage that block `index` opens, rows where it
+                                                                                   * opens none; NULL: no block does */
+    void (*block_form)(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form); /* where blocks are those of onnx_block.c; NULL: they are not, */
+    sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);         /* but these; without the step */
+    sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);              /* -> [batch,classes] */
 } sv_onnx_family;
 extern const sv_onnx_family sv_onnx_vit, sv_onnx_lvvit, sv_onnx_pit, sv_onnx_swin, sv_onnx_convnext;
+
+/* How a form of pruning/ stands in a graph: a file (onnx_flat.c ...) and a row in onnx_export.c. */
+typedef struct sv_onnx_form {
+    const char *name; /* as sv_pruning_form_name says it */
+    /* Embedded rows through all blocks; kept[t]: what stays behind selector t (patches and origin are read). */
+    sv_onnx_tokens (*walk)(sv_onnx_mapping *m, sv_onnx_value rows, sv_onnx_tokens *kept);
+} sv_onnx_form;
+extern const sv_onnx_form sv_onnx_flat;
 
 struct sv_onnx_mapping {
     sv_onnx_graph *graph;
     const sv_deployed *d;
     const sv_onnx_family *family;
+    const sv_onnx_form *form;
     const sv_pruning_plan *plan; /* by the rule of the mode */
     sv_onnx_options options;
     sv_onnx_value window_places[SV_BACKBONE_STAGES], shift_masks[SV_BACKBONE_STAGES]; /* Swin's, by stage; 0: not made yet */
@@ -68,9 +89,8 @@ sv_onnx_value sv_onnx_conv(sv_onnx_mapping *m, sv_onnx_value x, const char *pref
 sv_onnx_value sv_onnx_batch_norm(sv_onnx_mapping *m, sv_onnx_value x, const char *prefix, double epsilon);
 
 /* ---- the block (onnx_block.c) ---- */
-typedef struct sv_onnx_block_form sv_onnx_block_form;
 struct sv_onnx_block_form {
-    const char *prefix; /* PREFIX.norm1 ... PREFIX.mlp.fc2 */
+    char prefix[64]; /* PREFIX.norm1 ... PREFIX.mlp.fc2 */
     size_t width, heads;
     double epsilon, branch_scale;                                                                          /* 0: 1 */
     sv_onnx_value (*bias_scores)(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value score); /* NULL: nothing is added */
@@ -80,17 +100,13 @@ sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *
 sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv);
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
 sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
+/* Of any family: the step to the stage that block `index` opens, and the block behind it. */
+sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
+sv_onnx_value sv_onnx_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
 /* norm, head and, of distilled models, head_dist over the prefix (onnx_vit.c). */
-sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, sv_onnx_value x);
+sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);
 
 /* ---- selectors (onnx_selector.c) ---- */
-typedef struct sv_onnx_tokens {
-    sv_onnx_value x;      /* [batch, prefix + patches + packages, width] */
-    size_t patches;       /* static: that are left */
-    size_t packages;      /* rows behind them; dynamic: at most */
-    sv_onnx_value origin; /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
-    sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
-} sv_onnx_tokens;
 sv_onnx_tokens sv_onnx_select(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens);
 
 /* ---- the proof (onnx_prove.c) ---- */

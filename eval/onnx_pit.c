@@ -43,18 +43,20 @@ static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
     return sv_onnx_concat(m, 1, 2, parts);
 }
 
-static sv_onnx_value pit_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value pit_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
+    return stage && !inside ? pooled(m, stage, x) : x;
+}
+
+static void pit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
     size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
-    char prefix[64];
-    if (stage && !inside) x = pooled(m, stage, x);
-    snprintf(prefix, sizeof prefix, "transformers.%zu.blocks.%zu", stage, inside);
-    return sv_onnx_whole_block(
-        m,
-        &(sv_onnx_block_form){
-            .prefix = prefix, .width = stages->width[stage], .heads = stages->heads[stage], .epsilon = m->d->model->options.norm_eps },
-        x);
+    *form = (sv_onnx_block_form){ .width = stages->width[stage], .heads = stages->heads[stage], .epsilon = m->d->model->options.norm_eps };
+    snprintf(form->prefix, sizeof form->prefix, "transformers.%zu.blocks.%zu", stage, inside);
 }
 
-const sv_onnx_family sv_onnx_pit = { .name = "pit", .embed = pit_embed, .block = pit_block, .head = sv_onnx_prefix_head };
+const sv_onnx_family sv_onnx_pit = {
+    .name = "pit", .embed = pit_embed, .enter = pit_enter, .block_form = pit_block_form, .head = sv_onnx_prefix_head
+};

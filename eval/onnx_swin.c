@@ -140,34 +140,38 @@ static sv_onnx_value swin_embed(sv_onnx_mapping *m, sv_onnx_value picture)
     return sv_onnx_norm(m, sv_onnx_rows_of_map(m, x, o->width), "patch_embed.norm", o->norm_eps);
 }
 
+static sv_onnx_value swin_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
+    return stage && !inside ? merged(m, stage, x) : x;
+}
+
 static sv_onnx_value swin_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
     size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
     const grid g = grid_of(m->d->model, stage, inside);
-    char prefix[48], norm[64], qkv[64], proj[64];
-    if (stage && !inside) x = merged(m, stage, x);
-    snprintf(prefix, sizeof prefix, "layers.%zu.blocks.%zu", stage, inside);
-    snprintf(norm, sizeof norm, "%s.norm1", prefix);
-    snprintf(qkv, sizeof qkv, "%s.attn.qkv", prefix);
-    snprintf(proj, sizeof proj, "%s.attn.proj", prefix);
-    const sv_onnx_block_form form = { .prefix = prefix,
-                                      .width = g.width,
-                                      .heads = stages->heads[stage],
-                                      .epsilon = m->d->model->options.norm_eps,
-                                      .bias_scores = bias_scores,
-                                      .context = &g };
-    sv_onnx_scope(m->graph, "%s.attn", prefix);
+    char norm[96], qkv[96], proj[96];
+    sv_onnx_block_form form = { .width = g.width,
+                                .heads = stages->heads[stage],
+                                .epsilon = m->d->model->options.norm_eps,
+                                .bias_scores = bias_scores,
+                                .context = &g };
+    snprintf(form.prefix, sizeof form.prefix, "layers.%zu.blocks.%zu", stage, inside);
+    snprintf(norm, sizeof norm, "%s.norm1", form.prefix);
+    snprintf(qkv, sizeof qkv, "%s.attn.qkv", form.prefix);
+    snprintf(proj, sizeof proj, "%s.attn.proj", form.prefix);
+    sv_onnx_scope(m->graph, "%s.attn", form.prefix);
     sv_onnx_value h = to_windows(m, &g, sv_onnx_norm(m, x, norm, form.epsilon));
     h = from_windows(m, &g, sv_onnx_attention(m, &form, sv_onnx_linear(m, h, qkv)));
     return sv_onnx_mlp(m, &form, sv_onnx_add_branch(m, &form, x, sv_onnx_linear(m, h, proj)));
 }
 
-static sv_onnx_value swin_head(sv_onnx_mapping *m, sv_onnx_value x)
+static sv_onnx_value swin_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens)
 {
     sv_onnx_scope(m->graph, "head");
-    x = sv_onnx_norm(m, x, "norm", m->d->model->options.norm_eps);
+    sv_onnx_value x = sv_onnx_norm(m, tokens->x, "norm", m->d->model->options.norm_eps);
     return sv_onnx_linear(m, sv_onnx_mean(m, x, 1, false), "head.fc");
 }
 
-const sv_onnx_family sv_onnx_swin = { .name = "swin", .embed = swin_embed, .block = swin_block, .head = swin_head };
+const sv_onnx_family sv_onnx_swin = { .name = "swin", .embed = swin_embed, .enter = swin_enter, .block = swin_block, .head = swin_head };

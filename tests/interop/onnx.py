@@ -4,7 +4,7 @@ exactly, on pictures that Pillow decodes and resizes here. onnx.checker runs ove
 
     python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--large NAMES] [--checkpoint FILE]
 
-Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
+Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense and pruned; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
 kept; one patch kept), dense, distilled; and, where FOLDER/weights/deit_tiny_patch16_224.pth is, DeiT-T with selectors drawn from a seed on N photos
 of FOLDER/imagenet-sample. f16, bf16 and int8 files are held against the f32 file's answers, and the difference is said, not judged.
 Ends with 77 (skipped) where onnx or onnxruntime is not installed, with 1 where something differs. Built programs stand in bin/.
@@ -80,7 +80,7 @@ def wake(checkpoint, seed, size=1.5):
     header, data = read_checkpoint(checkpoint)
     data, random = bytearray(data), np.random.default_rng(seed)
     header["__metadata__"].pop("crc32", None)
-    for name in sorted(n for n in header if n.startswith("selectors.") and len(header[n]["shape"]) == 2):
+    for name in sorted(n for n in header if n.startswith(("selectors.", "score_predictor.")) and len(header[n]["shape"]) == 2):
         begin, end = header[name]["data_offsets"]
         rows, columns = header[name]["shape"]
         data[begin:end] = (random.standard_normal((rows, columns)) * size / columns ** 0.5).astype("<f4").tobytes()
@@ -234,17 +234,51 @@ def shake(checkpoint, seed):
     write_checkpoint(checkpoint, header, bytes(data))
 
 
+def shapes_of(room, size, photos):
+    """A folder of built-in pictures, some of them, and their numbers."""
+    folder = os.path.join(room, f"pictures_{size}")
+    if not os.path.isdir(folder):
+        program("shapes", folder, "--train", "40", "--val", "20", "--size", str(size), "--seed", "1", "--quiet")
+    pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(os.path.join(folder, "val")) for name in names)[:photos]
+    return folder, pictures, [pixels(p, size) for p in pictures]
+
+
+def trained_on(room, folder, size, name, config, *arguments):
+    """A checkpoint of one epoch, shaken."""
+    checkpoint = os.path.join(room, name, "model.safetensors")
+    program("train", "--config", config, "--quiet", "--train.epochs=1", "--train.batch=10", "--train.warmup_epochs=0", "--data.train=" + os.path.join(folder, "train"),
+            "--data.val=" + os.path.join(folder, "val"), f"--data.image_size={size}", "--run.dir=" + os.path.dirname(checkpoint), *arguments)
+    shake(checkpoint, 5)
+    return checkpoint
+
+
+# Name, config, what is changed in it, modes.
+PRUNED = (
+    ("lvvit_spvit", "quickstart_lvvit_spvit", (), ("static", "dynamic")),
+    ("lvvit_dynamicvit", "quickstart_lvvit_dynamicvit", (), ("static",)),
+)
+
+
+def hold_pruned(room, size, photos):
+    """What is pruned beside ViT with selectors: other backbones, other methods."""
+    os.environ["QUICKSTART"] = room
+    folder, pictures, numbers = shapes_of(room, size, photos)
+    small = ("--model.weights=", "--latency.budget=", "--latency.runs=3", "--latency.warm_up=1", "--train.calibrate=20", "--pruning.distill_weight=0", "--pruning.token_weight=0")
+    for name, config, changes, modes in PRUNED:
+        checkpoint = trained_on(room, folder, size, name, f"configs/{config}.ini", *small, *changes)
+        wake(checkpoint, 3)
+        plan = read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.plan"]
+        lines = [line.split() for line in plan.splitlines()]
+        with_plan(checkpoint, checkpoint, "\n".join(" ".join([*w[:4], "0.5"] if w[0] == "stage" else w) for w in lines) + "\n")
+        for mode in modes:
+            hold(name, checkpoint, room, pictures, numbers, mode, 4 if mode == "static" else 1)
+
+
 def hold_families(room, families, size, photos):
     os.environ["QUICKSTART"] = room
-    folder = os.path.join(room, f"pictures_{size}")
-    program("shapes", folder, "--train", "40", "--val", "20", "--size", str(size), "--seed", "1", "--quiet")
-    pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(os.path.join(folder, "val")) for name in names)[:photos]
-    numbers = [pixels(p, size) for p in pictures]
+    folder, pictures, numbers = shapes_of(room, size, photos)
     for family in families:
-        checkpoint = os.path.join(room, family, "model.safetensors")
-        program("train", "--config", "configs/quickstart_dense.ini", "--quiet", "--model.arch=" + family, "--train.epochs=1", "--train.batch=10", "--train.warmup_epochs=0",
-                "--data.train=" + os.path.join(folder, "train"), "--data.val=" + os.path.join(folder, "val"), f"--data.image_size={size}", "--run.dir=" + os.path.dirname(checkpoint))
-        shake(checkpoint, 5)
+        checkpoint = trained_on(room, folder, size, family, "configs/quickstart_dense.ini", "--model.arch=" + family)
         logits, kept = hold(family, checkpoint, room, pictures, numbers, "static", 4)
         hold_halves(family, checkpoint, room, numbers, "static", 4, logits, kept)
 
@@ -321,7 +355,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
     parser.add_argument("--photos", type=int, default=16, help="real photos for DeiT-T and the small ViT; 64 before a release")
-    parser.add_argument("--only", choices=("nano", "deit", "families"))
+    parser.add_argument("--only", choices=("nano", "deit", "families", "pruned"))
     parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
     parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
     arguments = parser.parse_args()
@@ -334,6 +368,8 @@ def main():
             hold_small(room, arguments.data, arguments.photos)
         if arguments.only in (None, "families"):
             hold_families(room, FAMILIES, 64, 10)
+        if arguments.only in (None, "pruned"):
+            hold_pruned(room, 64, 10)
         if arguments.large:
             hold_families(room, arguments.large.split(","), 224, 4)
         if arguments.only in (None, "deit"):

@@ -66,23 +66,37 @@ static void thresholds_may_keep_all_or_one(void **state)
 
 /* ---- families ---------------------------------------------------------------------------------------------------- */
 
-/* A dense model whose numbers differ from its norms', factors' and statistics' starting values, so that each of them shows in the logits. */
-static sv_deployed dense_of(const char *backbone, const sv_model_options *sizes, uint64_t seed)
+/* Numbers that differ from the starting values of norms, factors and statistics, so that each of them shows in the logits. */
+static void shake(sv_model *model, uint64_t seed)
 {
-    sv_deployed d = { 0 };
-    sv_error err = { 0 };
-    sv_pruning_options none = { .mask_clamp = 30, .tau = 1 };
     sv_random random = sv_random_at(seed, SV_FOR_TEST, 9, 0, 0);
-    assert_ok(sv_model_create(&d.model, backbone, sizes, &err), err);
-    assert_ok(sv_pruning_create(&d.pruning, d.model, &none, &err), err);
-    assert_ok(sv_model_allocate(d.model, false, &err), err);
-    sv_model_initialise(d.model, seed);
-    for (size_t i = 0; i < d.model->parameters->count; i++) {
-        sv_parameter *p = d.model->parameters->items[i];
+    for (size_t i = 0; i < model->parameters->count; i++) {
+        sv_parameter *p = model->parameters->items[i];
         const bool table = strstr(p->name, "position_bias_table") != NULL;
         for (size_t k = 0; k < p->count && (p->dims == 1 || table); k++) p->value[k] += (sv_real)(0.2 + 0.3 * sv_random_uniform(&random));
     }
-    sv_parameters_changed(d.model->parameters);
+    sv_parameters_changed(model->parameters);
+}
+
+/* plan: of the method, with its places and keep ratios; NULL: dense. */
+static sv_deployed model_of(const char *backbone, const sv_model_options *sizes, const sv_pruning_plan *plan, uint64_t seed)
+{
+    sv_deployed d = { 0 };
+    sv_error err = { 0 };
+    sv_pruning_options options = { .mask_clamp = 30, .tau = 1 };
+    sv_random random = sv_random_at(seed, SV_FOR_TEST, 11, 0, 0);
+    if (plan) options.plan = *plan;
+    options.plan.min_keep = 1;
+    assert_ok(sv_model_create(&d.model, backbone, sizes, &err), err);
+    sv_plan_fit(&options.plan, d.model);
+    sv_plan_set_keep(&options.plan, options.plan.keep);
+    for (size_t t = 0; t < options.plan.stages; t++) options.plan.threshold[t] = sv_random_uniform(&random);
+    assert_ok(sv_pruning_create(&d.pruning, d.model, &options, &err), err);
+    assert_ok(sv_model_allocate(d.model, false, &err), err);
+    sv_model_initialise(d.model, seed);
+    if (plan) sv_pruning_initialise(d.pruning, seed), wake_selectors(d.model, seed);
+    shake(d.model, seed);
+    d.plan = *sv_pruning_plan_of(d.pruning);
     return d;
 }
 
@@ -111,13 +125,51 @@ static void every_family_answers_as_sieve_does(void **state)
     static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(cases); i++) {
-        sv_deployed d = dense_of(cases[i].backbone, &cases[i].sizes, i);
+        sv_deployed d = model_of(cases[i].backbone, &cases[i].sizes, NULL, i);
         const bool small = strstr(cases[i].backbone, "_test") != NULL;
         for (size_t batch = 0; batch < (small ? 3 : 1); batch++)
             export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
         if (small) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
         sv_deployed_clear(&d);
     }
+}
+
+/* ---- pruned ------------------------------------------------------------------------------------------------------ */
+
+typedef struct pruned_case {
+    const char *backbone;
+    sv_model_options sizes;
+    sv_pruning_plan plan; /* rule: threshold exports both modes, topk the static one */
+} pruned_case;
+
+static const sv_pruning_plan two_selectors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 } };
+
+static void pruned_models_answer_as_sieve_does(const pruned_case *cases, size_t count)
+{
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
+    for (size_t i = 0; i < count; i++) {
+        sv_deployed d = model_of(cases[i].backbone, &cases[i].sizes, &cases[i].plan, 50 + i);
+        for (size_t batch = 0; batch < 3; batch++) export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
+        if (d.plan.rule == SV_RULE_THRESHOLD) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
+        sv_deployed_clear(&d);
+    }
+}
+
+/* Its second head takes the largest answer of the patches that are left, no package's. */
+static void lvvit_with_selectors(void **state)
+{
+    const sv_pruning_plan predictors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
+    sv_pruning_plan sum = two_selectors, zeros = two_selectors, one = two_selectors;
+    sum.package = SV_CHOICE_SUM;
+    zeros.empty = SV_EMPTY_KEEP_ZERO, zeros.keep[0] = 1;
+    one.keep[1] = 0.01;
+    const pruned_case cases[] = {
+        { "lvvit_test", { .image = 64, .depth = 3 }, two_selectors }, { "lvvit_test", { .image = 64, .depth = 3 }, predictors },
+        { "lvvit_test", { .image = 48, .depth = 4 }, sum },           { "lvvit_test", { .image = 48, .depth = 3 }, zeros },
+        { "lvvit_test", { .image = 80, .depth = 3 }, one },
+    };
+    (void)state;
+    pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
 }
 
 /* ---- refusals ---------------------------------------------------------------------------------------------------- */
@@ -161,11 +213,10 @@ static void plans_a_graph_cannot_say_are_refused(void **state)
 
 static void pruned_forms_that_have_no_graph_are_refused(void **state)
 {
-    static const char *const backbones[] = { "lvvit_test", "pit_test", "swin_test", "convnext_test" };
+    static const char *const backbones[] = { "pit_test", "swin_test" };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(backbones); i++) {
-        sv_deployed d = dense_of(backbones[i], NULL, i);
-        d.plan = (sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .count = { 2 }, .min_keep = 1 };
+        sv_deployed d = model_of(backbones[i], NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, i);
         refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
         sv_deployed_clear(&d);
     }
@@ -222,6 +273,7 @@ int main(void)
         cmocka_unit_test(exports_answer_as_sieve_does),
         cmocka_unit_test(thresholds_may_keep_all_or_one),
         cmocka_unit_test(every_family_answers_as_sieve_does),
+        cmocka_unit_test(lvvit_with_selectors),
         cmocka_unit_test(plans_a_graph_cannot_say_are_refused),
         cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
