@@ -57,12 +57,14 @@ sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *
     return sv_onnx_mlp(m, form, x);
 }
 
-sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x) { return m->family->enter ? m->family->enter(m, index, x) : x; }
+sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)
+{
+    return m->family->enter ? m->family->enter(m, index, x, packages) : x;
+}
 
 sv_onnx_value sv_onnx_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
 {
     sv_onnx_block_form form;
-    x = sv_onnx_enter(m, index, x);
     if (m->family->block) return m->family->block(m, index, x);
     m->family->block_form(m, index, &form);
     return sv_onnx_whole_block(m, &form, x);

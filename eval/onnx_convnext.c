@@ -27,8 +27,9 @@ static sv_onnx_value next_stage(sv_onnx_mapping *m, size_t stage, sv_onnx_value 
     return sv_onnx_rows_of_map(m, x, stages->width[stage]);
 }
 
-static sv_onnx_value next_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value next_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)
 {
+    (void)packages; /* no form of pruning has any here */
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
     return stage && !inside ? next_stage(m, stage, x) : x;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const sv_onnx_family *const families[] = { &sv_onnx_vit, &sv_onnx_lvvit, &sv_onnx_pit, &sv_onnx_swin, &sv_onnx_convnext };
-static const sv_onnx_form *const forms[] = { &sv_onnx_flat };
+static const sv_onnx_form *const forms[] = { &sv_onnx_flat, &sv_onnx_freeze };
 
 static sv_status family_for(const sv_onnx_family **out, const sv_deployed *d, sv_error *err)
 {
@@ -20,12 +20,12 @@ static sv_status family_for(const sv_onnx_family **out, const sv_deployed *d, sv
 }
 
 /* How tokens leave: without selectors they do not, in the flat form. */
-static sv_status form_for(const sv_onnx_form **out, const sv_deployed *d, sv_error *err)
+static sv_status form_for(const sv_onnx_form **out, const sv_onnx_family *family, const sv_deployed *d, sv_error *err)
 {
     const char *name = d->plan.stages ? sv_pruning_form_name(d->pruning) : sv_onnx_flat.name;
     for (size_t i = 0; i < SV_COUNT(forms); i++)
         if (strcmp(forms[i]->name, name) == 0) *out = forms[i];
-    if (*out) return SV_OK;
+    if (*out && (*out != &sv_onnx_freeze || family->among)) return SV_OK;
     return sv_fail(err, SV_USAGE,
                    "a pruned %s cannot go to ONNX: its dropped rows do not leave for good (its form is %s); use --format safetensors, or export "
                    "the dense model",
@@ -33,7 +33,7 @@ static sv_status form_for(const sv_onnx_form **out, const sv_deployed *d, sv_err
 }
 
 /* The plan by the rule of the mode; what an ONNX graph cannot say is refused. */
-static sv_status plan_for(sv_pruning_plan *out, const sv_deployed *d, const sv_onnx_options *options, sv_error *err)
+static sv_status plan_for(sv_pruning_plan *out, const sv_onnx_form *form, const sv_deployed *d, const sv_onnx_options *options, sv_error *err)
 {
     static const char *const rules[] = { "threshold", "topk", "argmax", "gumbel" };
     *out = d->plan;
@@ -51,6 +51,9 @@ static sv_status plan_for(sv_pruning_plan *out, const sv_deployed *d, const sv_o
                        "a plan with pruning.min_keep = 0 may keep no patch at all, which ONNX's TopK cannot say; train with min_keep = 1");
     if (options->mode == SV_ONNX_STATIC)
         out->rule = SV_RULE_TOPK;
+    else if (form->by_rank_alone)
+        return sv_fail(err, SV_USAGE, "a pruned %s goes to ONNX by rank alone: its rows wait for one another in grids of a fixed size; use --mode static",
+                       d->model->backbone->name);
     else if (out->rule == SV_RULE_TOPK || out->rule == SV_RULE_GUMBEL)
         return sv_fail(err, SV_USAGE,
                        "a dynamic graph decides by thresholds, but the model's plan has pruning.rule = %s and none; use --mode static",
@@ -101,8 +104,8 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     sv_onnx_report made = { 0 };
     const sv_precision precision = d->model->options.precision;
     sv_status status = family_for(&m.family, d, err);
-    if (!status) status = form_for(&m.form, d, err);
-    if (!status) status = plan_for(&plan, d, options, err);
+    if (!status) status = form_for(&m.form, m.family, d, err);
+    if (!status) status = plan_for(&plan, m.form, d, options, err);
     if (status) return status;
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;
     status = sv_narrow_round(d, options->weights, err);

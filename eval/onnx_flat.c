@@ -8,7 +8,7 @@ static sv_onnx_tokens flat_walk(sv_onnx_mapping *m, sv_onnx_value rows, sv_onnx_
     sv_onnx_tokens tokens = { .x = rows, .patches = sv_model_patches(model) };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
         if (t < m->plan->stages && m->plan->at[t] == i) kept[t] = tokens = sv_onnx_select(m, t, tokens), t++;
-        tokens.x = sv_onnx_block(m, i, tokens.x);
+        tokens.x = sv_onnx_block(m, i, sv_onnx_enter(m, i, tokens.x, 0));
     }
     return tokens;
 }

@@ -16,16 +16,26 @@ typedef struct sv_onnx_tokens {
     sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
 } sv_onnx_tokens;
 
+/* Rows of a grid of which some wait (pruning/freeze.c), static. */
+typedef struct sv_onnx_living {
+    sv_onnx_value x;        /* [batch, prefix + alive + packages, width] */
+    size_t cells, alive;    /* of the grid; that live */
+    size_t packages;        /* 0, 1 */
+    sv_onnx_value number;   /* [batch,alive]: which cells live, rising; 0: all do */
+    sv_onnx_value position; /* [batch,cells]: where each cell stands, living ones first; 0: in its place */
+} sv_onnx_living;
+
 /* How a family of layers/ stands in a graph: a file (onnx_vit.c ...) and a row in onnx_export.c. Rows: [batch, prefix + patches, width]. */
 typedef struct sv_onnx_block_form sv_onnx_block_form;
 typedef struct sv_onnx_family {
     const char *name;
     sv_onnx_value (*embed)(sv_onnx_mapping *m, sv_onnx_value picture);
-    sv_onnx_value (*enter)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows); /* the step to the stage that block `index` opens, rows where it
-                                                                                   * opens none; NULL: no block does */
+    /* The step to the stage that block `index` opens, rows where it opens none; NULL: no block does. packages: rows behind the grid, 0 or 1. */
+    sv_onnx_value (*enter)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows, size_t packages);
     void (*block_form)(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form); /* where blocks are those of onnx_block.c; NULL: they are not, */
     sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);         /* but these; without the step */
-    sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);              /* -> [batch,classes] */
+    sv_onnx_value (*among)(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living); /* block `index` over some rows of its grid */
+    sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);                /* -> [batch,classes] */
 } sv_onnx_family;
 extern const sv_onnx_family sv_onnx_vit, sv_onnx_lvvit, sv_onnx_pit, sv_onnx_swin, sv_onnx_convnext;
 
@@ -34,8 +44,9 @@ typedef struct sv_onnx_form {
     const char *name; /* as sv_pruning_form_name says it */
     /* Embedded rows through all blocks; kept[t]: what stays behind selector t (patches and origin are read). */
     sv_onnx_tokens (*walk)(sv_onnx_mapping *m, sv_onnx_value rows, sv_onnx_tokens *kept);
+    bool by_rank_alone; /* there is no dynamic graph */
 } sv_onnx_form;
-extern const sv_onnx_form sv_onnx_flat;
+extern const sv_onnx_form sv_onnx_flat, sv_onnx_freeze;
 
 struct sv_onnx_mapping {
     sv_onnx_graph *graph;
@@ -100,13 +111,42 @@ sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *
 sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv);
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
 sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
-/* Of any family: the step to the stage that block `index` opens, and the block behind it. */
-sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
+/* Of any family: the step to the stage that block `index` opens; the block behind it. */
+sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages);
 sv_onnx_value sv_onnx_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
 /* norm, head and, of distilled models, head_dist over the prefix (onnx_vit.c). */
 sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);
 
+/* ---- lists of rows (onnx_lists.c) ---- int64 [batch,k] */
+sv_onnx_value sv_onnx_shape(sv_onnx_mapping *m, sv_onnx_value x);
+sv_onnx_value sv_onnx_filled(sv_onnx_mapping *m, sv_onnx_value like, double value); /* float */
+/* Values of the `count` largest (or smallest) of the last axis, the first the best; + 1: their indices. */
+sv_onnx_value sv_onnx_top_k(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value count, bool largest);
+/* Numbers of the k largest of a [batch,n], rising. */
+sv_onnx_value sv_onnx_best(sv_onnx_mapping *m, sv_onnx_value a, size_t k);
+/* Numbers of the `count` ones of left_out [batch,n], which is 0 elsewhere, rising. */
+sv_onnx_value sv_onnx_others(sv_onnx_mapping *m, sv_onnx_value left_out, size_t count);
+/* Of a list that names each of 0 .. count - 1 once: where each stands in it. */
+sv_onnx_value sv_onnx_inverse(sv_onnx_mapping *m, sv_onnx_value list, size_t count);
+/* `base` [batch,n] with the places of the list set to value. */
+sv_onnx_value sv_onnx_put(sv_onnx_mapping *m, sv_onnx_value base, sv_onnx_value list, double value);
+sv_onnx_value sv_onnx_gather(sv_onnx_mapping *m, const char *op, const char *attribute, sv_onnx_value x, sv_onnx_value index, int64_t value);
+sv_onnx_value sv_onnx_rows_at(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value list);    /* x [batch,n,D] -> [batch,k,D] */
+sv_onnx_value sv_onnx_numbers_at(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value list); /* x [batch,n] -> [batch,k] */
+
+/* ---- scores (onnx_scores.c) ---- of rows u [batch,R,D] */
+typedef struct sv_onnx_scores {
+    sv_onnx_value a, score; /* [batch,R]: logit of keep; weight in the package */
+} sv_onnx_scores;
+sv_onnx_scores sv_onnx_score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u);
+
 /* ---- selectors (onnx_selector.c) ---- */
+/* How many of so many patches a static graph keeps behind selector `stage`. */
+size_t sv_onnx_wanted(const sv_pruning_plan *plan, size_t stage, size_t patches);
+/* patches [batch,n,D] of which drop [batch,n] (0 or 1) leave, weighed by score -> [batch,1,D]; nothing dropped: zeros. A package that is carried on takes
+ * them in: old [batch,1,D] (0: there is none), *carried [batch,1] what it weighs (0: nothing; NULL: it is not carried on), which grows. */
+sv_onnx_value sv_onnx_package(sv_onnx_mapping *m, sv_onnx_value patches, sv_onnx_value drop, sv_onnx_value score, sv_onnx_value old,
+                              sv_onnx_value *carried);
 sv_onnx_tokens sv_onnx_select(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens);
 
 /* ---- the proof (onnx_prove.c) ---- */

@@ -28,25 +28,29 @@ static sv_onnx_value pit_embed(sv_onnx_mapping *m, sv_onnx_value picture)
     return sv_onnx_concat(m, 1, 2, parts);
 }
 
-static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
+/* A package token behind the grid goes the way of the class tokens. */
+static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x, size_t packages)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
-    const size_t from = stages->width[stage - 1], to = stages->width[stage];
-    const int64_t prefix = (int64_t)sv_model_prefix(m->d->model);
+    const size_t from = stages->width[stage - 1], to = stages->width[stage], side = side_of(m->d->model, stage - 1);
+    const int64_t prefix = (int64_t)sv_model_prefix(m->d->model), behind = packages ? prefix + (int64_t)(side * side) : INT64_MAX;
     char conv[64], fc[64];
     snprintf(conv, sizeof conv, "transformers.%zu.pool.conv", stage);
     snprintf(fc, sizeof fc, "transformers.%zu.pool.fc", stage);
     sv_onnx_scope(m->graph, "transformers.%zu.pool", stage);
-    sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, INT64_MAX), from, side_of(m->d->model, stage - 1));
+    sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, behind), from, side);
     grid = sv_onnx_conv(m, grid, conv, &(sv_onnx_conv_form){ .side = 3, .stride = 2, .padding = 1, .groups = from });
-    sv_onnx_value parts[] = { sv_onnx_linear(m, sv_onnx_slice(m, x, 1, 0, prefix), fc), sv_onnx_rows_of_map(m, grid, to) };
-    return sv_onnx_concat(m, 1, 2, parts);
+    sv_onnx_value tokens[] = { sv_onnx_slice(m, x, 1, 0, prefix), packages ? sv_onnx_slice(m, x, 1, behind, INT64_MAX) : 0 };
+    sv_onnx_value turned = sv_onnx_linear(m, packages ? sv_onnx_concat(m, 1, 2, tokens) : tokens[0], fc), rows = sv_onnx_rows_of_map(m, grid, to);
+    if (!packages) return sv_onnx_concat(m, 1, 2, (sv_onnx_value[]){ turned, rows });
+    sv_onnx_value parts[] = { sv_onnx_slice(m, turned, 1, 0, prefix), rows, sv_onnx_slice(m, turned, 1, prefix, INT64_MAX) };
+    return sv_onnx_concat(m, 1, 3, parts);
 }
 
-static sv_onnx_value pit_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value pit_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)
 {
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
-    return stage && !inside ? pooled(m, stage, x) : x;
+    return stage && !inside ? pooled(m, stage, x, packages) : x;
 }
 
 static void pit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form)
@@ -57,6 +61,9 @@ static void pit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block
     snprintf(form->prefix, sizeof form->prefix, "transformers.%zu.blocks.%zu", stage, inside);
 }
 
+/* Attention is over all rows there are, so places do not matter. */
+static sv_onnx_value pit_among(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living) { return sv_onnx_block(m, index, living->x); }
+
 const sv_onnx_family sv_onnx_pit = {
-    .name = "pit", .embed = pit_embed, .enter = pit_enter, .block_form = pit_block_form, .head = sv_onnx_prefix_head
+    .name = "pit", .embed = pit_embed, .enter = pit_enter, .block_form = pit_block_form, .among = pit_among, .head = sv_onnx_prefix_head
 };

@@ -50,8 +50,9 @@ static sv_onnx_value from_windows(sv_onnx_mapping *m, const grid *g, sv_onnx_val
     return sv_onnx_reshape(m, x, 3, (int64_t[]){ 0, side * side, width });
 }
 
-/* 2 x 2 places become one: channels of (even row, even column), (odd, even), (even, odd), (odd, odd); norm, linear layer without bias. */
-static sv_onnx_value merged(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
+/* 2 x 2 places become one: channels of (even row, even column), (odd, even), (even, odd), (odd, odd); norm, linear layer without bias. A package
+ * token behind the grid is merged as four equal neighbours. */
+static sv_onnx_value merged(sv_onnx_mapping *m, size_t stage, sv_onnx_value x, size_t packages)
 {
     const grid g = grid_of(m->d->model, stage - 1, 0);
     const int64_t half = (int64_t)g.side / 2, width = (int64_t)g.width;
@@ -59,9 +60,12 @@ static sv_onnx_value merged(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
     snprintf(norm, sizeof norm, "layers.%zu.downsample.norm", stage);
     snprintf(reduction, sizeof reduction, "layers.%zu.downsample.reduction", stage);
     sv_onnx_scope(m->graph, "layers.%zu.downsample", stage);
+    sv_onnx_value package = packages ? sv_onnx_slice(m, x, 1, 4 * half * half, INT64_MAX) : 0, four[] = { package, package, package, package };
+    if (packages) x = sv_onnx_slice(m, x, 1, 0, 4 * half * half);
     x = sv_onnx_reshape(m, x, 6, (int64_t[]){ 0, half, 2, half, 2, width });
     x = sv_onnx_transpose(m, x, 6, (int64_t[]){ 0, 1, 3, 4, 2, 5 });
     x = sv_onnx_reshape(m, x, 3, (int64_t[]){ 0, half * half, 4 * width });
+    if (packages) x = sv_onnx_concat(m, 1, 2, (sv_onnx_value[]){ x, sv_onnx_concat(m, 2, 4, four) });
     return sv_onnx_linear(m, sv_onnx_norm(m, x, norm, m->d->model->options.norm_eps), reduction);
 }
 
@@ -140,10 +144,10 @@ static sv_onnx_value swin_embed(sv_onnx_mapping *m, sv_onnx_value picture)
     return sv_onnx_norm(m, sv_onnx_rows_of_map(m, x, o->width), "patch_embed.norm", o->norm_eps);
 }
 
-static sv_onnx_value swin_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value swin_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)
 {
     size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
-    return stage && !inside ? merged(m, stage, x) : x;
+    return stage && !inside ? merged(m, stage, x, packages) : x;
 }
 
 static sv_onnx_value swin_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)

@@ -1,8 +1,7 @@
 /* eval/onnx_*.c: random models, plans and package forms go through writer, reader and interpreter, and answer as Sieve does; what cannot be
  * exported is refused, and nothing is left behind. */
-#include "tests/unit/pruning/test_pruning.h"
+#include "tests/unit/eval/test_onnx.h"
 
-#include "eval/onnx_export.h"
 #include "eval/onnx_run.h"
 
 enum { WORLDS = 20 };
@@ -27,16 +26,6 @@ static sv_deployed deploy(world *w)
     wake_selectors(d.model, w->seed);
     d.plan = *plan;
     return d;
-}
-
-static void export_one(sv_deployed *d, uint64_t seed, sv_onnx_mode mode, sv_onnx_type weights, size_t batch, uint64_t above)
-{
-    const sv_onnx_options options = { .mode = mode, .weights = weights, .batch = batch, .external_above = above, .licence = "Apache-2.0" };
-    sv_onnx_report report = { 0 };
-    sv_error err = { 0 };
-    if (sv_onnx_export(d, NULL, in_folder("m.onnx"), &options, &report, &err))
-        fail_msg("world %d, mode %d: %s", (int)seed, (int)mode, err.text);
-    if (!report.compared) fail_msg("world %d, mode %d: not compared", (int)seed, (int)mode);
 }
 
 static void exports_answer_as_sieve_does(void **state)
@@ -65,40 +54,6 @@ static void thresholds_may_keep_all_or_one(void **state)
 }
 
 /* ---- families ---------------------------------------------------------------------------------------------------- */
-
-/* Numbers that differ from the starting values of norms, factors and statistics, so that each of them shows in the logits. */
-static void shake(sv_model *model, uint64_t seed)
-{
-    sv_random random = sv_random_at(seed, SV_FOR_TEST, 9, 0, 0);
-    for (size_t i = 0; i < model->parameters->count; i++) {
-        sv_parameter *p = model->parameters->items[i];
-        const bool table = strstr(p->name, "position_bias_table") != NULL;
-        for (size_t k = 0; k < p->count && (p->dims == 1 || table); k++) p->value[k] += (sv_real)(0.2 + 0.3 * sv_random_uniform(&random));
-    }
-    sv_parameters_changed(model->parameters);
-}
-
-/* plan: of the method, with its places and keep ratios; NULL: dense. */
-static sv_deployed model_of(const char *backbone, const sv_model_options *sizes, const sv_pruning_plan *plan, uint64_t seed)
-{
-    sv_deployed d = { 0 };
-    sv_error err = { 0 };
-    sv_pruning_options options = { .mask_clamp = 30, .tau = 1 };
-    sv_random random = sv_random_at(seed, SV_FOR_TEST, 11, 0, 0);
-    if (plan) options.plan = *plan;
-    options.plan.min_keep = 1;
-    assert_ok(sv_model_create(&d.model, backbone, sizes, &err), err);
-    sv_plan_fit(&options.plan, d.model);
-    sv_plan_set_keep(&options.plan, options.plan.keep);
-    for (size_t t = 0; t < options.plan.stages; t++) options.plan.threshold[t] = sv_random_uniform(&random);
-    assert_ok(sv_pruning_create(&d.pruning, d.model, &options, &err), err);
-    assert_ok(sv_model_allocate(d.model, false, &err), err);
-    sv_model_initialise(d.model, seed);
-    if (plan) sv_pruning_initialise(d.pruning, seed), wake_selectors(d.model, seed);
-    shake(d.model, seed);
-    d.plan = *sv_pruning_plan_of(d.pruning);
-    return d;
-}
 
 static void every_family_answers_as_sieve_does(void **state)
 {
@@ -134,44 +89,6 @@ static void every_family_answers_as_sieve_does(void **state)
     }
 }
 
-/* ---- pruned ------------------------------------------------------------------------------------------------------ */
-
-typedef struct pruned_case {
-    const char *backbone;
-    sv_model_options sizes;
-    sv_pruning_plan plan; /* rule: threshold exports both modes, topk the static one */
-} pruned_case;
-
-static const sv_pruning_plan two_selectors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 } };
-
-static void pruned_models_answer_as_sieve_does(const pruned_case *cases, size_t count)
-{
-    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
-    for (size_t i = 0; i < count; i++) {
-        sv_deployed d = model_of(cases[i].backbone, &cases[i].sizes, &cases[i].plan, 50 + i);
-        for (size_t batch = 0; batch < 3; batch++) export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
-        if (d.plan.rule == SV_RULE_THRESHOLD) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
-        sv_deployed_clear(&d);
-    }
-}
-
-/* Its second head takes the largest answer of the patches that are left, no package's. */
-static void lvvit_with_selectors(void **state)
-{
-    const sv_pruning_plan predictors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
-    sv_pruning_plan sum = two_selectors, zeros = two_selectors, one = two_selectors;
-    sum.package = SV_CHOICE_SUM;
-    zeros.empty = SV_EMPTY_KEEP_ZERO, zeros.keep[0] = 1;
-    one.keep[1] = 0.01;
-    const pruned_case cases[] = {
-        { "lvvit_test", { .image = 64, .depth = 3 }, two_selectors }, { "lvvit_test", { .image = 64, .depth = 3 }, predictors },
-        { "lvvit_test", { .image = 48, .depth = 4 }, sum },           { "lvvit_test", { .image = 48, .depth = 3 }, zeros },
-        { "lvvit_test", { .image = 80, .depth = 3 }, one },
-    };
-    (void)state;
-    pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
-}
-
 /* ---- refusals ---------------------------------------------------------------------------------------------------- */
 
 static world world_with_selectors(void)
@@ -179,18 +96,6 @@ static world world_with_selectors(void)
     uint64_t seed = 0;
     while (!world_of(seed).options.plan.stages) seed++;
     return world_of(seed);
-}
-
-static void refuse(sv_deployed *d, const sv_onnx_options *options, sv_status code, const char *part)
-{
-    sv_error err = { 0 };
-    sv_names names = { 0 };
-    sv_status status = sv_onnx_export(d, NULL, in_folder("never.onnx"), options, NULL, &err);
-    if (status != code || !strstr(err.text, part)) fail_msg("expected %d with '%s', got %d '%s'", (int)code, part, (int)status, err.text);
-    assert_ok(sv_folder_list(test_folder, SV_DATA, &names, &err), err);
-    for (size_t i = 0; i < names.count; i++) assert_null(strstr(names.items[i], "never"));
-    assert_false(sv_path_exists(in_folder(".never.onnx.partial")));
-    sv_names_clear(&names);
 }
 
 static void plans_a_graph_cannot_say_are_refused(void **state)
@@ -209,17 +114,6 @@ static void plans_a_graph_cannot_say_are_refused(void **state)
     d.plan.min_keep = 0;
     refuse(&d, &fixed, SV_USAGE, "min_keep");
     sv_deployed_clear(&d);
-}
-
-static void pruned_forms_that_have_no_graph_are_refused(void **state)
-{
-    static const char *const backbones[] = { "pit_test", "swin_test" };
-    (void)state;
-    for (size_t i = 0; i < SV_COUNT(backbones); i++) {
-        sv_deployed d = model_of(backbones[i], NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, i);
-        refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
-        sv_deployed_clear(&d);
-    }
 }
 
 static void weights_that_are_no_numbers_are_refused(void **state)
@@ -273,9 +167,7 @@ int main(void)
         cmocka_unit_test(exports_answer_as_sieve_does),
         cmocka_unit_test(thresholds_may_keep_all_or_one),
         cmocka_unit_test(every_family_answers_as_sieve_does),
-        cmocka_unit_test(lvvit_with_selectors),
         cmocka_unit_test(plans_a_graph_cannot_say_are_refused),
-        cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(unknown_ops_and_foreign_inputs_are_named),
     };

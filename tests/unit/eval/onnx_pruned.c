@@ -1,0 +1,102 @@
+/* eval/onnx_flat.c, onnx_freeze.c ...: models pruned in every form and by every method, on every backbone that has it, answer as Sieve does and keep the
+ * same tokens; what cannot go out says so. */
+#include "tests/unit/eval/test_onnx.h"
+
+typedef struct pruned_case {
+    const char *backbone;
+    sv_model_options sizes;
+    sv_pruning_plan plan; /* rule: threshold exports both modes, topk the static one */
+} pruned_case;
+
+static const sv_pruning_plan two_selectors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 } };
+
+static void pruned_models_answer_as_sieve_does(const pruned_case *cases, size_t count)
+{
+    static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
+    for (size_t i = 0; i < count; i++) {
+        sv_deployed d = model_of(cases[i].backbone, &cases[i].sizes, &cases[i].plan, 50 + i);
+        for (size_t batch = 0; batch < 3; batch++) export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
+        if (d.plan.rule == SV_RULE_THRESHOLD) export_one(&d, i, SV_ONNX_DYNAMIC, SV_ONNX_FLOAT, 0, 0);
+        sv_deployed_clear(&d);
+    }
+}
+
+/* Forms of the package, with nothing, all but one or some dropped. */
+static size_t plans_of(sv_pruning_plan *plans, sv_pruning_plan base)
+{
+    for (size_t i = 0; i < 7; i++) plans[i] = base;
+    plans[1].package = SV_CHOICE_SUM;
+    plans[2].package = SV_CHOICE_MEAN, plans[2].empty = SV_EMPTY_KEEP_ZERO;
+    plans[3].package = SV_CHOICE_NONE;
+    for (size_t t = 0; t < base.stages; t++) plans[5].keep[t] = 0.01, plans[6].keep[t] = 1;
+    plans[4].keep[0] = 1, plans[4].empty = base.at[0] % 2 ? SV_EMPTY_KEEP_ZERO : SV_EMPTY_MASK; /* a package that waits for something to be dropped */
+    plans[6].package = SV_CHOICE_SUM;
+    return 7;
+}
+
+/* Rows that wait in their grid, a package that crosses the steps between stages. */
+static void pit_with_selectors(void **state)
+{
+    static const sv_pruning_plan places[] = {
+        { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.5 } },
+        { .stages = 3, .at = { 0, 1, 2 }, .keep = { 0.8, 0.7, 0.3 } },
+        { .stages = 1, .at = { 1 }, .keep = { 0.6 } },
+        { .stages = 2, .at = { 0, 3 }, .keep = { 0.6, 0.5 } },
+    };
+    static const sv_model_options sizes[] = { { 0 }, { .image = 23 }, { .distilled = true } };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(places); i++) {
+        sv_pruning_plan plans[7];
+        pruned_case cases[7];
+        const size_t count = plans_of(plans, places[i]);
+        for (size_t k = 0; k < count; k++) cases[k] = (pruned_case){ "pit_test", sizes[(i + k) % 3], plans[k] };
+        for (size_t k = 0; k < count; k++) cases[k].plan.rule = SV_RULE_TOPK;
+        pruned_models_answer_as_sieve_does(cases, count);
+    }
+}
+
+/* Its second head takes the largest answer of the patches that are left, no package's. */
+static void lvvit_with_selectors(void **state)
+{
+    const sv_pruning_plan predictors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
+    sv_pruning_plan sum = two_selectors, zeros = two_selectors, one = two_selectors;
+    sum.package = SV_CHOICE_SUM;
+    zeros.empty = SV_EMPTY_KEEP_ZERO, zeros.keep[0] = 1;
+    one.keep[1] = 0.01;
+    const pruned_case cases[] = {
+        { "lvvit_test", { .image = 64, .depth = 3 }, two_selectors }, { "lvvit_test", { .image = 64, .depth = 3 }, predictors },
+        { "lvvit_test", { .image = 48, .depth = 4 }, sum },           { "lvvit_test", { .image = 48, .depth = 3 }, zeros },
+        { "lvvit_test", { .image = 80, .depth = 3 }, one },
+    };
+    (void)state;
+    pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
+}
+
+/* ---- refusals ---------------------------------------------------------------------------------------------------- */
+
+static void pruned_forms_that_have_no_graph_are_refused(void **state)
+{
+    sv_deployed d = model_of("pit_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, 1);
+    (void)state;
+    refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "by rank alone");
+    sv_deployed_clear(&d);
+    d = model_of("swin_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, 1);
+    refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
+    sv_deployed_clear(&d);
+}
+
+static int set_up(void **state)
+{
+    sv_kernels_init();
+    return make_folder(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lvvit_with_selectors),
+        cmocka_unit_test(pit_with_selectors),
+        cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, remove_folder);
+}
