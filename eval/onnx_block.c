@@ -11,10 +11,9 @@ static sv_onnx_value heads_of(sv_onnx_mapping *m, const sv_onnx_block_form *form
     return sv_onnx_transpose(m, sv_onnx_reshape(m, x, 4, (int64_t[]){ 0, 0, heads, width / heads }), 4, order);
 }
 
-sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv)
+sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value q, sv_onnx_value k, sv_onnx_value v)
 {
     static const int64_t rows[] = { 0, 2, 1, 3 }, columns[] = { 0, 2, 3, 1 };
-    sv_onnx_value q = sv_onnx_split(m, qkv, 3), k = q + 1, v = q + 2;
     sv_onnx_value score = sv_onnx_binary(m, "MatMul", heads_of(m, form, q, rows), heads_of(m, form, k, columns));
     score = sv_onnx_binary(m, "Mul", score, sv_onnx_real(m->graph, 1 / sqrt((double)(form->width / form->heads))));
     if (form->bias_scores) score = form->bias_scores(m, form, score);
@@ -25,6 +24,12 @@ sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *fo
                                                                   .attribute = { { .name = "axis", .kind = SV_ONNX_I, .i = -1 } } });
     sv_onnx_value mixed = sv_onnx_transpose(m, sv_onnx_binary(m, "MatMul", share, heads_of(m, form, v, rows)), 4, rows);
     return sv_onnx_reshape(m, mixed, 3, (int64_t[]){ 0, 0, (int64_t)form->width });
+}
+
+sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv)
+{
+    sv_onnx_value q = sv_onnx_split(m, qkv, 3);
+    return sv_onnx_attention_of(m, form, q, q + 1, q + 2);
 }
 
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch)

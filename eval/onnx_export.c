@@ -20,12 +20,12 @@ static sv_status family_for(const sv_onnx_family **out, const sv_deployed *d, sv
 }
 
 /* How tokens leave: without selectors they do not, in the flat form. */
-static sv_status form_for(const sv_onnx_form **out, const sv_onnx_family *family, const sv_deployed *d, sv_error *err)
+static sv_status form_for(const sv_onnx_form **out, const sv_deployed *d, sv_error *err)
 {
     const char *name = d->plan.stages ? sv_pruning_form_name(d->pruning) : sv_onnx_flat.name;
     for (size_t i = 0; i < SV_COUNT(forms); i++)
         if (strcmp(forms[i]->name, name) == 0) *out = forms[i];
-    if (*out && (*out != &sv_onnx_freeze || family->among)) return SV_OK;
+    if (*out) return SV_OK;
     return sv_fail(err, SV_USAGE,
                    "a pruned %s cannot go to ONNX: its dropped rows do not leave for good (its form is %s); use --format safetensors, or export "
                    "the dense model",
@@ -104,7 +104,7 @@ sv_status sv_onnx_export(sv_deployed *d, const char *source, const char *path, c
     sv_onnx_report made = { 0 };
     const sv_precision precision = d->model->options.precision;
     sv_status status = family_for(&m.family, d, err);
-    if (!status) status = form_for(&m.form, m.family, d, err);
+    if (!status) status = form_for(&m.form, d, err);
     if (!status) status = plan_for(&plan, m.form, d, options, err);
     if (status) return status;
     if (options->mode == SV_ONNX_DYNAMIC) m.options.batch = 1;

@@ -56,6 +56,7 @@ struct sv_onnx_mapping {
     const sv_pruning_plan *plan; /* by the rule of the mode */
     sv_onnx_options options;
     sv_onnx_value window_places[SV_BACKBONE_STAGES], shift_masks[SV_BACKBONE_STAGES]; /* Swin's, by stage; 0: not made yet */
+    const char *note; /* what a user of this graph should know, for its card; NULL: nothing */
     sv_status failed;                                                                 /* a parameter that is absent or cannot be stored */
     sv_error error;
 };
@@ -109,6 +110,8 @@ struct sv_onnx_block_form {
 };
 sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x);
 sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv);
+/* q [batch,Q,width], k, v [batch,K,width] -> [batch,Q,width] */
+sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value q, sv_onnx_value k, sv_onnx_value v);
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
 sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
 /* Of any family: the step to the stage that block `index` opens; the block behind it. */

@@ -257,7 +257,9 @@ PRUNED = (
     ("lvvit_spvit", "quickstart_lvvit_spvit", (), ("static", "dynamic")),
     ("lvvit_dynamicvit", "quickstart_lvvit_dynamicvit", (), ("static",)),
     ("pit_spvit", "quickstart_pit", (), ("static",)),
-    ("pit_spvit_sum", "quickstart_pit", ("--pruning.package_form=sum", "--pruning.at=1,2,4", "--pruning.keep=0.7,0.6,0.4"), ("static",)),
+    ("pit_spvit_sum", "quickstart_pit", ("--pruning.package_form=sum", "--pruning.at=1,2,3", "--pruning.keep=0.7,0.6,0.5"), ("static",)),
+    ("swin_spvit", "quickstart_swin", (), ("static",)),
+    ("swin_spvit_no_package", "quickstart_swin", ("--pruning.package_form=none",), ("static",)),
 )
 
 

@@ -34,6 +34,18 @@ static size_t plans_of(sv_pruning_plan *plans, sv_pruning_plan base)
     return 7;
 }
 
+static void in_all_plans(const char *backbone, const sv_pruning_plan *places, size_t place_count, const sv_model_options *sizes, size_t size_count)
+{
+    for (size_t i = 0; i < place_count; i++) {
+        sv_pruning_plan plans[7];
+        pruned_case cases[7];
+        const size_t count = plans_of(plans, places[i]);
+        for (size_t k = 0; k < count; k++) cases[k] = (pruned_case){ backbone, sizes[(i + k) % size_count], plans[k] };
+        for (size_t k = 0; k < count; k++) cases[k].plan.rule = SV_RULE_TOPK;
+        pruned_models_answer_as_sieve_does(cases, count);
+    }
+}
+
 /* Rows that wait in their grid, a package that crosses the steps between stages. */
 static void pit_with_selectors(void **state)
 {
@@ -45,14 +57,21 @@ static void pit_with_selectors(void **state)
     };
     static const sv_model_options sizes[] = { { 0 }, { .image = 23 }, { .distilled = true } };
     (void)state;
-    for (size_t i = 0; i < SV_COUNT(places); i++) {
-        sv_pruning_plan plans[7];
-        pruned_case cases[7];
-        const size_t count = plans_of(plans, places[i]);
-        for (size_t k = 0; k < count; k++) cases[k] = (pruned_case){ "pit_test", sizes[(i + k) % 3], plans[k] };
-        for (size_t k = 0; k < count; k++) cases[k].plan.rule = SV_RULE_TOPK;
-        pruned_models_answer_as_sieve_does(cases, count);
-    }
+    in_all_plans("pit_test", places, SV_COUNT(places), sizes, SV_COUNT(sizes));
+}
+
+/* Windows, whole and shifted, in which cells are missing, and a package that all of them see. */
+static void swin_with_selectors(void **state)
+{
+    static const sv_pruning_plan places[] = {
+        { .stages = 2, .at = { 0, 3 }, .keep = { 0.6, 0.5 } },
+        { .stages = 3, .at = { 0, 1, 2 }, .keep = { 0.8, 0.3, 0.6 } },
+        { .stages = 2, .at = { 1, 4 }, .keep = { 0.4, 0.5 } },
+    };
+    static const sv_model_options sizes[] = { { 0 }, { .image = 16 }, { .image = 64 } };
+    (void)state;
+    in_all_plans("swin_test", places, SV_COUNT(places), sizes, 2);
+    in_all_plans("swin_test", places, 1, sizes + 2, 1);
 }
 
 /* Its second head takes the largest answer of the patches that are left, no package's. */
@@ -80,9 +99,6 @@ static void pruned_forms_that_have_no_graph_are_refused(void **state)
     (void)state;
     refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "by rank alone");
     sv_deployed_clear(&d);
-    d = model_of("swin_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, 1);
-    refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
-    sv_deployed_clear(&d);
 }
 
 static int set_up(void **state)
@@ -96,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lvvit_with_selectors),
         cmocka_unit_test(pit_with_selectors),
+        cmocka_unit_test(swin_with_selectors),
         cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, remove_folder);
