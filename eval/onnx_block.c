@@ -22,6 +22,8 @@ sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form 
                                                                   .input = { score },
                                                                   .attributes = 1,
                                                                   .attribute = { { .name = "axis", .kind = SV_ONNX_I, .i = -1 } } });
+    if (form->keys) *form->keys = k;
+    if (form->watched) *form->watched = sv_onnx_mean(m, sv_onnx_gather(m, "Gather", "axis", share, sv_onnx_int(m->graph, 0), 2), 1, false);
     sv_onnx_value mixed = sv_onnx_transpose(m, sv_onnx_binary(m, "MatMul", share, heads_of(m, form, v, rows)), 4, rows);
     return sv_onnx_reshape(m, mixed, 3, (int64_t[]){ 0, 0, (int64_t)form->width });
 }
@@ -50,7 +52,7 @@ sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv
     return sv_onnx_add_branch(m, form, x, sv_onnx_linear(m, h, second));
 }
 
-sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
+sv_onnx_value sv_onnx_attention_half(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
 {
     char norm[96], qkv[96], proj[96];
     snprintf(norm, sizeof norm, "%s.norm1", form->prefix);
@@ -58,8 +60,12 @@ sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *
     snprintf(proj, sizeof proj, "%s.attn.proj", form->prefix);
     sv_onnx_scope(m->graph, "%s.attn", form->prefix);
     sv_onnx_value h = sv_onnx_linear(m, sv_onnx_norm(m, x, norm, form->epsilon), qkv);
-    x = sv_onnx_add_branch(m, form, x, sv_onnx_linear(m, sv_onnx_attention(m, form, h), proj));
-    return sv_onnx_mlp(m, form, x);
+    return sv_onnx_add_branch(m, form, x, sv_onnx_linear(m, sv_onnx_attention(m, form, h), proj));
+}
+
+sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
+{
+    return sv_onnx_mlp(m, form, sv_onnx_attention_half(m, form, x));
 }
 
 sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)

@@ -43,16 +43,13 @@ static sv_status plan_for(sv_pruning_plan *out, const sv_onnx_form *form, const 
                        "out --batch, or use --mode static",
                        options->batch);
     if (!out->stages) return SV_OK;
-    if (out->method != SV_METHOD_SPVIT && out->method != SV_METHOD_DYNAMICVIT)
-        return sv_fail(err, SV_USAGE, "export to ONNX knows the selectors of spvit and dynamicvit, not %s; use --format safetensors, which this program's classify and library run",
-                       sv_method_name(out->method));
     if (!out->min_keep)
         return sv_fail(err, SV_USAGE,
                        "a plan with pruning.min_keep = 0 may keep no patch at all, which ONNX's TopK cannot say; train with min_keep = 1");
     if (options->mode == SV_ONNX_STATIC)
         out->rule = SV_RULE_TOPK;
-    else if (form->by_rank_alone)
-        return sv_fail(err, SV_USAGE, "a pruned %s goes to ONNX by rank alone: its rows wait for one another in grids of a fixed size; use --mode static",
+    else if (form->by_rank_alone || !sv_onnx_learns(out->method))
+        return sv_fail(err, SV_USAGE, "%s on %s goes to ONNX by rank alone, as many tokens of every picture; use --mode static", sv_method_name(out->method),
                        d->model->backbone->name);
     else if (out->rule == SV_RULE_TOPK || out->rule == SV_RULE_GUMBEL)
         return sv_fail(err, SV_USAGE,

@@ -76,7 +76,7 @@ static sv_onnx_tokens select_living(sv_onnx_mapping *m, frozen *s, size_t t)
     const size_t prefix = s->at.prefix, n = l->alive, k = sv_onnx_wanted(m->plan, t, n);
     sv_onnx_scope(m->graph, "selectors.%zu", t);
     sv_onnx_value u = sv_onnx_slice(m, l->x, 1, (int64_t)prefix, INT64_MAX), patches = part(m, u, 0, n);
-    const sv_onnx_scores scores = sv_onnx_score_rows(m, t, u);
+    const sv_onnx_scores scores = sv_onnx_score_rows(m, t, u, NULL);
     sv_onnx_value stay = sv_onnx_best(m, part(m, scores.a, 0, n), k);
     sv_onnx_value drop = k < n ? sv_onnx_put(m, sv_onnx_filled(m, part(m, scores.a, 0, n), 1), stay, 0) : 0;
     sv_onnx_value package = pack(m, s, u, drop, scores.score);

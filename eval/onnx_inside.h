@@ -14,6 +14,7 @@ typedef struct sv_onnx_tokens {
     size_t packages;      /* rows behind them; dynamic: at most */
     sv_onnx_value origin; /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
     sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
+    sv_onnx_value watched; /* [batch, all rows]: what the class token saw of them in the last attention; 0: nobody asked */
 } sv_onnx_tokens;
 
 /* Rows of a grid of which some wait (pruning/freeze.c), static. */
@@ -56,6 +57,7 @@ struct sv_onnx_mapping {
     const sv_pruning_plan *plan; /* by the rule of the mode */
     sv_onnx_options options;
     sv_onnx_value window_places[SV_BACKBONE_STAGES], shift_masks[SV_BACKBONE_STAGES]; /* Swin's, by stage; 0: not made yet */
+    sv_onnx_value off_on; /* of one-hot rows: 0, 1; 0: not made yet */
     const char *note; /* what a user of this graph should know, for its card; NULL: nothing */
     sv_status failed;                                                                 /* a parameter that is absent or cannot be stored */
     sv_error error;
@@ -107,11 +109,13 @@ struct sv_onnx_block_form {
     double epsilon, branch_scale;                                                                          /* 0: 1 */
     sv_onnx_value (*bias_scores)(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value score); /* NULL: nothing is added */
     const void *context;                                                                                   /* of bias_scores */
+    sv_onnx_value *watched, *keys; /* set to what row 0 sees, [batch,T], mean over heads; to the keys [batch,T,width]; NULL: nobody asks */
 };
 sv_onnx_value sv_onnx_whole_block(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x);
 sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value qkv);
 /* q [batch,Q,width], k, v [batch,K,width] -> [batch,Q,width] */
 sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value q, sv_onnx_value k, sv_onnx_value v);
+sv_onnx_value sv_onnx_attention_half(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + attention(norm1 x) */
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
 sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
 /* Of any family: the step to the stage that block `index` opens; the block behind it. */
@@ -141,7 +145,10 @@ sv_onnx_value sv_onnx_numbers_at(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_va
 typedef struct sv_onnx_scores {
     sv_onnx_value a, score; /* [batch,R]: logit of keep; weight in the package */
 } sv_onnx_scores;
-sv_onnx_scores sv_onnx_score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u);
+/* tokens: that u are the rows of, behind the prefix; NULL where sv_onnx_learns the plan's method. */
+sv_onnx_scores sv_onnx_score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u, const sv_onnx_tokens *tokens);
+bool sv_onnx_learns(sv_method method);  /* its scores come from layers of its own */
+bool sv_onnx_watches(sv_method method); /* they are what the class token saw */
 
 /* ---- selectors (onnx_selector.c) ---- */
 /* How many of so many patches a static graph keeps behind selector `stage`. */
@@ -151,6 +158,9 @@ size_t sv_onnx_wanted(const sv_pruning_plan *plan, size_t stage, size_t patches)
 sv_onnx_value sv_onnx_package(sv_onnx_mapping *m, sv_onnx_value patches, sv_onnx_value drop, sv_onnx_value score, sv_onnx_value old,
                               sv_onnx_value *carried);
 sv_onnx_tokens sv_onnx_select(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens);
+
+/* ---- merging (onnx_merge.c) ---- all blocks, in each of which tokens meet; *merged: what is left behind the last */
+sv_onnx_tokens sv_onnx_merging_blocks(sv_onnx_mapping *m, sv_onnx_value rows, sv_onnx_tokens *merged);
 
 /* ---- the proof (onnx_prove.c) ---- */
 typedef struct sv_onnx_proof {

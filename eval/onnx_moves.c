@@ -119,8 +119,8 @@ static size_t outer_of(const sv_onnx_array *x, size_t axis)
     return outer;
 }
 
-/* Takes `size` indices of an axis from `begin` on. */
-static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t size)
+/* Takes `size` indices of an axis, every `step` from `begin` on. */
+static sv_status take_steps(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t step, size_t size)
 {
     const sv_onnx_array *x = call->in[0];
     const size_t inner = inner_of(x, axis), outer = outer_of(x, axis);
@@ -128,9 +128,16 @@ static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size
     memcpy(dims, x->dims, sizeof dims);
     dims[axis] = size;
     sv_status status = sv_onnx_make(call, out, x->type, x->rank, dims);
+    const size_t runs = step == 1 ? 1 : size, run = step == 1 ? size * inner : inner;
     for (size_t i = 0; !status && size && i < outer; i++)
-        memcpy((char *)out->data + i * size * inner, (const char *)x->data + (i * x->dims[axis] + begin) * inner, size * inner);
+        for (size_t k = 0; k < runs; k++)
+            memcpy((char *)out->data + i * size * inner + k * run, (const char *)x->data + (i * x->dims[axis] + begin + k * step) * inner, run);
     return status;
+}
+
+static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t size)
+{
+    return take_steps(call, out, axis, begin, 1, size);
 }
 
 /* Equal parts, as many as there are outputs. */
@@ -153,18 +160,21 @@ static size_t clamp_index(int64_t index, size_t size)
     return index < 0 ? 0 : (uint64_t)index > size ? size : (size_t)index;
 }
 
-/* One axis, step 1. */
+/* One axis, forwards. */
 static sv_status run_slice(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
-    const int64_t *start = NULL, *end = NULL, *axes = NULL;
+    const int64_t *start = NULL, *end = NULL, *axes = NULL, *steps = NULL, one = 1;
+    const bool stepped = call->node->in_count == 5;
     size_t axis = 0;
-    if (call->node->in_count != 4 || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes))
+    if ((call->node->in_count != 4 && !stepped) || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes))
         return sv_onnx_unfit(call);
+    if (stepped && (!ints_of(call->in[4], &steps) || call->in[4]->count != 1 || steps[0] < 1)) return sv_onnx_unfit(call);
+    if (!stepped) steps = &one;
     if (call->in[1]->count != 1 || call->in[2]->count != 1 || call->in[3]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank))
         return sv_onnx_unfit(call);
     const size_t from = clamp_index(start[0], x->dims[axis]), to = clamp_index(end[0], x->dims[axis]);
-    return take_part(call, call->out, axis, from, to > from ? to - from : 0);
+    return take_steps(call, call->out, axis, from, (size_t)steps[0], to > from ? (to - from - 1) / (size_t)steps[0] + 1 : 0);
 }
 
 static bool concat_fits(const sv_onnx_array *a, const sv_onnx_array *b, size_t axis)
@@ -357,6 +367,24 @@ static sv_status run_non_zero(const sv_onnx_op_call *call)
     return status;
 }
 
+/* index int64 [B,r], a depth b, values [2], axis 1 -> [B,b,r]: values[1] at the index, values[0] elsewhere; an index outside is nowhere. */
+static sv_status run_one_hot(const sv_onnx_op_call *call)
+{
+    const sv_onnx_array *index = call->in[0], *depth = call->in[1], *values = call->in[2];
+    if (sv_onnx_int_attribute(call, "axis", -1) != 1 || index->type != SV_ONNX_INT64 || index->rank != 2 || depth->type != SV_ONNX_INT64 || depth->count != 1
+        || values->type != SV_ONNX_FLOAT || values->count != 2 || *(const int64_t *)depth->data < 1)
+        return sv_onnx_unfit(call);
+    const size_t count = (size_t)*(const int64_t *)depth->data, list = index->dims[1], dims[] = { index->dims[0], count, list };
+    const float *value = values->data;
+    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, 3, dims);
+    for (size_t i = 0; !status && i < call->out->count; i++) ((float *)call->out->data)[i] = value[0];
+    for (size_t i = 0; !status && i < index->count; i++) {
+        size_t at = 0;
+        if (place_of(&at, ((const int64_t *)index->data)[i], count)) ((float *)call->out->data)[(i / list * count + at) * list + i % list] = value[1];
+    }
+    return status;
+}
+
 const sv_onnx_op sv_onnx_moves[] = {
     { "Identity", 1, run_identity },
     { "Reshape", 2, run_reshape },
@@ -374,5 +402,6 @@ const sv_onnx_op sv_onnx_moves[] = {
     { "GatherElements", 2, run_gather_elements },
     { "ScatterElements", 3, run_scatter_elements },
     { "NonZero", 1, run_non_zero },
+    { "OneHot", 3, run_one_hot },
     { NULL, 0, NULL },
 };

@@ -78,36 +78,23 @@ static sv_status run_max(const sv_onnx_op_call *call) { return run_pair(call, LA
 static sv_status run_min(const sv_onnx_op_call *call) { return run_pair(call, SMALLER); }
 static sv_status run_at_least(const sv_onnx_op_call *call) { return run_pair(call, AT_LEAST); }
 
-static sv_status run_erf(const sv_onnx_op_call *call)
+static sv_status run_each(const sv_onnx_op_call *call, float (*of)(float x))
 {
     const sv_onnx_array *x = call->in[0];
     if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++) ((float *)call->out->data)[i] = erff(((const float *)x->data)[i]);
+    for (size_t i = 0; !status && i < x->count; i++) ((float *)call->out->data)[i] = of(((const float *)x->data)[i]);
     return status;
 }
 
-static sv_status run_relu(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++) {
-        const float value = ((const float *)x->data)[i];
-        ((float *)call->out->data)[i] = value < 0 ? 0 : value;
-    }
-    return status;
-}
+static float above_zero(float x) { return x < 0 ? 0 : x; }
+static float logistic(float x) { return (float)(1 / (1 + exp(-(double)x))); }
 
-static sv_status run_sigmoid(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++)
-        ((float *)call->out->data)[i] = (float)(1 / (1 + exp(-(double)((const float *)x->data)[i])));
-    return status;
-}
+static sv_status run_erf(const sv_onnx_op_call *call) { return run_each(call, erff); }
+static sv_status run_relu(const sv_onnx_op_call *call) { return run_each(call, above_zero); }
+static sv_status run_sigmoid(const sv_onnx_op_call *call) { return run_each(call, logistic); }
+static sv_status run_sqrt(const sv_onnx_op_call *call) { return run_each(call, sqrtf); }
+static sv_status run_log(const sv_onnx_op_call *call) { return run_each(call, logf); }
 
 static float half_to_float(uint16_t half)
 {
@@ -369,6 +356,8 @@ const sv_onnx_op sv_onnx_numbers[] = {
     { "Erf", 1, run_erf },
     { "Relu", 1, run_relu },
     { "Sigmoid", 1, run_sigmoid },
+    { "Sqrt", 1, run_sqrt },
+    { "Log", 1, run_log },
     { "Cast", 1, run_cast },
     { "DequantizeLinear", 2, run_dequantize },
     { "Softmax", 1, run_softmax },

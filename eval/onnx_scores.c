@@ -1,5 +1,6 @@
 /* Scores of patches in a graph (spec SPViT 2.2-2.4, DynamicViT 2): of all rows behind the prefix, the logit of keep and the weight in a package. A method
  * a function. */
+#include "autograd/ops.h"
 #include "eval/onnx_inside.h"
 
 #include <stdio.h>
@@ -66,9 +67,55 @@ static sv_onnx_scores score_dynamicvit(sv_onnx_mapping *m, size_t stage, sv_onnx
     return (sv_onnx_scores){ delta, sv_onnx_unary(m, "Sigmoid", delta) };
 }
 
-sv_onnx_scores sv_onnx_score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u)
+/* ---- scores that nobody learns ----------------------------------------------------------------------------------- */
+
+/* Sieve's draws for the first picture of a seed of 0, which its deployed form takes for every picture: a stored number a patch. */
+static sv_onnx_scores score_random(sv_onnx_mapping *m, size_t stage, const sv_onnx_tokens *tokens)
 {
-    static sv_onnx_scores (*const of_method[SV_METHODS])(
-        sv_onnx_mapping *, size_t, sv_onnx_value) = { [SV_METHOD_SPVIT] = score_spvit, [SV_METHOD_DYNAMICVIT] = score_dynamicvit };
-    return of_method[m->plan->method](m, stage, u);
+    const size_t patches = sv_model_patches(m->d->model), dims[] = { 1, patches, 1 };
+    float *draws = NULL;
+    char name[48];
+    m->note = "patches were drawn once: every picture keeps the same ones";
+    if (!m->failed) m->failed = sv_alloc(&draws, patches * sizeof *draws, "onnx", &m->error);
+    if (m->failed) return (sv_onnx_scores){ 0, 0 };
+    for (size_t i = 0; i < patches; i++) draws[i] = (float)sv_random_score(0, 0, 0, stage, i);
+    snprintf(name, sizeof name, "selectors.%zu.draws", stage);
+    sv_onnx_value a = sv_onnx_initializer(m->graph, name, SV_ONNX_FLOAT, SV_COUNT(dims), dims, draws);
+    a = sv_onnx_squeeze(m, sv_onnx_repeated(m, a, patches, 1, tokens->x), 2);
+    if (tokens->origin) a = sv_onnx_numbers_at(m, a, tokens->origin);
+    return (sv_onnx_scores){ a, a };
+}
+
+/* What the class token saw of each row. */
+static sv_onnx_scores score_watched(sv_onnx_mapping *m, size_t stage, const sv_onnx_tokens *tokens)
+{
+    (void)stage;
+    sv_onnx_value a = sv_onnx_slice(m, tokens->watched, 1, (int64_t)sv_model_prefix(m->d->model), INT64_MAX);
+    return (sv_onnx_scores){ a, a };
+}
+
+/* ---- the methods ------------------------------------------------------------------------------------------------- */
+
+/* learned or free: how the rows are scored; NULL: not so. */
+typedef struct scorer {
+    sv_onnx_scores (*learned)(sv_onnx_mapping *m, size_t stage, sv_onnx_value u);
+    sv_onnx_scores (*free)(sv_onnx_mapping *m, size_t stage, const sv_onnx_tokens *tokens);
+    bool watches;
+} scorer;
+static const scorer scorers[SV_METHODS] = {
+    [SV_METHOD_SPVIT] = { .learned = score_spvit },
+    [SV_METHOD_DYNAMICVIT] = { .learned = score_dynamicvit },
+    [SV_METHOD_RANDOM] = { .free = score_random },
+    [SV_METHOD_ATTENTION] = { .free = score_watched, .watches = true },
+    [SV_METHOD_EVIT] = { .free = score_watched, .watches = true },
+    [SV_METHOD_TOME] = { NULL, NULL, false }, /* onnx_merge.c */
+};
+
+bool sv_onnx_learns(sv_method method) { return scorers[method].learned != NULL; }
+bool sv_onnx_watches(sv_method method) { return scorers[method].watches; }
+
+sv_onnx_scores sv_onnx_score_rows(sv_onnx_mapping *m, size_t stage, sv_onnx_value u, const sv_onnx_tokens *tokens)
+{
+    const scorer *s = &scorers[m->plan->method];
+    return s->learned ? s->learned(m, stage, u) : s->free(m, stage, tokens);
 }

@@ -43,7 +43,7 @@ static sv_onnx_tokens select_static(sv_onnx_mapping *m, size_t stage, sv_onnx_to
 {
     const int64_t n = (int64_t)tokens.patches, k = (int64_t)sv_onnx_wanted(m->plan, stage, tokens.patches);
     const bool packs = m->plan->package != SV_CHOICE_NONE && (k < n || m->plan->empty == SV_EMPTY_KEEP_ZERO);
-    const sv_onnx_scores s = sv_onnx_score_rows(m, stage, u);
+    const sv_onnx_scores s = sv_onnx_score_rows(m, stage, u, &tokens);
     sv_onnx_value parts[4] = { prefix }, patches = sv_onnx_slice(m, u, 1, 0, n);
     size_t part = 2;
     sv_onnx_value index = sv_onnx_best(m, sv_onnx_slice(m, s.a, 1, 0, n), (size_t)k);
@@ -87,7 +87,7 @@ static sv_onnx_value package_if_any(sv_onnx_mapping *m, sv_onnx_value package, s
 static sv_onnx_tokens select_dynamic(sv_onnx_mapping *m, size_t stage, sv_onnx_tokens tokens, sv_onnx_value prefix, sv_onnx_value u)
 {
     const int64_t zero = 0, all = (int64_t)tokens.patches, last = INT64_MAX;
-    const sv_onnx_scores s = sv_onnx_score_rows(m, stage, u);
+    const sv_onnx_scores s = sv_onnx_score_rows(m, stage, u, &tokens);
     sv_onnx_value n = stage ? tokens.alive : sv_onnx_ints(m->graph, 1, &all), none = sv_onnx_ints(m->graph, 1, &zero);
     sv_onnx_value patches = sv_onnx_slice_at(m, u, 1, none, n), a = sv_onnx_slice_at(m, s.a, 1, none, n), parts[4] = { prefix };
     size_t part = 2;

@@ -96,7 +96,7 @@ def stages_of(source):
 
 def sieve(checkpoint, pictures):
     rows = program("classify", checkpoint, *pictures, "--json", "--details", "--precision", "fp32")
-    return np.array([r["logits"] for r in rows], np.float32), [r["patches_kept"] for r in rows]
+    return np.array([r["logits"] for r in rows], np.float32), [[sorted(k) for k in r["patches_kept"]] for r in rows]  # merged ones stand in another order
 
 
 def session_of(model):
@@ -259,16 +259,21 @@ PRUNED = (
     ("pit_spvit", "quickstart_pit", (), ("static",)),
     ("pit_spvit_sum", "quickstart_pit", ("--pruning.package_form=sum", "--pruning.at=1,2,3", "--pruning.keep=0.7,0.6,0.5"), ("static",)),
     ("swin_spvit", "quickstart_swin", (), ("static",)),
+    ("random", "quickstart", ("--pruning.method=random",), ("static",)),
+    ("attention", "quickstart", ("--pruning.method=attention",), ("static",)),
+    ("evit", "quickstart", ("--pruning.method=evit",), ("static",)),
+    ("tome", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4"), ("static",)),
+    ("tome_distilled", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4", "--model.distilled=yes"), ("static",)),
     ("swin_spvit_no_package", "quickstart_swin", ("--pruning.package_form=none",), ("static",)),
 )
 
 
-def hold_pruned(room, size, photos):
+def hold_pruned(room, size, photos, word):
     """What is pruned beside ViT with selectors: other backbones, other methods."""
     os.environ["QUICKSTART"] = room
     folder, pictures, numbers = shapes_of(room, size, photos)
     small = ("--model.weights=", "--latency.budget=", "--latency.runs=3", "--latency.warm_up=1", "--train.calibrate=20", "--pruning.distill_weight=0", "--pruning.token_weight=0")
-    for name, config, changes, modes in PRUNED:
+    for name, config, changes, modes in (row for row in PRUNED if word in row[0]):
         checkpoint = trained_on(room, folder, size, name, f"configs/{config}.ini", *small, *changes)
         wake(checkpoint, 3)
         plan = read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.plan"]
@@ -360,6 +365,7 @@ def main():
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
     parser.add_argument("--photos", type=int, default=16, help="real photos for DeiT-T and the small ViT; 64 before a release")
     parser.add_argument("--only", choices=("nano", "deit", "families", "pruned"))
+    parser.add_argument("--case", default="", help="of the pruned models those whose name has this word")
     parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
     parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
     arguments = parser.parse_args()
@@ -373,7 +379,7 @@ def main():
         if arguments.only in (None, "families"):
             hold_families(room, FAMILIES, 64, 10)
         if arguments.only in (None, "pruned"):
-            hold_pruned(room, 64, 10)
+            hold_pruned(room, 64, 10, arguments.case)
         if arguments.large:
             hold_families(room, arguments.large.split(","), 224, 4)
         if arguments.only in (None, "deit"):

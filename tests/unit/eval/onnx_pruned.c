@@ -91,6 +91,44 @@ static void lvvit_with_selectors(void **state)
     pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
 }
 
+/* Scores that nobody learns, between blocks and inside them; merging in every block. */
+static void methods_that_learn_nothing(void **state)
+{
+    static const sv_method methods[] = { SV_METHOD_RANDOM, SV_METHOD_ATTENTION, SV_METHOD_EVIT };
+    static const sv_package_choice forms[] = { SV_CHOICE_NONE, SV_CHOICE_NONE, SV_CHOICE_SUM };
+    static const sv_model_options sizes[] = { { .image = 16, .depth = 4 }, { .image = 20, .depth = 4, .distilled = true }, { .image = 28, .depth = 5 } };
+    static const size_t at[][2] = { { 1, 3 }, { 1, 2 } };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(methods); i++) {
+        pruned_case cases[8];
+        size_t count = 0;
+        for (size_t k = 0; k < SV_COUNT(sizes); k++) {
+            const sv_pruning_plan plan = { .stages = 2, .at = { at[k % 2][0], at[k % 2][1] }, .keep = { 0.7, 0.4 }, .method = methods[i], .package = forms[i],
+                                           .rule = SV_RULE_TOPK };
+            cases[count++] = (pruned_case){ "vit_test", sizes[k], plan };
+        }
+        cases[count] = (pruned_case){ "lvvit_test", { .image = 64, .depth = 4 }, cases[0].plan };
+        pruned_models_answer_as_sieve_does(cases, count + 1);
+    }
+}
+
+static void merged_tokens(void **state)
+{
+    static const double keep[] = { 0.5, 0.25, 1, 0.04 };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(keep); i++) {
+        const sv_pruning_plan plan = { .stages = 1, .at = { 0 }, .keep = { keep[i] }, .method = SV_METHOD_TOME, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK };
+        const pruned_case cases[] = {
+            { "vit_test", { .image = 20, .depth = 4 }, plan },
+            { "vit_test", { .image = 24, .depth = 3, .distilled = true }, plan },
+            { "vit_test", { .image = 4, .depth = 2 }, plan },
+            { "vit_test", { .image = 28, .depth = 5 }, plan },
+            { "lvvit_test", { .image = 64, .depth = 3 }, plan },
+        };
+        pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
+    }
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------------------------- */
 
 static void pruned_forms_that_have_no_graph_are_refused(void **state)
@@ -98,6 +136,9 @@ static void pruned_forms_that_have_no_graph_are_refused(void **state)
     sv_deployed d = model_of("pit_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 } }, 1);
     (void)state;
     refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "by rank alone");
+    sv_deployed_clear(&d);
+    d = model_of("vit_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .method = SV_METHOD_ATTENTION, .package = SV_CHOICE_NONE }, 1);
+    refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "attention on vit_test goes to ONNX by rank alone");
     sv_deployed_clear(&d);
 }
 
@@ -113,6 +154,8 @@ int main(void)
         cmocka_unit_test(lvvit_with_selectors),
         cmocka_unit_test(pit_with_selectors),
         cmocka_unit_test(swin_with_selectors),
+        cmocka_unit_test(methods_that_learn_nothing),
+        cmocka_unit_test(merged_tokens),
         cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, remove_folder);
