@@ -41,7 +41,7 @@ sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *f
     return sv_onnx_binary(m, "Add", x, branch);
 }
 
-sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
+sv_onnx_value sv_onnx_mlp_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
 {
     char norm[96], first[96], second[96];
     snprintf(norm, sizeof norm, "%s.norm2", form->prefix);
@@ -49,7 +49,12 @@ sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv
     snprintf(second, sizeof second, "%s.mlp.fc2", form->prefix);
     sv_onnx_scope(m->graph, "%s.mlp", form->prefix);
     sv_onnx_value h = sv_onnx_gelu(m, sv_onnx_linear(m, sv_onnx_norm(m, x, norm, form->epsilon), first));
-    return sv_onnx_add_branch(m, form, x, sv_onnx_linear(m, h, second));
+    return sv_onnx_linear(m, h, second);
+}
+
+sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)
+{
+    return sv_onnx_add_branch(m, form, x, sv_onnx_mlp_branch(m, form, x));
 }
 
 sv_onnx_value sv_onnx_attention_half(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x)

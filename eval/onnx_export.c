@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const sv_onnx_family *const families[] = { &sv_onnx_vit, &sv_onnx_lvvit, &sv_onnx_pit, &sv_onnx_swin, &sv_onnx_convnext };
-static const sv_onnx_form *const forms[] = { &sv_onnx_flat, &sv_onnx_freeze };
+static const sv_onnx_form *const forms[] = { &sv_onnx_flat, &sv_onnx_freeze, &sv_onnx_paths };
 
 static sv_status family_for(const sv_onnx_family **out, const sv_deployed *d, sv_error *err)
 {

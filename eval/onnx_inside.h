@@ -36,6 +36,9 @@ typedef struct sv_onnx_family {
     void (*block_form)(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form); /* where blocks are those of onnx_block.c; NULL: they are not, */
     sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);         /* but these; without the step */
     sv_onnx_value (*among)(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living); /* block `index` over some rows of its grid */
+    /* The two parts of a block whose rows can go two ways (sv_block_ways): base + branch(y). */
+    sv_onnx_value (*mix)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows, sv_onnx_value *base); /* -> y */
+    sv_onnx_value (*branch)(sv_onnx_mapping *m, size_t index, sv_onnx_value y);                      /* of any rows of y */
     sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);                /* -> [batch,classes] */
 } sv_onnx_family;
 extern const sv_onnx_family sv_onnx_vit, sv_onnx_lvvit, sv_onnx_pit, sv_onnx_swin, sv_onnx_convnext;
@@ -47,7 +50,7 @@ typedef struct sv_onnx_form {
     sv_onnx_tokens (*walk)(sv_onnx_mapping *m, sv_onnx_value rows, sv_onnx_tokens *kept);
     bool by_rank_alone; /* there is no dynamic graph */
 } sv_onnx_form;
-extern const sv_onnx_form sv_onnx_flat, sv_onnx_freeze;
+extern const sv_onnx_form sv_onnx_flat, sv_onnx_freeze, sv_onnx_paths;
 
 struct sv_onnx_mapping {
     sv_onnx_graph *graph;
@@ -117,6 +120,7 @@ sv_onnx_value sv_onnx_attention(sv_onnx_mapping *m, const sv_onnx_block_form *fo
 sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value q, sv_onnx_value k, sv_onnx_value v);
 sv_onnx_value sv_onnx_attention_half(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + attention(norm1 x) */
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
+sv_onnx_value sv_onnx_mlp_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* mlp(norm2 x), any rows */
 sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
 /* Of any family: the step to the stage that block `index` opens; the block behind it. */
 sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages);

@@ -189,13 +189,26 @@ static void block_at(sv_onnx_mapping *m, size_t index, block *b)
     sv_onnx_scope(m->graph, "%s.attn", b->form.prefix);
 }
 
-static sv_onnx_value swin_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value swin_mix(sv_onnx_mapping *m, size_t index, sv_onnx_value x, sv_onnx_value *base)
 {
     block b;
     block_at(m, index, &b);
     sv_onnx_value h = to_windows(m, &b.g, sv_onnx_norm(m, x, b.norm, b.form.epsilon));
     h = from_windows(m, &b.g, sv_onnx_attention(m, &b.form, sv_onnx_linear(m, h, b.qkv)));
-    return sv_onnx_mlp(m, &b.form, sv_onnx_add_branch(m, &b.form, x, sv_onnx_linear(m, h, b.proj)));
+    return *base = sv_onnx_add_branch(m, &b.form, x, sv_onnx_linear(m, h, b.proj));
+}
+
+static sv_onnx_value swin_branch(sv_onnx_mapping *m, size_t index, sv_onnx_value y)
+{
+    block b;
+    block_at(m, index, &b);
+    return sv_onnx_mlp_branch(m, &b.form, y);
+}
+
+static sv_onnx_value swin_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+{
+    sv_onnx_value base = 0, y = swin_mix(m, index, x, &base);
+    return sv_onnx_binary(m, "Add", base, swin_branch(m, index, y));
 }
 
 /* ---- a block among living rows ----------------------------------------------------------------------------------- */
@@ -265,6 +278,11 @@ static sv_onnx_value swin_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens)
     return sv_onnx_linear(m, sv_onnx_mean(m, x, 1, false), "head.fc");
 }
 
-const sv_onnx_family sv_onnx_swin = {
-    .name = "swin", .embed = swin_embed, .enter = swin_enter, .block = swin_block, .among = swin_among, .head = swin_head
-};
+const sv_onnx_family sv_onnx_swin = { .name = "swin",
+                                      .embed = swin_embed,
+                                      .enter = swin_enter,
+                                      .block = swin_block,
+                                      .among = swin_among,
+                                      .mix = swin_mix,
+                                      .branch = swin_branch,
+                                      .head = swin_head };

@@ -264,6 +264,8 @@ PRUNED = (
     ("evit", "quickstart", ("--pruning.method=evit",), ("static",)),
     ("tome", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4"), ("static",)),
     ("tome_distilled", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4", "--model.distilled=yes"), ("static",)),
+    ("convnext_paths", "quickstart_dense", ("--model.arch=convnext_nano", "--pruning.method=dynamicvit", "--pruning.at=2,3", "--pruning.keep=0.6,0.4"), ("static",)),
+    ("swin_paths", "quickstart_swin", ("--pruning.method=dynamicvit", "--pruning.at=1,2", "--pruning.keep=0.4,0.6"), ("static",)),
     ("swin_spvit_no_package", "quickstart_swin", ("--pruning.package_form=none",), ("static",)),
 )
 

@@ -91,6 +91,26 @@ static void lvvit_with_selectors(void **state)
     pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
 }
 
+/* Rows that take the slow way and rows that take the fast one, in one stage. */
+static void two_paths(void **state)
+{
+    static const sv_pruning_plan plans[] = {
+        { .stages = 1, .at = { 1 }, .keep = { 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
+        { .stages = 1, .at = { 2 }, .keep = { 0.01 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
+        { .stages = 1, .at = { 2 }, .keep = { 1 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
+        { .stages = 1, .at = { 0 }, .keep = { 0.5 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
+    };
+    const sv_pruning_plan convnext = { .stages = 2, .at = { 1, 2 }, .keep = { 0.7, 0.3 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
+                          swin = { .stages = 2, .at = { 2, 3 }, .keep = { 0.3, 0.7 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK };
+    pruned_case cases[2 * SV_COUNT(plans) + 2] = { { "convnext_test", { .image = 48 }, convnext }, { "swin_test", { .image = 64 }, swin } };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(plans); i++) {
+        cases[2 + 2 * i] = (pruned_case){ "convnext_test", { 0 }, plans[i] };
+        cases[3 + 2 * i] = (pruned_case){ "swin_test", { 0 }, plans[i] };
+    }
+    pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
+}
+
 /* Scores that nobody learns, between blocks and inside them; merging in every block. */
 static void methods_that_learn_nothing(void **state)
 {
@@ -154,6 +174,7 @@ int main(void)
         cmocka_unit_test(lvvit_with_selectors),
         cmocka_unit_test(pit_with_selectors),
         cmocka_unit_test(swin_with_selectors),
+        cmocka_unit_test(two_paths),
         cmocka_unit_test(methods_that_learn_nothing),
         cmocka_unit_test(merged_tokens),
         cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
