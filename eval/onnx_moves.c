@@ -353,38 +353,6 @@ static sv_status run_scatter_elements(const sv_onnx_op_call *call)
     return status;
 }
 
-/* Of a list. */
-static sv_status run_non_zero(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    size_t dims[2] = { 1, 0 }, at = 0;
-    if (x->rank != 1 || x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    const float *from = x->data;
-    for (size_t i = 0; i < x->count; i++) dims[1] += from[i] < 0 || from[i] > 0;
-    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_INT64, 2, dims);
-    for (size_t i = 0; !status && i < x->count; i++)
-        if (from[i] < 0 || from[i] > 0) ((int64_t *)call->out->data)[at++] = (int64_t)i;
-    return status;
-}
-
-/* index int64 [B,r], a depth b, values [2], axis 1 -> [B,b,r]: values[1] at the index, values[0] elsewhere; an index outside is nowhere. */
-static sv_status run_one_hot(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *index = call->in[0], *depth = call->in[1], *values = call->in[2];
-    if (sv_onnx_int_attribute(call, "axis", -1) != 1 || index->type != SV_ONNX_INT64 || index->rank != 2 || depth->type != SV_ONNX_INT64 || depth->count != 1
-        || values->type != SV_ONNX_FLOAT || values->count != 2 || *(const int64_t *)depth->data < 1)
-        return sv_onnx_unfit(call);
-    const size_t count = (size_t)*(const int64_t *)depth->data, list = index->dims[1], dims[] = { index->dims[0], count, list };
-    const float *value = values->data;
-    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, 3, dims);
-    for (size_t i = 0; !status && i < call->out->count; i++) ((float *)call->out->data)[i] = value[0];
-    for (size_t i = 0; !status && i < index->count; i++) {
-        size_t at = 0;
-        if (place_of(&at, ((const int64_t *)index->data)[i], count)) ((float *)call->out->data)[(i / list * count + at) * list + i % list] = value[1];
-    }
-    return status;
-}
-
 const sv_onnx_op sv_onnx_moves[] = {
     { "Identity", 1, run_identity },
     { "Reshape", 2, run_reshape },
@@ -401,7 +369,5 @@ const sv_onnx_op sv_onnx_moves[] = {
     { "GatherND", 2, run_gather_nd },
     { "GatherElements", 2, run_gather_elements },
     { "ScatterElements", 3, run_scatter_elements },
-    { "NonZero", 1, run_non_zero },
-    { "OneHot", 3, run_one_hot },
     { NULL, 0, NULL },
 };
