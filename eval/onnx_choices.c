@@ -76,10 +76,10 @@ static sv_status run_non_zero(const sv_onnx_op_call *call)
 static sv_status run_one_hot(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *index = call->in[0], *depth = call->in[1], *values = call->in[2];
-    if (sv_onnx_int_attribute(call, "axis", -1) != 1 || index->type != SV_ONNX_INT64 || index->rank != 2 || depth->type != SV_ONNX_INT64 || depth->count != 1
-        || values->type != SV_ONNX_FLOAT || values->count != 2 || *(const int64_t *)depth->data < 1)
+    if (sv_onnx_int_attribute(call, "axis", -1) != 1 || index->type != SV_ONNX_INT64 || index->rank != 2 || depth->type != SV_ONNX_INT64
+        || depth->count != 1 || values->type != SV_ONNX_FLOAT || values->count != 2 || *(const int64_t *)depth->data < 1)
         return sv_onnx_unfit(call);
-    const size_t count = (size_t)*(const int64_t *)depth->data, list = index->dims[1], dims[] = { index->dims[0], count, list };
+    const size_t count = (size_t) * (const int64_t *)depth->data, list = index->dims[1], dims[] = { index->dims[0], count, list };
     const float *value = values->data;
     sv_status status = sv_onnx_make(call, call->out, SV_ONNX_FLOAT, 3, dims);
     for (size_t i = 0; !status && i < call->out->count; i++) ((float *)call->out->data)[i] = value[0];

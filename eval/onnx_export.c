@@ -26,14 +26,16 @@ static sv_status form_for(const sv_onnx_form **out, const sv_deployed *d, sv_err
     for (size_t i = 0; i < SV_COUNT(forms); i++)
         if (strcmp(forms[i]->name, name) == 0) *out = forms[i];
     if (*out) return SV_OK;
-    return sv_fail(err, SV_USAGE,
-                   "a pruned %s cannot go to ONNX: its dropped rows do not leave for good (its form is %s); use --format safetensors, or export "
-                   "the dense model",
-                   d->model->backbone->name, name);
+    return sv_fail(
+        err, SV_USAGE,
+        "a pruned %s cannot go to ONNX: its dropped rows do not leave for good (its form is %s); use --format safetensors, or export "
+        "the dense model",
+        d->model->backbone->name, name);
 }
 
 /* The plan by the rule of the mode; what an ONNX graph cannot say is refused. */
-static sv_status plan_for(sv_pruning_plan *out, const sv_onnx_form *form, const sv_deployed *d, const sv_onnx_options *options, sv_error *err)
+static sv_status plan_for(sv_pruning_plan *out, const sv_onnx_form *form, const sv_deployed *d, const sv_onnx_options *options,
+                          sv_error *err)
 {
     static const char *const rules[] = { "threshold", "topk", "argmax", "gumbel" };
     *out = d->plan;
@@ -49,8 +51,8 @@ static sv_status plan_for(sv_pruning_plan *out, const sv_onnx_form *form, const 
     if (options->mode == SV_ONNX_STATIC)
         out->rule = SV_RULE_TOPK;
     else if (form->by_rank_alone || !sv_onnx_learns(out->method))
-        return sv_fail(err, SV_USAGE, "%s on %s goes to ONNX by rank alone, as many tokens of every picture; use --mode static", sv_method_name(out->method),
-                       d->model->backbone->name);
+        return sv_fail(err, SV_USAGE, "%s on %s goes to ONNX by rank alone, as many tokens of every picture; use --mode static",
+                       sv_method_name(out->method), d->model->backbone->name);
     else if (out->rule == SV_RULE_TOPK || out->rule == SV_RULE_GUMBEL)
         return sv_fail(err, SV_USAGE,
                        "a dynamic graph decides by thresholds, but the model's plan has pruning.rule = %s and none; use --mode static",

@@ -7,9 +7,9 @@
 typedef struct frozen {
     sv_place at;
     sv_onnx_living living;
-    sv_onnx_value waiting, waits; /* [B,N-k,D] rows, [B,N-k] their cells; 0: none */
+    sv_onnx_value waiting, waits;  /* [B,N-k,D] rows, [B,N-k] their cells; 0: none */
     sv_onnx_value package, weight; /* [B,1,D] while it is empty and not among the rows; [B,1], 0: it weighs nothing */
-    bool packs;                   /* there is a package, in one place or the other */
+    bool packs;                    /* there is a package, in one place or the other */
 } frozen;
 
 static sv_onnx_value joined(sv_onnx_mapping *m, sv_onnx_value a, sv_onnx_value b)

@@ -9,11 +9,11 @@ typedef struct sv_onnx_mapping sv_onnx_mapping;
 
 /* Tokens on their way through a graph. */
 typedef struct sv_onnx_tokens {
-    sv_onnx_value x;      /* [batch, prefix + patches + packages, width] */
-    size_t patches;       /* static: that are left */
-    size_t packages;      /* rows behind them; dynamic: at most */
-    sv_onnx_value origin; /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
-    sv_onnx_value alive;  /* dynamic, behind the first selector: how many, int64 [1] */
+    sv_onnx_value x;       /* [batch, prefix + patches + packages, width] */
+    size_t patches;        /* static: that are left */
+    size_t packages;       /* rows behind them; dynamic: at most */
+    sv_onnx_value origin;  /* behind the first selector: numbers of the patches left, [batch,k] or [k] */
+    sv_onnx_value alive;   /* dynamic, behind the first selector: how many, int64 [1] */
     sv_onnx_value watched; /* [batch, all rows]: what the class token saw of them in the last attention; 0: nobody asked */
 } sv_onnx_tokens;
 
@@ -33,13 +33,14 @@ typedef struct sv_onnx_family {
     sv_onnx_value (*embed)(sv_onnx_mapping *m, sv_onnx_value picture);
     /* The step to the stage that block `index` opens, rows where it opens none; NULL: no block does. packages: rows behind the grid, 0 or 1. */
     sv_onnx_value (*enter)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows, size_t packages);
-    void (*block_form)(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form); /* where blocks are those of onnx_block.c; NULL: they are not, */
-    sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);         /* but these; without the step */
+    void (*block_form)(const sv_onnx_mapping *m, size_t index,
+                       sv_onnx_block_form *form); /* where blocks are those of onnx_block.c; NULL: they are not, */
+    sv_onnx_value (*block)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows);           /* but these; without the step */
     sv_onnx_value (*among)(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living); /* block `index` over some rows of its grid */
     /* The two parts of a block whose rows can go two ways (sv_block_ways): base + branch(y). */
     sv_onnx_value (*mix)(sv_onnx_mapping *m, size_t index, sv_onnx_value rows, sv_onnx_value *base); /* -> y */
     sv_onnx_value (*branch)(sv_onnx_mapping *m, size_t index, sv_onnx_value y);                      /* of any rows of y */
-    sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);                /* -> [batch,classes] */
+    sv_onnx_value (*head)(sv_onnx_mapping *m, const sv_onnx_tokens *tokens);                         /* -> [batch,classes] */
 } sv_onnx_family;
 extern const sv_onnx_family sv_onnx_vit, sv_onnx_lvvit, sv_onnx_pit, sv_onnx_swin, sv_onnx_convnext;
 
@@ -60,9 +61,9 @@ struct sv_onnx_mapping {
     const sv_pruning_plan *plan; /* by the rule of the mode */
     sv_onnx_options options;
     sv_onnx_value window_places[SV_BACKBONE_STAGES], shift_masks[SV_BACKBONE_STAGES]; /* Swin's, by stage; 0: not made yet */
-    sv_onnx_value off_on; /* of one-hot rows: 0, 1; 0: not made yet */
+    sv_onnx_value off_on;                                                             /* of one-hot rows: 0, 1; 0: not made yet */
     const char *note; /* what a user of this graph should know, for its card; NULL: nothing */
-    sv_status failed;                                                                 /* a parameter that is absent or cannot be stored */
+    sv_status failed; /* a parameter that is absent or cannot be stored */
     sv_error error;
 };
 
@@ -121,7 +122,7 @@ sv_onnx_value sv_onnx_attention_of(sv_onnx_mapping *m, const sv_onnx_block_form 
 sv_onnx_value sv_onnx_attention_half(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + attention(norm1 x) */
 sv_onnx_value sv_onnx_add_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x, sv_onnx_value branch);
 sv_onnx_value sv_onnx_mlp_branch(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* mlp(norm2 x), any rows */
-sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x); /* x + mlp(norm2 x) */
+sv_onnx_value sv_onnx_mlp(sv_onnx_mapping *m, const sv_onnx_block_form *form, sv_onnx_value x);        /* x + mlp(norm2 x) */
 /* Of any family: the step to the stage that block `index` opens; the block behind it. */
 sv_onnx_value sv_onnx_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages);
 sv_onnx_value sv_onnx_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x);
@@ -141,7 +142,8 @@ sv_onnx_value sv_onnx_others(sv_onnx_mapping *m, sv_onnx_value left_out, size_t 
 sv_onnx_value sv_onnx_inverse(sv_onnx_mapping *m, sv_onnx_value list, size_t count);
 /* `base` [batch,n] with the places of the list set to value. */
 sv_onnx_value sv_onnx_put(sv_onnx_mapping *m, sv_onnx_value base, sv_onnx_value list, double value);
-sv_onnx_value sv_onnx_gather(sv_onnx_mapping *m, const char *op, const char *attribute, sv_onnx_value x, sv_onnx_value index, int64_t value);
+sv_onnx_value sv_onnx_gather(sv_onnx_mapping *m, const char *op, const char *attribute, sv_onnx_value x, sv_onnx_value index,
+                             int64_t value);
 sv_onnx_value sv_onnx_rows_at(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value list);    /* x [batch,n,D] -> [batch,k,D] */
 sv_onnx_value sv_onnx_numbers_at(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_value list); /* x [batch,n] -> [batch,k] */
 

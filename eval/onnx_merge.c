@@ -2,8 +2,8 @@
  * How many rows each block has is known here. Rows carry their size, how many patches they stand for, as a last column beside size * x, so that meeting
  * is a sum; who meets whom is a one-hot matrix.
  * Letters: B pictures, T rows, E prefix rows, D width; a, b: even rows but row 0, odd rows behind the prefix. */
-#include "eval/onnx_inside.h"
 #include "autograd/ops.h"
+#include "eval/onnx_inside.h"
 
 typedef struct merging {
     sv_onnx_value x, size, origin; /* [B,T,D], [B,T,1] (0: ones), int64 [B,T] */
@@ -79,7 +79,8 @@ static void meet(sv_onnx_mapping *m, sides *s, sv_onnx_value directed, size_t pr
 }
 
 /* Prefix, even rows that are left, odd rows. */
-static sv_onnx_value in_order(sv_onnx_mapping *m, const merging *s, const sides *by, sv_onnx_value all, sv_onnx_value even, sv_onnx_value odd)
+static sv_onnx_value in_order(sv_onnx_mapping *m, const merging *s, const sides *by, sv_onnx_value all, sv_onnx_value even,
+                              sv_onnx_value odd)
 {
     sv_onnx_value parts[3] = { sv_onnx_slice(m, all, 1, 0, (int64_t)s->prefix) };
     size_t count = 1;
@@ -136,6 +137,7 @@ sv_onnx_tokens sv_onnx_merging_blocks(sv_onnx_mapping *m, sv_onnx_value rows, sv
     }
     const int64_t left = (int64_t)(s.rows - prefix);
     sv_onnx_value origin = sv_onnx_slice(m, s.origin, 1, (int64_t)prefix, INT64_MAX);
-    *merged = (sv_onnx_tokens){ .x = s.x, .patches = (size_t)left, .origin = sv_onnx_top_k(m, origin, sv_onnx_ints(m->graph, 1, &left), false) };
+    *merged =
+        (sv_onnx_tokens){ .x = s.x, .patches = (size_t)left, .origin = sv_onnx_top_k(m, origin, sv_onnx_ints(m->graph, 1, &left), false) };
     return *merged;
 }

@@ -131,7 +131,8 @@ static sv_status take_steps(const sv_onnx_op_call *call, sv_onnx_array *out, siz
     const size_t runs = step == 1 ? 1 : size, run = step == 1 ? size * inner : inner;
     for (size_t i = 0; !status && size && i < outer; i++)
         for (size_t k = 0; k < runs; k++)
-            memcpy((char *)out->data + i * size * inner + k * run, (const char *)x->data + (i * x->dims[axis] + begin + k * step) * inner, run);
+            memcpy((char *)out->data + i * size * inner + k * run, (const char *)x->data + (i * x->dims[axis] + begin + k * step) * inner,
+                   run);
     return status;
 }
 
@@ -167,7 +168,8 @@ static sv_status run_slice(const sv_onnx_op_call *call)
     const int64_t *start = NULL, *end = NULL, *axes = NULL, *steps = NULL, one = 1;
     const bool stepped = call->node->in_count == 5;
     size_t axis = 0;
-    if ((call->node->in_count != 4 && !stepped) || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes))
+    if ((call->node->in_count != 4 && !stepped) || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end)
+        || !ints_of(call->in[3], &axes))
         return sv_onnx_unfit(call);
     if (stepped && (!ints_of(call->in[4], &steps) || call->in[4]->count != 1 || steps[0] < 1)) return sv_onnx_unfit(call);
     if (!stepped) steps = &one;

@@ -41,7 +41,8 @@ static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x, s
     sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, behind), from, side);
     grid = sv_onnx_conv(m, grid, conv, &(sv_onnx_conv_form){ .side = 3, .stride = 2, .padding = 1, .groups = from });
     sv_onnx_value tokens[] = { sv_onnx_slice(m, x, 1, 0, prefix), packages ? sv_onnx_slice(m, x, 1, behind, INT64_MAX) : 0 };
-    sv_onnx_value turned = sv_onnx_linear(m, packages ? sv_onnx_concat(m, 1, 2, tokens) : tokens[0], fc), rows = sv_onnx_rows_of_map(m, grid, to);
+    sv_onnx_value turned = sv_onnx_linear(m, packages ? sv_onnx_concat(m, 1, 2, tokens) : tokens[0], fc),
+                  rows = sv_onnx_rows_of_map(m, grid, to);
     if (!packages) return sv_onnx_concat(m, 1, 2, (sv_onnx_value[]){ turned, rows });
     sv_onnx_value parts[] = { sv_onnx_slice(m, turned, 1, 0, prefix), rows, sv_onnx_slice(m, turned, 1, prefix, INT64_MAX) };
     return sv_onnx_concat(m, 1, 3, parts);
@@ -62,7 +63,10 @@ static void pit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block
 }
 
 /* Attention is over all rows there are, so places do not matter. */
-static sv_onnx_value pit_among(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living) { return sv_onnx_block(m, index, living->x); }
+static sv_onnx_value pit_among(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living)
+{
+    return sv_onnx_block(m, index, living->x);
+}
 
 const sv_onnx_family sv_onnx_pit = {
     .name = "pit", .embed = pit_embed, .enter = pit_enter, .block_form = pit_block_form, .among = pit_among, .head = sv_onnx_prefix_head

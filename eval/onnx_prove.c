@@ -267,7 +267,8 @@ static sv_status check_answers(const sv_onnx_proof *proof, const sv_onnx_model *
         for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
         status = try_picture(&p, model, outputs, picture, room, seed, &answer, err);
     }
-    const bool merges = proof->plan->stages && sv_method_form_of(proof->plan->method) == SV_IN_EVERY_BLOCK; /* its scores say nothing about its cut */
+    const bool merges =
+        proof->plan->stages && sv_method_form_of(proof->plan->method) == SV_IN_EVERY_BLOCK; /* its scores say nothing about its cut */
     if (!status && (answer == OTHER || (answer == UNDECIDED && merges)))
         status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model; the file is not kept", file);
     if (!status && answer == UNDECIDED)

@@ -4,7 +4,6 @@
  * Letters: B pictures, R rows scored (patches and packages), n patches among them, k of these that stay. */
 #include "eval/onnx_inside.h"
 
-
 static sv_onnx_value cast(sv_onnx_mapping *m, sv_onnx_value x, sv_onnx_type type)
 {
     return sv_onnx_node(

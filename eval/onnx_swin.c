@@ -11,8 +11,8 @@
 
 typedef struct grid {
     size_t stage, side, window, shift, width;
-    size_t packages;     /* 0, 1: a key behind those of each window */
-    sv_onnx_value away;  /* [windows of all pictures, 1, 1, window^2], added to scores: of cells that are dropped; 0: there are none */
+    size_t packages;    /* 0, 1: a key behind those of each window */
+    sv_onnx_value away; /* [windows of all pictures, 1, 1, window^2], added to scores: of cells that are dropped; 0: there are none */
 } grid;
 
 static const double dropped = -3e4; /* no other score is near it, and a half-precision number holds it */
@@ -66,7 +66,8 @@ static sv_onnx_value merged(sv_onnx_mapping *m, size_t stage, sv_onnx_value x, s
     snprintf(norm, sizeof norm, "layers.%zu.downsample.norm", stage);
     snprintf(reduction, sizeof reduction, "layers.%zu.downsample.reduction", stage);
     sv_onnx_scope(m->graph, "layers.%zu.downsample", stage);
-    sv_onnx_value package = packages ? sv_onnx_slice(m, x, 1, 4 * half * half, INT64_MAX) : 0, four[] = { package, package, package, package };
+    sv_onnx_value package = packages ? sv_onnx_slice(m, x, 1, 4 * half * half, INT64_MAX) : 0,
+                  four[] = { package, package, package, package };
     if (packages) x = sv_onnx_slice(m, x, 1, 0, 4 * half * half);
     x = sv_onnx_reshape(m, x, 6, (int64_t[]){ 0, half, 2, half, 2, width });
     x = sv_onnx_transpose(m, x, 6, (int64_t[]){ 0, 1, 3, 4, 2, 5 });
@@ -217,8 +218,7 @@ static sv_onnx_value swin_block(sv_onnx_mapping *m, size_t index, sv_onnx_value 
 static sv_onnx_value living_windows(sv_onnx_mapping *m, const grid *g, const sv_onnx_living *living, sv_onnx_value rows)
 {
     const int64_t last = (int64_t)living->alive - 1;
-    if (living->position)
-        rows = sv_onnx_rows_at(m, rows, sv_onnx_binary(m, "Min", living->position, sv_onnx_ints(m->graph, 1, &last)));
+    if (living->position) rows = sv_onnx_rows_at(m, rows, sv_onnx_binary(m, "Min", living->position, sv_onnx_ints(m->graph, 1, &last)));
     return to_windows(m, g, rows);
 }
 

@@ -29,12 +29,14 @@ static size_t plans_of(sv_pruning_plan *plans, sv_pruning_plan base)
     plans[2].package = SV_CHOICE_MEAN, plans[2].empty = SV_EMPTY_KEEP_ZERO;
     plans[3].package = SV_CHOICE_NONE;
     for (size_t t = 0; t < base.stages; t++) plans[5].keep[t] = 0.01, plans[6].keep[t] = 1;
-    plans[4].keep[0] = 1, plans[4].empty = base.at[0] % 2 ? SV_EMPTY_KEEP_ZERO : SV_EMPTY_MASK; /* a package that waits for something to be dropped */
+    plans[4].keep[0] = 1,
+    plans[4].empty = base.at[0] % 2 ? SV_EMPTY_KEEP_ZERO : SV_EMPTY_MASK; /* a package that waits for something to be dropped */
     plans[6].package = SV_CHOICE_SUM;
     return 7;
 }
 
-static void in_all_plans(const char *backbone, const sv_pruning_plan *places, size_t place_count, const sv_model_options *sizes, size_t size_count)
+static void in_all_plans(const char *backbone, const sv_pruning_plan *places, size_t place_count, const sv_model_options *sizes,
+                         size_t size_count)
 {
     for (size_t i = 0; i < place_count; i++) {
         sv_pruning_plan plans[7];
@@ -77,7 +79,9 @@ static void swin_with_selectors(void **state)
 /* Its second head takes the largest answer of the patches that are left, no package's. */
 static void lvvit_with_selectors(void **state)
 {
-    const sv_pruning_plan predictors = { .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE };
+    const sv_pruning_plan predictors = {
+        .stages = 2, .at = { 0, 2 }, .keep = { 0.7, 0.4 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE
+    };
     sv_pruning_plan sum = two_selectors, zeros = two_selectors, one = two_selectors;
     sum.package = SV_CHOICE_SUM;
     zeros.empty = SV_EMPTY_KEEP_ZERO, zeros.keep[0] = 1;
@@ -100,8 +104,18 @@ static void two_paths(void **state)
         { .stages = 1, .at = { 2 }, .keep = { 1 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
         { .stages = 1, .at = { 0 }, .keep = { 0.5 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
     };
-    const sv_pruning_plan convnext = { .stages = 2, .at = { 1, 2 }, .keep = { 0.7, 0.3 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK },
-                          swin = { .stages = 2, .at = { 2, 3 }, .keep = { 0.3, 0.7 }, .method = SV_METHOD_DYNAMICVIT, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK };
+    const sv_pruning_plan convnext = { .stages = 2,
+                                       .at = { 1, 2 },
+                                       .keep = { 0.7, 0.3 },
+                                       .method = SV_METHOD_DYNAMICVIT,
+                                       .package = SV_CHOICE_NONE,
+                                       .rule = SV_RULE_TOPK },
+                          swin = { .stages = 2,
+                                   .at = { 2, 3 },
+                                   .keep = { 0.3, 0.7 },
+                                   .method = SV_METHOD_DYNAMICVIT,
+                                   .package = SV_CHOICE_NONE,
+                                   .rule = SV_RULE_TOPK };
     pruned_case cases[2 * SV_COUNT(plans) + 2] = { { "convnext_test", { .image = 48 }, convnext }, { "swin_test", { .image = 64 }, swin } };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(plans); i++) {
@@ -116,14 +130,20 @@ static void methods_that_learn_nothing(void **state)
 {
     static const sv_method methods[] = { SV_METHOD_RANDOM, SV_METHOD_ATTENTION, SV_METHOD_EVIT };
     static const sv_package_choice forms[] = { SV_CHOICE_NONE, SV_CHOICE_NONE, SV_CHOICE_SUM };
-    static const sv_model_options sizes[] = { { .image = 16, .depth = 4 }, { .image = 20, .depth = 4, .distilled = true }, { .image = 28, .depth = 5 } };
+    static const sv_model_options sizes[] = { { .image = 16, .depth = 4 },
+                                              { .image = 20, .depth = 4, .distilled = true },
+                                              { .image = 28, .depth = 5 } };
     static const size_t at[][2] = { { 1, 3 }, { 1, 2 } };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(methods); i++) {
         pruned_case cases[8];
         size_t count = 0;
         for (size_t k = 0; k < SV_COUNT(sizes); k++) {
-            const sv_pruning_plan plan = { .stages = 2, .at = { at[k % 2][0], at[k % 2][1] }, .keep = { 0.7, 0.4 }, .method = methods[i], .package = forms[i],
+            const sv_pruning_plan plan = { .stages = 2,
+                                           .at = { at[k % 2][0], at[k % 2][1] },
+                                           .keep = { 0.7, 0.4 },
+                                           .method = methods[i],
+                                           .package = forms[i],
                                            .rule = SV_RULE_TOPK };
             cases[count++] = (pruned_case){ "vit_test", sizes[k], plan };
         }
@@ -137,15 +157,44 @@ static void merged_tokens(void **state)
     static const double keep[] = { 0.5, 0.25, 1, 0.04 };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(keep); i++) {
-        const sv_pruning_plan plan = { .stages = 1, .at = { 0 }, .keep = { keep[i] }, .method = SV_METHOD_TOME, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK };
+        const sv_pruning_plan plan = {
+            .stages = 1, .at = { 0 }, .keep = { keep[i] }, .method = SV_METHOD_TOME, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK
+        };
         const pruned_case cases[] = {
-            { "vit_test", { .image = 20, .depth = 4 }, plan },
-            { "vit_test", { .image = 24, .depth = 3, .distilled = true }, plan },
-            { "vit_test", { .image = 4, .depth = 2 }, plan },
-            { "vit_test", { .image = 28, .depth = 5 }, plan },
+            { "vit_test", { .image = 20, .depth = 4 }, plan },   { "vit_test", { .image = 24, .depth = 3, .distilled = true }, plan },
+            { "vit_test", { .image = 4, .depth = 2 }, plan },    { "vit_test", { .image = 28, .depth = 5 }, plan },
             { "lvvit_test", { .image = 64, .depth = 3 }, plan },
         };
         pruned_models_answer_as_sieve_does(cases, SV_COUNT(cases));
+    }
+}
+
+/* A graph that does otherwise than Sieve for the same answer says so in its card, others do not. */
+static void cards_say_what_a_graph_does_otherwise(void **state)
+{
+    static const struct {
+        const char *backbone, *said;
+        sv_method method;
+    } cases[] = { { "swin_test", "dropped ones masked", SV_METHOD_SPVIT },
+                  { "vit_test", "drawn once", SV_METHOD_RANDOM },
+                  { "pit_test", NULL, SV_METHOD_SPVIT } };
+    (void)state;
+    for (size_t i = 0; i < SV_COUNT(cases); i++) {
+        const sv_pruning_plan plan = {
+            .stages = 1, .at = { 1 }, .keep = { 0.5 }, .method = cases[i].method, .package = SV_CHOICE_NONE, .rule = SV_RULE_TOPK
+        };
+        sv_deployed d = model_of(cases[i].backbone, NULL, &plan, i);
+        sv_onnx_model model = { 0 };
+        sv_error err = { 0 };
+        const char *note = NULL;
+        export_one(&d, i, SV_ONNX_STATIC, SV_ONNX_FLOAT, 0, 0);
+        assert_ok(sv_onnx_read(&model, in_folder("m.onnx"), NULL, &err), err);
+        for (size_t k = 0; k < model.metadata_count; k++)
+            if (strcmp(model.metadata[2 * k], "graph") == 0) note = model.metadata[2 * k + 1];
+        if (cases[i].said ? !note || !strstr(note, cases[i].said) : note != NULL)
+            fail_msg("%s: '%s'", cases[i].backbone, note ? note : "nothing");
+        sv_onnx_clear(&model);
+        sv_deployed_clear(&d);
     }
 }
 
@@ -157,8 +206,11 @@ static void pruned_forms_that_have_no_graph_are_refused(void **state)
     (void)state;
     refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "by rank alone");
     sv_deployed_clear(&d);
-    d = model_of("vit_test", NULL, &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .method = SV_METHOD_ATTENTION, .package = SV_CHOICE_NONE }, 1);
-    refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE, "attention on vit_test goes to ONNX by rank alone");
+    d = model_of("vit_test", NULL,
+                 &(sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .method = SV_METHOD_ATTENTION, .package = SV_CHOICE_NONE },
+                 1);
+    refuse(&d, &(sv_onnx_options){ .mode = SV_ONNX_DYNAMIC, .weights = SV_ONNX_FLOAT }, SV_USAGE,
+           "attention on vit_test goes to ONNX by rank alone");
     sv_deployed_clear(&d);
 }
 
@@ -177,6 +229,7 @@ int main(void)
         cmocka_unit_test(two_paths),
         cmocka_unit_test(methods_that_learn_nothing),
         cmocka_unit_test(merged_tokens),
+        cmocka_unit_test(cards_say_what_a_graph_does_otherwise),
         cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, remove_folder);
