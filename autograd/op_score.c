@@ -126,13 +126,19 @@ static sv_status random_score_shape(sv_node *node, sv_error *err)
     return status;
 }
 
+sv_real sv_random_score(uint64_t seed, uint32_t epoch, uint64_t sample, size_t stage, size_t patch)
+{
+    const uint32_t position = (uint32_t)stage << 18 | ((uint32_t)patch & (MOST_PATCHES - 1));
+    sv_random random = sv_random_at(seed, SV_FOR_DECISION, epoch, sample, position);
+    return (sv_real)sv_random_logistic(&random);
+}
+
 static void random_score_forward(const sv_call *call)
 {
     for (size_t r = call->row_begin; r < call->row_end; r++) {
         const int32_t patch = call->in[0].ints[r];
-        const uint32_t position = (uint32_t)call->attributes->i[0] << 18 | ((uint32_t)patch & (MOST_PATCHES - 1));
-        sv_random random = sv_random_at(call->step->seed, SV_FOR_DECISION, call->step->epoch, call->sample, position);
-        call->out[0].data[r] = patch < 0 ? 0 : (sv_real)sv_random_logistic(&random);
+        call->out[0].data[r] =
+            patch < 0 ? 0 : sv_random_score(call->step->seed, call->step->epoch, call->sample, (size_t)call->attributes->i[0], (size_t)patch);
     }
 }
 

@@ -135,6 +135,8 @@ sv_tensor *sv_tape_live_order(sv_tape *tape, sv_tensor *policy);
 sv_tensor *sv_tape_class_attention(sv_tape *tape, sv_tensor *qkv, size_t heads);
 /* Logistic draws of (seed, SV_FOR_DECISION, epoch, sample, stage, patch) by origin SV_INDEX [R,1]; 0 for rows that are no patch. */
 sv_tensor *sv_tape_random_score(sv_tape *tape, sv_tensor *origin, size_t stage);
+/* One of these numbers. */
+sv_real sv_random_score(uint64_t seed, uint32_t epoch, uint64_t sample, size_t stage, size_t patch);
 sv_tensor *sv_tape_constant(sv_tape *tape, sv_tensor *x);                                   /* x, through which no gradient goes */
 
 /* ---- merging (op_merge.c; Bolya et al. 2023) ---- */

@@ -23,6 +23,7 @@ sv_status sv_onnx_card(sv_onnx_mapping *m, const char *source, double ms, sv_err
                              .latency = latency,
                              .licence = m->options.licence },
                  put, m);
+    if (m->note) sv_onnx_metadata(m->graph, "graph", m->note);
     if (m->d->classes) sv_onnx_metadata(m->graph, "classes", m->d->classes);
     return SV_OK;
 }

@@ -1,6 +1,7 @@
 /* Models as ONNX graphs (opset 17): the deployed form as a whole, selectors, decisions and package tokens inside. Input "pixel_values"
  * [batch,3,side,side]: RGB / 255, minus mean, by deviation; outputs "logits" [batch,classes] and, for selector t, "tokens_kept_t": numbers of
- * the patches that stay, rising, int64, [batch,k] (static) or [k] (dynamic). */
+ * the patches of its grid that stay (two paths: that take the slow one; ToMe: that merged tokens stand in), rising, int64, [batch,k] (static) or [k]
+ * (dynamic: SPViT and DynamicViT in the flat form alone). */
 #ifndef SIEVE_EVAL_ONNX_EXPORT_H
 #define SIEVE_EVAL_ONNX_EXPORT_H
 

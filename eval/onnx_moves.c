@@ -119,8 +119,8 @@ static size_t outer_of(const sv_onnx_array *x, size_t axis)
     return outer;
 }
 
-/* Takes `size` indices of an axis from `begin` on. */
-static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t size)
+/* Takes `size` indices of an axis, every `step` from `begin` on. */
+static sv_status take_steps(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t step, size_t size)
 {
     const sv_onnx_array *x = call->in[0];
     const size_t inner = inner_of(x, axis), outer = outer_of(x, axis);
@@ -128,9 +128,17 @@ static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size
     memcpy(dims, x->dims, sizeof dims);
     dims[axis] = size;
     sv_status status = sv_onnx_make(call, out, x->type, x->rank, dims);
+    const size_t runs = step == 1 ? 1 : size, run = step == 1 ? size * inner : inner;
     for (size_t i = 0; !status && size && i < outer; i++)
-        memcpy((char *)out->data + i * size * inner, (const char *)x->data + (i * x->dims[axis] + begin) * inner, size * inner);
+        for (size_t k = 0; k < runs; k++)
+            memcpy((char *)out->data + i * size * inner + k * run, (const char *)x->data + (i * x->dims[axis] + begin + k * step) * inner,
+                   run);
     return status;
+}
+
+static sv_status take_part(const sv_onnx_op_call *call, sv_onnx_array *out, size_t axis, size_t begin, size_t size)
+{
+    return take_steps(call, out, axis, begin, 1, size);
 }
 
 /* Equal parts, as many as there are outputs. */
@@ -153,18 +161,22 @@ static size_t clamp_index(int64_t index, size_t size)
     return index < 0 ? 0 : (uint64_t)index > size ? size : (size_t)index;
 }
 
-/* One axis, step 1. */
+/* One axis, forwards. */
 static sv_status run_slice(const sv_onnx_op_call *call)
 {
     const sv_onnx_array *x = call->in[0];
-    const int64_t *start = NULL, *end = NULL, *axes = NULL;
+    const int64_t *start = NULL, *end = NULL, *axes = NULL, *steps = NULL, one = 1;
+    const bool stepped = call->node->in_count == 5;
     size_t axis = 0;
-    if (call->node->in_count != 4 || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end) || !ints_of(call->in[3], &axes))
+    if ((call->node->in_count != 4 && !stepped) || !ints_of(call->in[1], &start) || !ints_of(call->in[2], &end)
+        || !ints_of(call->in[3], &axes))
         return sv_onnx_unfit(call);
+    if (stepped && (!ints_of(call->in[4], &steps) || call->in[4]->count != 1 || steps[0] < 1)) return sv_onnx_unfit(call);
+    if (!stepped) steps = &one;
     if (call->in[1]->count != 1 || call->in[2]->count != 1 || call->in[3]->count != 1 || !sv_onnx_axis(&axis, axes[0], x->rank))
         return sv_onnx_unfit(call);
     const size_t from = clamp_index(start[0], x->dims[axis]), to = clamp_index(end[0], x->dims[axis]);
-    return take_part(call, call->out, axis, from, to > from ? to - from : 0);
+    return take_steps(call, call->out, axis, from, (size_t)steps[0], to > from ? (to - from - 1) / (size_t)steps[0] + 1 : 0);
 }
 
 static bool concat_fits(const sv_onnx_array *a, const sv_onnx_array *b, size_t axis)
@@ -343,20 +355,6 @@ static sv_status run_scatter_elements(const sv_onnx_op_call *call)
     return status;
 }
 
-/* Of a list. */
-static sv_status run_non_zero(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    size_t dims[2] = { 1, 0 }, at = 0;
-    if (x->rank != 1 || x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    const float *from = x->data;
-    for (size_t i = 0; i < x->count; i++) dims[1] += from[i] < 0 || from[i] > 0;
-    sv_status status = sv_onnx_make(call, call->out, SV_ONNX_INT64, 2, dims);
-    for (size_t i = 0; !status && i < x->count; i++)
-        if (from[i] < 0 || from[i] > 0) ((int64_t *)call->out->data)[at++] = (int64_t)i;
-    return status;
-}
-
 const sv_onnx_op sv_onnx_moves[] = {
     { "Identity", 1, run_identity },
     { "Reshape", 2, run_reshape },
@@ -373,6 +371,5 @@ const sv_onnx_op sv_onnx_moves[] = {
     { "GatherND", 2, run_gather_nd },
     { "GatherElements", 2, run_gather_elements },
     { "ScatterElements", 3, run_scatter_elements },
-    { "NonZero", 1, run_non_zero },
     { NULL, 0, NULL },
 };

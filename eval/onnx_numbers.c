@@ -78,36 +78,23 @@ static sv_status run_max(const sv_onnx_op_call *call) { return run_pair(call, LA
 static sv_status run_min(const sv_onnx_op_call *call) { return run_pair(call, SMALLER); }
 static sv_status run_at_least(const sv_onnx_op_call *call) { return run_pair(call, AT_LEAST); }
 
-static sv_status run_erf(const sv_onnx_op_call *call)
+static sv_status run_each(const sv_onnx_op_call *call, float (*of)(float x))
 {
     const sv_onnx_array *x = call->in[0];
     if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
     sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++) ((float *)call->out->data)[i] = erff(((const float *)x->data)[i]);
+    for (size_t i = 0; !status && i < x->count; i++) ((float *)call->out->data)[i] = of(((const float *)x->data)[i]);
     return status;
 }
 
-static sv_status run_relu(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++) {
-        const float value = ((const float *)x->data)[i];
-        ((float *)call->out->data)[i] = value < 0 ? 0 : value;
-    }
-    return status;
-}
+static float above_zero(float x) { return x < 0 ? 0 : x; }
+static float logistic(float x) { return (float)(1 / (1 + exp(-(double)x))); }
 
-static sv_status run_sigmoid(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0];
-    if (x->type != SV_ONNX_FLOAT) return sv_onnx_unfit(call);
-    sv_status status = sv_onnx_make(call, call->out, x->type, x->rank, x->dims);
-    for (size_t i = 0; !status && i < x->count; i++)
-        ((float *)call->out->data)[i] = (float)(1 / (1 + exp(-(double)((const float *)x->data)[i])));
-    return status;
-}
+static sv_status run_erf(const sv_onnx_op_call *call) { return run_each(call, erff); }
+static sv_status run_relu(const sv_onnx_op_call *call) { return run_each(call, above_zero); }
+static sv_status run_sigmoid(const sv_onnx_op_call *call) { return run_each(call, logistic); }
+static sv_status run_sqrt(const sv_onnx_op_call *call) { return run_each(call, sqrtf); }
+static sv_status run_log(const sv_onnx_op_call *call) { return run_each(call, logf); }
 
 static float half_to_float(uint16_t half)
 {
@@ -267,62 +254,6 @@ static sv_status run_reduce_mean(const sv_onnx_op_call *call) { return run_reduc
 static sv_status run_reduce_sum(const sv_onnx_op_call *call) { return run_reduce(call, SUM); }
 static sv_status run_reduce_max(const sv_onnx_op_call *call) { return run_reduce(call, LARGEST); }
 
-/* ---- TopK -------------------------------------------------------------------------------------------------------- */
-
-typedef struct ranked {
-    double value;
-    int64_t index;
-} ranked;
-
-/* Of equal values the lower index comes first, as the standard says. */
-static int falling(const void *a, const void *b)
-{
-    const ranked *x = a, *y = b;
-    if (x->value < y->value || x->value > y->value) return x->value > y->value ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
-}
-
-static sv_status rank_rows(const sv_onnx_op_call *call, size_t width, size_t k, bool largest)
-{
-    const sv_onnx_array *x = call->in[0];
-    ranked *row = NULL;
-    sv_status status = sv_alloc(&row, width * sizeof *row, "onnx values", call->err);
-    for (size_t r = 0; !status && width && r < x->count / width; r++) {
-        for (size_t i = 0; i < width; i++) {
-            const double value = x->type == SV_ONNX_INT64 ? (double)((const int64_t *)x->data)[r * width + i]
-                                                          : (double)((const float *)x->data)[r * width + i];
-            row[i] = (ranked){ largest ? value : -value, (int64_t)i };
-        }
-        qsort(row, width, sizeof *row, falling);
-        for (size_t i = 0; i < k; i++) {
-            const size_t from = r * width + (size_t)row[i].index, to = r * k + i;
-            if (x->type == SV_ONNX_INT64)
-                ((int64_t *)call->out[0].data)[to] = ((const int64_t *)x->data)[from];
-            else
-                ((float *)call->out[0].data)[to] = ((const float *)x->data)[from];
-            ((int64_t *)call->out[1].data)[to] = row[i].index;
-        }
-    }
-    sv_free(row);
-    return status;
-}
-
-static sv_status run_top_k(const sv_onnx_op_call *call)
-{
-    const sv_onnx_array *x = call->in[0], *k = call->in[1];
-    size_t axis = 0, dims[SV_ONNX_RANK];
-    if (call->node->out_count != 2 || !sv_onnx_axis(&axis, sv_onnx_int_attribute(call, "axis", -1), x->rank) || axis + 1 != x->rank
-        || k->type != SV_ONNX_INT64 || k->count != 1 || (x->type != SV_ONNX_FLOAT && x->type != SV_ONNX_INT64))
-        return sv_onnx_unfit(call);
-    const int64_t wanted = *(const int64_t *)k->data;
-    if (wanted < 0 || (uint64_t)wanted > x->dims[axis]) return sv_onnx_unfit(call);
-    memcpy(dims, x->dims, sizeof dims);
-    dims[axis] = (size_t)wanted;
-    sv_status status = sv_onnx_make(call, &call->out[0], x->type, x->rank, dims);
-    if (!status) status = sv_onnx_make(call, &call->out[1], SV_ONNX_INT64, x->rank, dims);
-    return status ? status : rank_rows(call, x->dims[axis], (size_t)wanted, sv_onnx_int_attribute(call, "largest", 1) != 0);
-}
-
 /* ---- products ---------------------------------------------------------------------------------------------------- */
 
 /* c [rows, width] += a [rows, depth] b [depth, width]; c is zero before. */
@@ -369,6 +300,8 @@ const sv_onnx_op sv_onnx_numbers[] = {
     { "Erf", 1, run_erf },
     { "Relu", 1, run_relu },
     { "Sigmoid", 1, run_sigmoid },
+    { "Sqrt", 1, run_sqrt },
+    { "Log", 1, run_log },
     { "Cast", 1, run_cast },
     { "DequantizeLinear", 2, run_dequantize },
     { "Softmax", 1, run_softmax },
@@ -376,7 +309,6 @@ const sv_onnx_op sv_onnx_numbers[] = {
     { "ReduceMean", 1, run_reduce_mean },
     { "ReduceMax", 1, run_reduce_max },
     { "ReduceSum", 2, run_reduce_sum },
-    { "TopK", 2, run_top_k },
     { "MatMul", 2, run_mat_mul },
     { NULL, 0, NULL },
 };

@@ -19,7 +19,7 @@ typedef struct sv_onnx_op {
     size_t inputs; /* at least, none of them left out */
     sv_onnx_op_run *run;
 } sv_onnx_op;
-extern const sv_onnx_op sv_onnx_moves[], sv_onnx_numbers[], sv_onnx_maps[]; /* end with an all-zero row */
+extern const sv_onnx_op sv_onnx_moves[], sv_onnx_choices[], sv_onnx_numbers[], sv_onnx_maps[]; /* end with an all-zero row */
 
 /* Room for out, its count set. */
 sv_status sv_onnx_make(const sv_onnx_op_call *call, sv_onnx_array *out, int64_t type, size_t rank, const size_t *dims) SV_MUST_CHECK;

@@ -28,33 +28,46 @@ static sv_onnx_value pit_embed(sv_onnx_mapping *m, sv_onnx_value picture)
     return sv_onnx_concat(m, 1, 2, parts);
 }
 
-static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x)
+/* A package token behind the grid goes the way of the class tokens. */
+static sv_onnx_value pooled(sv_onnx_mapping *m, size_t stage, sv_onnx_value x, size_t packages)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
-    const size_t from = stages->width[stage - 1], to = stages->width[stage];
-    const int64_t prefix = (int64_t)sv_model_prefix(m->d->model);
+    const size_t from = stages->width[stage - 1], to = stages->width[stage], side = side_of(m->d->model, stage - 1);
+    const int64_t prefix = (int64_t)sv_model_prefix(m->d->model), behind = packages ? prefix + (int64_t)(side * side) : INT64_MAX;
     char conv[64], fc[64];
     snprintf(conv, sizeof conv, "transformers.%zu.pool.conv", stage);
     snprintf(fc, sizeof fc, "transformers.%zu.pool.fc", stage);
     sv_onnx_scope(m->graph, "transformers.%zu.pool", stage);
-    sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, INT64_MAX), from, side_of(m->d->model, stage - 1));
+    sv_onnx_value grid = sv_onnx_map_of_rows(m, sv_onnx_slice(m, x, 1, prefix, behind), from, side);
     grid = sv_onnx_conv(m, grid, conv, &(sv_onnx_conv_form){ .side = 3, .stride = 2, .padding = 1, .groups = from });
-    sv_onnx_value parts[] = { sv_onnx_linear(m, sv_onnx_slice(m, x, 1, 0, prefix), fc), sv_onnx_rows_of_map(m, grid, to) };
-    return sv_onnx_concat(m, 1, 2, parts);
+    sv_onnx_value tokens[] = { sv_onnx_slice(m, x, 1, 0, prefix), packages ? sv_onnx_slice(m, x, 1, behind, INT64_MAX) : 0 };
+    sv_onnx_value turned = sv_onnx_linear(m, packages ? sv_onnx_concat(m, 1, 2, tokens) : tokens[0], fc),
+                  rows = sv_onnx_rows_of_map(m, grid, to);
+    if (!packages) return sv_onnx_concat(m, 1, 2, (sv_onnx_value[]){ turned, rows });
+    sv_onnx_value parts[] = { sv_onnx_slice(m, turned, 1, 0, prefix), rows, sv_onnx_slice(m, turned, 1, prefix, INT64_MAX) };
+    return sv_onnx_concat(m, 1, 3, parts);
 }
 
-static sv_onnx_value pit_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static sv_onnx_value pit_enter(sv_onnx_mapping *m, size_t index, sv_onnx_value x, size_t packages)
+{
+    size_t inside = 0, stage = sv_stage_of(sv_stages_of(m->d->model), index, &inside);
+    return stage && !inside ? pooled(m, stage, x, packages) : x;
+}
+
+static void pit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form)
 {
     const sv_stages *stages = sv_stages_of(m->d->model);
     size_t inside = 0, stage = sv_stage_of(stages, index, &inside);
-    char prefix[64];
-    if (stage && !inside) x = pooled(m, stage, x);
-    snprintf(prefix, sizeof prefix, "transformers.%zu.blocks.%zu", stage, inside);
-    return sv_onnx_whole_block(
-        m,
-        &(sv_onnx_block_form){
-            .prefix = prefix, .width = stages->width[stage], .heads = stages->heads[stage], .epsilon = m->d->model->options.norm_eps },
-        x);
+    *form = (sv_onnx_block_form){ .width = stages->width[stage], .heads = stages->heads[stage], .epsilon = m->d->model->options.norm_eps };
+    snprintf(form->prefix, sizeof form->prefix, "transformers.%zu.blocks.%zu", stage, inside);
 }
 
-const sv_onnx_family sv_onnx_pit = { .name = "pit", .embed = pit_embed, .block = pit_block, .head = sv_onnx_prefix_head };
+/* Attention is over all rows there are, so places do not matter. */
+static sv_onnx_value pit_among(sv_onnx_mapping *m, size_t index, const sv_onnx_living *living)
+{
+    return sv_onnx_block(m, index, living->x);
+}
+
+const sv_onnx_family sv_onnx_pit = {
+    .name = "pit", .embed = pit_embed, .enter = pit_enter, .block_form = pit_block_form, .among = pit_among, .head = sv_onnx_prefix_head
+};

@@ -133,7 +133,13 @@ typedef struct pairing {
     const char *file;
 } pairing;
 
-/* Patches of the rows behind a selector, in order, into `out`. */
+static int by_number(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Patches of the rows behind a selector, rising (merged rows stand in another order), into `out`. */
 static size_t patches_behind(const sv_removal_tape *tape, size_t stage, int64_t *out)
 {
     const int32_t *origin = (const int32_t *)(const void *)sv_tape_data(tape->tape, tape->after[stage], 0);
@@ -141,6 +147,7 @@ static size_t patches_behind(const sv_removal_tape *tape, size_t stage, int64_t 
     size_t count = 0;
     for (size_t r = 0; r < rows; r++)
         if (origin[r] >= 0) out[count++] = origin[r];
+    qsort(out, count, sizeof *out, by_number);
     return count;
 }
 
@@ -260,7 +267,9 @@ static sv_status check_answers(const sv_onnx_proof *proof, const sv_onnx_model *
         for (size_t i = 0; i < SV_COUNT(outputs); i++) sv_onnx_array_clear(&outputs[i]);
         status = try_picture(&p, model, outputs, picture, room, seed, &answer, err);
     }
-    if (!status && answer == OTHER)
+    const bool merges =
+        proof->plan->stages && sv_method_form_of(proof->plan->method) == SV_IN_EVERY_BLOCK; /* its scores say nothing about its cut */
+    if (!status && (answer == OTHER || (answer == UNDECIDED && merges)))
         status = sv_fail(err, SV_FAULT, "%s: the graph keeps other tokens than the model; the file is not kept", file);
     if (!status && answer == UNDECIDED)
         sv_log(SV_WARNING, "the selectors score all patches so much alike that rounding decides what stays (are they trained?): file and "

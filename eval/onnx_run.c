@@ -83,7 +83,7 @@ typedef struct running {
 
 static const sv_onnx_op *op_of(const char *name)
 {
-    const sv_onnx_op *tables[] = { sv_onnx_moves, sv_onnx_numbers, sv_onnx_maps };
+    const sv_onnx_op *tables[] = { sv_onnx_moves, sv_onnx_choices, sv_onnx_numbers, sv_onnx_maps };
     for (size_t t = 0; t < SV_COUNT(tables); t++)
         for (const sv_onnx_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;

@@ -16,24 +16,22 @@ static sv_onnx_value vit_embed(sv_onnx_mapping *m, sv_onnx_value picture)
     return sv_onnx_binary(m, "Add", sv_onnx_concat(m, 1, count, parts), sv_onnx_parameter(m, "pos_embed", SV_ONNX_AS_IT_IS));
 }
 
-static sv_onnx_value vit_block(sv_onnx_mapping *m, size_t index, sv_onnx_value x)
+static void vit_block_form(const sv_onnx_mapping *m, size_t index, sv_onnx_block_form *form)
 {
     const sv_model_options *o = &m->d->model->options;
-    char prefix[48];
-    snprintf(prefix, sizeof prefix, "blocks.%zu", index);
-    return sv_onnx_whole_block(m, &(sv_onnx_block_form){ .prefix = prefix, .width = o->width, .heads = o->heads, .epsilon = o->norm_eps },
-                               x);
+    *form = (sv_onnx_block_form){ .width = o->width, .heads = o->heads, .epsilon = o->norm_eps };
+    snprintf(form->prefix, sizeof form->prefix, "blocks.%zu", index);
 }
 
-sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, sv_onnx_value x)
+sv_onnx_value sv_onnx_prefix_head(sv_onnx_mapping *m, const sv_onnx_tokens *tokens)
 {
     const sv_model *model = m->d->model;
     sv_onnx_scope(m->graph, "head");
-    x = sv_onnx_norm(m, sv_onnx_slice(m, x, 1, 0, (int64_t)sv_model_prefix(model)), "norm", model->options.norm_eps);
+    sv_onnx_value x = sv_onnx_norm(m, sv_onnx_slice(m, tokens->x, 1, 0, (int64_t)sv_model_prefix(model)), "norm", model->options.norm_eps);
     sv_onnx_value logits = sv_onnx_linear(m, sv_onnx_token(m, x, 0), "head");
     if (!model->options.distilled) return logits;
     sv_onnx_value other = sv_onnx_linear(m, sv_onnx_token(m, x, 1), "head_dist");
     return sv_onnx_binary(m, "Mul", sv_onnx_binary(m, "Add", logits, other), sv_onnx_real(m->graph, 0.5));
 }
 
-const sv_onnx_family sv_onnx_vit = { .name = "vit", .embed = vit_embed, .block = vit_block, .head = sv_onnx_prefix_head, .prunes = true };
+const sv_onnx_family sv_onnx_vit = { .name = "vit", .embed = vit_embed, .block_form = vit_block_form, .head = sv_onnx_prefix_head };

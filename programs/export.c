@@ -32,7 +32,7 @@ static const char usage[] =
     "  --arch NAME       CHECKPOINT is a file of dense weights from elsewhere (.pth, .safetensors, .npz) for this backbone: deit_t, swin_t ...\n"
     "  --out FILE        default: CHECKPOINT with -export before its ending, or with the ending .onnx\n"
     "  --mode MODE       onnx: static (default): every picture keeps the plan's number of patches; dynamic: by the plan's thresholds, each\n"
-    "                    picture its own number, one picture at a time\n"
+    "                    picture its own number, one picture at a time (SPViT and DynamicViT on ViT, DeiT and LV-ViT)\n"
     "  --batch N|any     onnx: pictures at a time; default: any (static), 1 (dynamic)\n"
     "  --weights KIND    f32 (default), f16, bf16 or int8: how the backbone's matrices are stored; all is computed in f32. int8: a scale for\n"
     "                    each output channel, a quarter of the bytes\n"

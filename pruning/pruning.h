@@ -78,6 +78,8 @@ sv_status sv_pruning_create(sv_pruning **out, sv_model *model, const sv_pruning_
 void sv_pruning_destroy(sv_pruning *pruning);
 /* Selectors from scratch: normal .02, biases 0 (spec training 10), with keep_bias the output starts at logit(rho_t / rho_(t-1)). */
 void sv_pruning_initialise(sv_pruning *pruning, uint64_t seed);
+/* How tokens leave: "flat", "freeze", "two paths" (pruning/form.h). */
+const char *sv_pruning_form_name(const sv_pruning *pruning);
 const sv_pruning_options *sv_pruning_options_of(const sv_pruning *pruning);
 sv_pruning_plan *sv_pruning_plan_of(sv_pruning *pruning);
 const sv_model *sv_pruning_model(const sv_pruning *pruning);

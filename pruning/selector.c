@@ -95,6 +95,7 @@ void sv_pruning_destroy(sv_pruning *pruning)
     sv_free(pruning);
 }
 
+const char *sv_pruning_form_name(const sv_pruning *pruning) { return pruning->form->name; }
 const sv_pruning_options *sv_pruning_options_of(const sv_pruning *pruning) { return &pruning->options; }
 sv_pruning_plan *sv_pruning_plan_of(sv_pruning *pruning) { return &pruning->options.plan; }
 const sv_model *sv_pruning_model(const sv_pruning *pruning) { return pruning->model; }

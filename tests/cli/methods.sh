@@ -26,7 +26,7 @@ for method in spvit dynamicvit; do
     try lvvit_${method}_is_timed 0 "times as fast" bin/eval $config --checkpoint "$room/lvvit_$method/model.safetensors" --latency --latency.runs=3 --quiet
     try lvvit_${method}_export_and_read_back 0 "logits equal" bin/export "$room/lvvit_$method/model.safetensors" --format safetensors --out "$room/lvvit_$method.safetensors"
     try lvvit_${method}_classifies 0 "tokens_kept" bin/classify "$room/lvvit_$method.safetensors" "$picture" --json
-    try lvvit_${method}_is_not_yet_onnx 2 "plain vision transformers" bin/export "$room/lvvit_$method/model.safetensors" --format onnx --out "$room/lvvit.onnx"
+    try lvvit_${method}_as_onnx 0 "read back" bin/export "$room/lvvit_$method/model.safetensors" --format onnx --out "$room/lvvit.onnx"
     awk -v method=$method 'BEGIN { print "# device: Test board\n# arch: lvvit_nano\n# image: 64\n# patch: 16\n# depth: 4\n# width: 96\n# heads: 3\n# selector: " method "\nop,batch,tokens,ms_median,ms_p95"
         for (n = 1; n < 20; n++) print "block,1," n "," 1 + n ",99\nselector,1," n "," 0.1 + n / 100 ",99"; print "embed,1,17,0.3,99\nhead,1,17,0.1,99" }' > "$room/board.csv"
     try lvvit_${method}_is_solved_for 0 "keep_ratios" bin/latency solve $config --latency.table="$room/board.csv" --latency.budget=85% --quiet --json
@@ -48,7 +48,8 @@ for method in random attention evit tome; do
     try ${method}_export_and_read_back 0 "logits equal" bin/export "$room/$method/model.safetensors" --format safetensors --out "$room/$method.safetensors"
     try ${method}_plan_names_the_method 0 "method $method" bin/eval --inspect "$room/$method.safetensors"
     try ${method}_classifies 0 "tokens_kept" bin/classify "$room/$method.safetensors" "$picture" --json
-    try ${method}_is_not_yet_onnx 2 "not $method" bin/export "$room/$method/model.safetensors" --format onnx --out "$room/$method.onnx"
+    try ${method}_as_onnx 0 "read back" bin/export "$room/$method/model.safetensors" --format onnx --out "$room/$method.onnx"
+    try ${method}_as_onnx_by_thresholds 2 "use --mode static" bin/export "$room/$method/model.safetensors" --format onnx --mode dynamic --out "$room/$method.onnx"
     awk -v method=$method 'BEGIN { print "# device: Test board\n# arch: vit_nano\n# image: 64\n# patch: 8\n# depth: 6\n# width: 96\n# heads: 3\n# selector: " method "\nop,batch,tokens,ms_median,ms_p95"
         for (n = 1; n < 70; n++) print "block,1," n "," 1 + n ",99\nselector,1," n "," 0.4 + n / 2 ",99\nmlp,1," n "," 0.5 + n / 2 ",99"; print "embed,1,65,0.3,99\nhead,1,65,0.1,99" }' > "$room/board.csv"
     cp "$room/board.csv" "$room/board_$method.csv"

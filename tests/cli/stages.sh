@@ -21,7 +21,8 @@ for kind in pit swin; do
     try "${kind}_is_drawn" 0 "sheet" bash -c "bin/eval --config $config --checkpoint '$run/model.safetensors' --overlays 2 --overlay-dir '$room/$kind' --quiet && ls '$room/$kind'"
     try "${kind}_classifies" 0 " patches" bin/classify "$run/model.safetensors" "$picture" --overlay "$room/$kind.png"
     try "${kind}_is_exported" 0 "logits equal" bin/export "$run/model.safetensors" --format safetensors --out "$room/$kind.safetensors"
-    try "${kind}_as_onnx" 2 "use --format safetensors" bin/export "$run/model.safetensors" --format onnx --out "$room/$kind.onnx"
+    try "${kind}_as_onnx" 0 "read back" bin/export "$run/model.safetensors" --format onnx --out "$room/$kind.onnx"
+    try "${kind}_as_onnx_by_thresholds" 2 "use --mode static" bin/export "$run/model.safetensors" --format onnx --mode dynamic --out "$room/$kind.onnx"
     try "${kind}_has_no_table" 2 "eval --latency" bin/latency measure --config $config --out "$room/$kind.csv"
     try "${kind}_meets_no_budget" 2 "set pruning.keep" bin/train --config $config $short --run.dir="$room/budget_$kind" --latency.budget=60%
     try "${kind}_does_not_take_dynamicvit" 2 "pruning." bin/train --config $config $short --run.dir="$room/other_$kind" --pruning.method=dynamicvit

@@ -2,9 +2,9 @@
 """Exports models to ONNX and holds what onnxruntime answers against what bin/classify answers: logits to 1e-4 of their largest, patches kept
 exactly, on pictures that Pillow decodes and resizes here. onnx.checker runs over each file with full shape inference.
 
-    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--large NAMES] [--checkpoint FILE]
+    python3 tests/interop/onnx.py [--data FOLDER] [--photos N] [--only WORD] [--case WORD] [--large NAMES] [--large-pruned CONFIGS] [--checkpoint FILE]
 
-Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
+Models: a small PiT, Swin, ConvNeXt and LV-ViT, dense and pruned; a small ViT trained here in seconds, its plan in all forms (package wavg, sum, mean, none; empty packages masked and kept; everything
 kept; one patch kept), dense, distilled; and, where FOLDER/weights/deit_tiny_patch16_224.pth is, DeiT-T with selectors drawn from a seed on N photos
 of FOLDER/imagenet-sample. f16, bf16 and int8 files are held against the f32 file's answers, and the difference is said, not judged.
 Ends with 77 (skipped) where onnx or onnxruntime is not installed, with 1 where something differs. Built programs stand in bin/.
@@ -63,9 +63,9 @@ def write_checkpoint(path, header, data):
         file.write(struct.pack("<Q", len(text)) + text + data)
 
 
-def plan_of(stages, rule="threshold", package="wavg", empty="mask", least=1):
+def plan_of(stages, rule="threshold", package="wavg", empty="mask", least=1, method="spvit"):
     """stages: (block, keep, count, threshold) each."""
-    lines = [f"method {'spvit' if stages else 'none'}", f"stages {len(stages)}", f"rule {rule}", f"package {package}", f"empty {empty}", f"min_keep {least}"]
+    lines = [f"method {method if stages else 'none'}", f"stages {len(stages)}", f"rule {rule}", f"package {package}", f"empty {empty}", f"min_keep {least}"]
     return "\n".join(lines + [f"stage {at} {keep:.17g} {count} {threshold:.17g}" for at, keep, count, threshold in stages]) + "\n"
 
 
@@ -80,7 +80,7 @@ def wake(checkpoint, seed, size=1.5):
     header, data = read_checkpoint(checkpoint)
     data, random = bytearray(data), np.random.default_rng(seed)
     header["__metadata__"].pop("crc32", None)
-    for name in sorted(n for n in header if n.startswith("selectors.") and len(header[n]["shape"]) == 2):
+    for name in sorted(n for n in header if n.startswith(("selectors.", "score_predictor.")) and len(header[n]["shape"]) == 2):
         begin, end = header[name]["data_offsets"]
         rows, columns = header[name]["shape"]
         data[begin:end] = (random.standard_normal((rows, columns)) * size / columns ** 0.5).astype("<f4").tobytes()
@@ -96,7 +96,7 @@ def stages_of(source):
 
 def sieve(checkpoint, pictures):
     rows = program("classify", checkpoint, *pictures, "--json", "--details", "--precision", "fp32")
-    return np.array([r["logits"] for r in rows], np.float32), [r["patches_kept"] for r in rows]
+    return np.array([r["logits"] for r in rows], np.float32), [[sorted(k) for k in r["patches_kept"]] for r in rows]  # merged ones stand in another order
 
 
 def session_of(model):
@@ -234,17 +234,62 @@ def shake(checkpoint, seed):
     write_checkpoint(checkpoint, header, bytes(data))
 
 
+def shapes_of(room, size, photos):
+    """A folder of built-in pictures, some of them, and their numbers."""
+    folder = os.path.join(room, f"pictures_{size}")
+    if not os.path.isdir(folder):
+        program("shapes", folder, "--train", "40", "--val", "20", "--size", str(size), "--seed", "1", "--quiet")
+    pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(os.path.join(folder, "val")) for name in names)[:photos]
+    return folder, pictures, [pixels(p, size) for p in pictures]
+
+
+def trained_on(room, folder, size, name, config, *arguments):
+    """A checkpoint of one epoch, shaken."""
+    checkpoint = os.path.join(room, name, "model.safetensors")
+    program("train", "--config", config, "--quiet", "--train.epochs=1", "--train.batch=10", "--train.warmup_epochs=0", "--data.train=" + os.path.join(folder, "train"),
+            "--data.val=" + os.path.join(folder, "val"), f"--data.image_size={size}", "--run.dir=" + os.path.dirname(checkpoint), *arguments)
+    shake(checkpoint, 5)
+    return checkpoint
+
+
+# Name, config, what is changed in it, modes.
+PRUNED = (
+    ("lvvit_spvit", "quickstart_lvvit_spvit", (), ("static", "dynamic")),
+    ("lvvit_dynamicvit", "quickstart_lvvit_dynamicvit", (), ("static",)),
+    ("pit_spvit", "quickstart_pit", (), ("static",)),
+    ("pit_spvit_sum", "quickstart_pit", ("--pruning.package_form=sum", "--pruning.at=1,2,3", "--pruning.keep=0.7,0.6,0.5"), ("static",)),
+    ("swin_spvit", "quickstart_swin", (), ("static",)),
+    ("random", "quickstart", ("--pruning.method=random",), ("static",)),
+    ("attention", "quickstart", ("--pruning.method=attention",), ("static",)),
+    ("evit", "quickstart", ("--pruning.method=evit",), ("static",)),
+    ("tome", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4"), ("static",)),
+    ("tome_distilled", "quickstart", ("--pruning.method=tome", "--pruning.keep=0.4", "--model.distilled=yes"), ("static",)),
+    ("convnext_paths", "quickstart_dense", ("--model.arch=convnext_nano", "--pruning.method=dynamicvit", "--pruning.at=2,3", "--pruning.keep=0.6,0.4"), ("static",)),
+    ("swin_paths", "quickstart_swin", ("--pruning.method=dynamicvit", "--pruning.at=1,2", "--pruning.keep=0.6,0.4"), ("static",)),
+    ("swin_spvit_no_package", "quickstart_swin", ("--pruning.package_form=none",), ("static",)),
+)
+
+
+def hold_pruned(room, size, photos, rows):
+    """What is pruned beside ViT with selectors: other backbones, other methods."""
+    os.environ["QUICKSTART"] = room
+    folder, pictures, numbers = shapes_of(room, size, photos)
+    small = ("--model.weights=", "--latency.budget=", "--latency.runs=3", "--latency.warm_up=1", "--train.calibrate=20", "--pruning.distill_weight=0", "--pruning.token_weight=0")
+    for name, config, changes, modes in rows:
+        checkpoint = trained_on(room, folder, size, name, f"configs/{config}.ini", *small, *changes)
+        wake(checkpoint, 3)
+        plan = read_checkpoint(checkpoint)[0]["__metadata__"]["sieve.plan"]
+        lines = [line.split() for line in plan.splitlines()]
+        with_plan(checkpoint, checkpoint, "\n".join(" ".join([*w[:4], "0.5"] if w[0] == "stage" else w) for w in lines) + "\n")
+        for mode in modes:
+            hold(name, checkpoint, room, pictures, numbers, mode, 4 if mode == "static" else 1)
+
+
 def hold_families(room, families, size, photos):
     os.environ["QUICKSTART"] = room
-    folder = os.path.join(room, f"pictures_{size}")
-    program("shapes", folder, "--train", "40", "--val", "20", "--size", str(size), "--seed", "1", "--quiet")
-    pictures = sorted(os.path.join(where, name) for where, _, names in os.walk(os.path.join(folder, "val")) for name in names)[:photos]
-    numbers = [pixels(p, size) for p in pictures]
+    folder, pictures, numbers = shapes_of(room, size, photos)
     for family in families:
-        checkpoint = os.path.join(room, family, "model.safetensors")
-        program("train", "--config", "configs/quickstart_dense.ini", "--quiet", "--model.arch=" + family, "--train.epochs=1", "--train.batch=10", "--train.warmup_epochs=0",
-                "--data.train=" + os.path.join(folder, "train"), "--data.val=" + os.path.join(folder, "val"), f"--data.image_size={size}", "--run.dir=" + os.path.dirname(checkpoint))
-        shake(checkpoint, 5)
+        checkpoint = trained_on(room, folder, size, family, "configs/quickstart_dense.ini", "--model.arch=" + family)
         logits, kept = hold(family, checkpoint, room, pictures, numbers, "static", 4)
         hold_halves(family, checkpoint, room, numbers, "static", 4, logits, kept)
 
@@ -308,6 +353,26 @@ def hold_deit(room, data, photos):
     hold_halves("deit_t_dense", dense, room, numbers, "static", 4, *hold("deit_t_dense", dense, room, pictures, numbers, "static", 4))
 
 
+def hold_deit_methods(room, data, photos):
+    """DeiT-T as it is, pruned by methods that learn nothing."""
+    weights, pictures = os.path.join(data, "weights", "deit_tiny_patch16_224.pth"), photos_of(data, photos)
+    if not os.path.isfile(weights) or not pictures:
+        print(f"skipped: DeiT-T by methods: {weights} or photos of {data}/imagenet-sample are not there")
+        return
+    numbers, checkpoint = [pixels(p, 224) for p in pictures], os.path.join(room, "deit_methods.safetensors")
+    three = [(3, 0.7, 137, 0), (6, 0.49, 96, 0), (9, 0.343, 67, 0)]
+    plans = {"random": (three, "none"), "attention": (three, "none"), "evit": (three, "sum"), "tome": ([(0, 0.343, 67, 0)], "none")}
+    deit_with_selectors(weights, checkpoint, 7)
+    header, block = read_checkpoint(checkpoint)
+    header = {k: v for k, v in header.items() if not k.startswith("selectors.")}
+    data_end = max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
+    header["__metadata__"].pop("crc32", None)
+    for method, (stages, package) in plans.items():
+        header["__metadata__"]["sieve.plan"] = plan_of(stages, "topk", package, method=method)
+        write_checkpoint(checkpoint, header, block[:data_end])
+        hold(f"deit_t_{method}", checkpoint, room, pictures, numbers, "static", 4)
+
+
 def hold_checkpoint(room, data, photos, checkpoint):
     """A trained model of the caller's on real photos."""
     pictures = photos_of(data, photos)
@@ -321,9 +386,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", default=os.path.join(os.path.dirname(ROOT), "shared", "data"))
     parser.add_argument("--photos", type=int, default=16, help="real photos for DeiT-T and the small ViT; 64 before a release")
-    parser.add_argument("--only", choices=("nano", "deit", "families"))
+    parser.add_argument("--only", choices=("nano", "deit", "methods", "families", "pruned"))
+    parser.add_argument("--case", default="", help="of the pruned models those whose name has this word")
     parser.add_argument("--checkpoint", help="nothing but this model of a run, on N photos")
     parser.add_argument("--large", default="", help="families of full size too, by name: pit_ti,swin_t,convnext_t,lvvit_t; a minute each")
+    parser.add_argument("--large-pruned", default="", help="pruned models of full size by their configs: pit_s_spvit,swin_t_spvit,convnext_t_dynamicvit,swin_t_dynamicvit")
     arguments = parser.parse_args()
     print(f"onnx {onnx.__version__}, onnxruntime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory(prefix="sieve-onnx-") as room:
@@ -334,10 +401,16 @@ def main():
             hold_small(room, arguments.data, arguments.photos)
         if arguments.only in (None, "families"):
             hold_families(room, FAMILIES, 64, 10)
+        if arguments.only in (None, "pruned"):
+            hold_pruned(room, 64, 10, [row for row in PRUNED if arguments.case in row[0]])
+        if arguments.large_pruned:  # drawn weights
+            hold_pruned(room, 224, 4, [(config, config, ("--train.epochs=0", "--data.ra_world=1", "--data.repeats=1"), ("static",)) for config in arguments.large_pruned.split(",")])
         if arguments.large:
             hold_families(room, arguments.large.split(","), 224, 4)
         if arguments.only in (None, "deit"):
             hold_deit(room, arguments.data, arguments.photos)
+        if arguments.only in (None, "methods"):
+            hold_deit_methods(room, arguments.data, arguments.photos)
     return 1 if failures else 0
 
 

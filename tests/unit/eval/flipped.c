@@ -14,15 +14,17 @@ typedef struct file_case {
     bool onnx;
     sv_onnx_type weights;
     sv_onnx_mode mode;
+    sv_method method;
 } file_case;
 static const file_case cases[] = {
-    { "static.onnx", true, SV_ONNX_FLOAT, SV_ONNX_STATIC },
-    { "dynamic.onnx", true, SV_ONNX_FLOAT, SV_ONNX_DYNAMIC },
-    { "int8.onnx", true, SV_ONNX_INT8, SV_ONNX_STATIC },
-    { "half.onnx", true, SV_ONNX_FLOAT16, SV_ONNX_DYNAMIC },
-    { "plain.safetensors", false, SV_ONNX_FLOAT, SV_ONNX_STATIC },
-    { "int8.safetensors", false, SV_ONNX_INT8, SV_ONNX_STATIC },
-    { "half.safetensors", false, SV_ONNX_BFLOAT16, SV_ONNX_STATIC },
+    { "static.onnx", true, SV_ONNX_FLOAT, SV_ONNX_STATIC, SV_METHOD_SPVIT },
+    { "dynamic.onnx", true, SV_ONNX_FLOAT, SV_ONNX_DYNAMIC, SV_METHOD_SPVIT },
+    { "int8.onnx", true, SV_ONNX_INT8, SV_ONNX_STATIC, SV_METHOD_SPVIT },
+    { "half.onnx", true, SV_ONNX_FLOAT16, SV_ONNX_DYNAMIC, SV_METHOD_SPVIT },
+    { "merged.onnx", true, SV_ONNX_FLOAT, SV_ONNX_STATIC, SV_METHOD_TOME },
+    { "plain.safetensors", false, SV_ONNX_FLOAT, SV_ONNX_STATIC, SV_METHOD_SPVIT },
+    { "int8.safetensors", false, SV_ONNX_INT8, SV_ONNX_STATIC, SV_METHOD_SPVIT },
+    { "half.safetensors", false, SV_ONNX_BFLOAT16, SV_ONNX_STATIC, SV_METHOD_SPVIT },
 };
 
 static size_t flips_wanted(void)
@@ -31,7 +33,7 @@ static size_t flips_wanted(void)
     return wanted ? (size_t)strtoul(wanted, NULL, 10) : FLIPS;
 }
 
-static sv_deployed student(void)
+static sv_deployed student(sv_method method)
 {
     uint64_t seed = 0;
     sv_deployed d = { 0 };
@@ -44,6 +46,9 @@ static sv_deployed student(void)
         w.options.plan.threshold[t] = 0.5;
         w.options.plan.count[t] = (size_t)((double)(w.sizes.image / 4 * (w.sizes.image / 4)) * w.options.plan.keep[t] + 1e-9);
     }
+    if (method == SV_METHOD_TOME)
+        w.options.plan = (sv_pruning_plan){ .stages = 1, .method = method, .keep = { 0.5 }, .rule = SV_RULE_TOPK, .package = SV_CHOICE_NONE, .min_keep = 1,
+                                            .count = { w.sizes.image / 4 * (w.sizes.image / 4) / 2 } };
     assert_ok(sv_model_create(&d.model, "vit_test", &w.sizes, &err), err);
     assert_ok(sv_pruning_create(&d.pruning, d.model, &w.options, &err), err);
     assert_ok(sv_model_allocate(d.model, false, &err), err);
@@ -56,7 +61,7 @@ static sv_deployed student(void)
 
 static void write_case(const file_case *c, const char *path)
 {
-    sv_deployed d = student();
+    sv_deployed d = student(c->method);
     sv_error err = { 0 };
     size_t tensors = 0;
     if (c->onnx)

@@ -1,8 +1,7 @@
 /* eval/onnx_*.c: random models, plans and package forms go through writer, reader and interpreter, and answer as Sieve does; what cannot be
  * exported is refused, and nothing is left behind. */
-#include "tests/unit/pruning/test_pruning.h"
+#include "tests/unit/eval/test_onnx.h"
 
-#include "eval/onnx_export.h"
 #include "eval/onnx_run.h"
 
 enum { WORLDS = 20 };
@@ -27,16 +26,6 @@ static sv_deployed deploy(world *w)
     wake_selectors(d.model, w->seed);
     d.plan = *plan;
     return d;
-}
-
-static void export_one(sv_deployed *d, uint64_t seed, sv_onnx_mode mode, sv_onnx_type weights, size_t batch, uint64_t above)
-{
-    const sv_onnx_options options = { .mode = mode, .weights = weights, .batch = batch, .external_above = above, .licence = "Apache-2.0" };
-    sv_onnx_report report = { 0 };
-    sv_error err = { 0 };
-    if (sv_onnx_export(d, NULL, in_folder("m.onnx"), &options, &report, &err))
-        fail_msg("world %d, mode %d: %s", (int)seed, (int)mode, err.text);
-    if (!report.compared) fail_msg("world %d, mode %d: not compared", (int)seed, (int)mode);
 }
 
 static void exports_answer_as_sieve_does(void **state)
@@ -66,26 +55,6 @@ static void thresholds_may_keep_all_or_one(void **state)
 
 /* ---- families ---------------------------------------------------------------------------------------------------- */
 
-/* A dense model whose numbers differ from its norms', factors' and statistics' starting values, so that each of them shows in the logits. */
-static sv_deployed dense_of(const char *backbone, const sv_model_options *sizes, uint64_t seed)
-{
-    sv_deployed d = { 0 };
-    sv_error err = { 0 };
-    sv_pruning_options none = { .mask_clamp = 30, .tau = 1 };
-    sv_random random = sv_random_at(seed, SV_FOR_TEST, 9, 0, 0);
-    assert_ok(sv_model_create(&d.model, backbone, sizes, &err), err);
-    assert_ok(sv_pruning_create(&d.pruning, d.model, &none, &err), err);
-    assert_ok(sv_model_allocate(d.model, false, &err), err);
-    sv_model_initialise(d.model, seed);
-    for (size_t i = 0; i < d.model->parameters->count; i++) {
-        sv_parameter *p = d.model->parameters->items[i];
-        const bool table = strstr(p->name, "position_bias_table") != NULL;
-        for (size_t k = 0; k < p->count && (p->dims == 1 || table); k++) p->value[k] += (sv_real)(0.2 + 0.3 * sv_random_uniform(&random));
-    }
-    sv_parameters_changed(d.model->parameters);
-    return d;
-}
-
 static void every_family_answers_as_sieve_does(void **state)
 {
     static const struct family_case {
@@ -111,7 +80,7 @@ static void every_family_answers_as_sieve_does(void **state)
     static const sv_onnx_type kinds[] = { SV_ONNX_FLOAT, SV_ONNX_FLOAT16, SV_ONNX_BFLOAT16, SV_ONNX_INT8 };
     (void)state;
     for (size_t i = 0; i < SV_COUNT(cases); i++) {
-        sv_deployed d = dense_of(cases[i].backbone, &cases[i].sizes, i);
+        sv_deployed d = model_of(cases[i].backbone, &cases[i].sizes, NULL, i);
         const bool small = strstr(cases[i].backbone, "_test") != NULL;
         for (size_t batch = 0; batch < (small ? 3 : 1); batch++)
             export_one(&d, i, SV_ONNX_STATIC, kinds[(i + batch) % 4], batch, i % 2 ? 2000 : 0);
@@ -127,18 +96,6 @@ static world world_with_selectors(void)
     uint64_t seed = 0;
     while (!world_of(seed).options.plan.stages) seed++;
     return world_of(seed);
-}
-
-static void refuse(sv_deployed *d, const sv_onnx_options *options, sv_status code, const char *part)
-{
-    sv_error err = { 0 };
-    sv_names names = { 0 };
-    sv_status status = sv_onnx_export(d, NULL, in_folder("never.onnx"), options, NULL, &err);
-    if (status != code || !strstr(err.text, part)) fail_msg("expected %d with '%s', got %d '%s'", (int)code, part, (int)status, err.text);
-    assert_ok(sv_folder_list(test_folder, SV_DATA, &names, &err), err);
-    for (size_t i = 0; i < names.count; i++) assert_null(strstr(names.items[i], "never"));
-    assert_false(sv_path_exists(in_folder(".never.onnx.partial")));
-    sv_names_clear(&names);
 }
 
 static void plans_a_graph_cannot_say_are_refused(void **state)
@@ -157,18 +114,6 @@ static void plans_a_graph_cannot_say_are_refused(void **state)
     d.plan.min_keep = 0;
     refuse(&d, &fixed, SV_USAGE, "min_keep");
     sv_deployed_clear(&d);
-}
-
-static void pruned_forms_that_have_no_graph_are_refused(void **state)
-{
-    static const char *const backbones[] = { "lvvit_test", "pit_test", "swin_test", "convnext_test" };
-    (void)state;
-    for (size_t i = 0; i < SV_COUNT(backbones); i++) {
-        sv_deployed d = dense_of(backbones[i], NULL, i);
-        d.plan = (sv_pruning_plan){ .stages = 1, .at = { 1 }, .keep = { 0.5 }, .count = { 2 }, .min_keep = 1 };
-        refuse(&d, &(sv_onnx_options){ .weights = SV_ONNX_FLOAT }, SV_USAGE, "cannot go to ONNX");
-        sv_deployed_clear(&d);
-    }
 }
 
 static void weights_that_are_no_numbers_are_refused(void **state)
@@ -223,7 +168,6 @@ int main(void)
         cmocka_unit_test(thresholds_may_keep_all_or_one),
         cmocka_unit_test(every_family_answers_as_sieve_does),
         cmocka_unit_test(plans_a_graph_cannot_say_are_refused),
-        cmocka_unit_test(pruned_forms_that_have_no_graph_are_refused),
         cmocka_unit_test(weights_that_are_no_numbers_are_refused),
         cmocka_unit_test(unknown_ops_and_foreign_inputs_are_named),
     };
