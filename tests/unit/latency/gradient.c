@@ -42,7 +42,7 @@ static term term_of(uint64_t seed, size_t stages)
     term t = { .table = measured_table(seed), .stages = stages };
     sv_tape_options options = { .mode = SV_TRAINING, .images_most = IMAGES, .lanes = 2 };
     sv_error err;
-    assert_ok(sv_latency_shape_fill(&t.shape, 1, PATCHES, 12, at, stages, SV_LATENCY_EACH_PACKAGE, &err), err);
+    t.shape = flat_shape(1, PATCHES, 12, at, stages, SV_LATENCY_EACH_PACKAGE);
     assert_ok(sv_tape_create(&t.tape, &options, &err), err);
     for (size_t s = 0; s < stages; s++) t.shares[s] = sv_tape_input(t.tape, "share", SV_REAL, 1, 1, true);
     t.curve = sv_tape_batch_input(t.tape, "curve", sv_latency_curve_count(&t.shape));
