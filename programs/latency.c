@@ -369,7 +369,7 @@ static sv_status solve(const sv_program_call *call, sv_error *err)
     const bool many = call->word_count > 1 || budgets;
     sv_plan_request request = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .rule = (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
                                 .keep_least = sv_config_real(call->config, "latency.keep_least"), .name = path, .table = &table, .costs = &costs,
-                                .form = costs_path ? SV_PLAN_FREE : sv_config_given(call->config, "pruning.keep") ? SV_PLAN_GIVEN : SV_PLAN_FAMILY };
+                                .form = costs_path ? SV_PLAN_FREE : sv_pruning_keep_given(call->config) ? SV_PLAN_GIVEN : SV_PLAN_FAMILY };
     if (!path[0] && call->word_count < 2) return sv_fail(err, SV_USAGE, "there is no table to solve by: give --latency.table=FILE (`latency measure` makes one of this machine)");
     sv_status status = open_subject(&s, call->config, err);
     request.pruning = s.pruning;

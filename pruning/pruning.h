@@ -60,6 +60,8 @@ typedef struct sv_pruning sv_pruning;
 extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
 /* For that model. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
 sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
+/* Whether somebody chose the ratios; else a budget decides. */
+bool sv_pruning_keep_given(const sv_config *config);
 /* SV_USAGE where the config names a method that has no form for the model (pruning/form.h). */
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
 /* Fills plan->patches: from the grids that the model has at the selectors' places; or one grid of so many for all. */
