@@ -221,9 +221,8 @@ static size_t add_lines(const sv_latency_table *table, double *x, double *y, cha
             series[count] = (sv_chart_series){ .name = names[count], .x = x + r, .y = y + r, .color = (unsigned)(count % 8) };
             count++;
         }
-        sv_chart_series *to = &series[count - 1];
-        x[(size_t)(to->x - x) + to->count] = (double)row->tokens;
-        y[(size_t)(to->x - x) + to->count++] = row->median_ms;
+        x[r] = (double)row->tokens, y[r] = row->median_ms; /* rows of a kind stand together */
+        series[count - 1].count++;
         last = row;
     }
     return count;
