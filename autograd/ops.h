@@ -186,7 +186,7 @@ sv_tensor *sv_tape_batch_ratio(sv_tape *tape, sv_tensor *x);                    
  * the batch (per_image: each image's own share, then the mean). */
 sv_tensor *sv_tape_ratio_loss(sv_tape *tape, sv_tensor *share, sv_tensor *goal, bool per_image);
 /* shares of 1..6 stages, each [1,1] an image; curve per-batch [3 + stages * (patches + 1)]: fixed ms, budget ms, linear, then for each stage the ms of
- * what follows it as a function of 0..patches kept patches, read by linear interpolation at the batch mean. With e = (ms - budget) / budget: (max(linear + 2 e, 0)^2 - linear^2) / 4 -> [1];
+ * what follows it as a function of the shares 0/patches .. patches/patches, read by linear interpolation at the batch mean. With e = (ms - budget) / budget: (max(linear + 2 e, 0)^2 - linear^2) / 4 -> [1];
  * *predicted_ms [1]. Spec latency 3.4. */
 sv_tensor *sv_tape_latency_loss(sv_tape *tape, sv_tensor *const *shares, size_t stages, sv_tensor *curve, size_t patches, sv_tensor **predicted_ms);
 sv_tensor *sv_tape_weighted_sum(sv_tape *tape, sv_tensor *const *terms, size_t count, const double *weights); /* of [1] per-batch, at most 8 */

@@ -54,7 +54,7 @@ sv_measured sv_measured_from(double *times_ms, size_t count);
 /* What is measured are settings of a whole model (which tokens stay), because an op takes as long as it does where it stands: its weights come from where
  * they come from in a model. Each run of a setting tells the time of all its parts; the same op at the same token count may be a part more than
  * once, in one setting (its blocks) and in several. */
-typedef struct sv_latency_part { sv_latency_op op; size_t tokens; } sv_latency_part;
+typedef struct sv_latency_part { sv_latency_op op; size_t grid, tokens; } sv_latency_part;
 typedef struct sv_latency_setting { const sv_latency_part *parts; size_t count; } sv_latency_setting;
 
 /* prepare makes a setting ready; run runs it once and writes the ms of its parts. */

@@ -5,17 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void sv_latency_about_model(sv_latency_about *about, const sv_model *model)
-{
-    sv_latency_about_here(about, sv_precision_name(model->options.precision));
-    snprintf(about->arch, sizeof about->arch, "%s", model->backbone->name);
-    about->image = model->options.image;
-    about->patch = model->options.patch;
-    about->depth = model->options.depth;
-    about->width = model->options.width;
-    about->heads = model->options.heads;
-}
-
 sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err)
 {
     char word[sizeof table->about.selector];
@@ -24,13 +13,6 @@ sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning
     if (!plan->stages || !sv_method_find(&timed, word) || timed == plan->method) return SV_OK;
     return sv_fail(err, SV_MODEL_FILE, "%s: is the table of selectors of %s, the run's are of %s; measure one for them, or name another table", name, sv_method_name(timed),
                    sv_method_name(plan->method));
-}
-
-void sv_latency_shape_method(sv_latency_shape *shape, const sv_pruning_plan *plan)
-{
-    const sv_method_form form = sv_method_form_of(plan->method);
-    shape->split = plan->stages && form == SV_INSIDE_BLOCKS;
-    shape->merges = plan->stages && form == SV_IN_EVERY_BLOCK;
 }
 
 /* ---- a model by its settings ------------------------------------------------------------------------------------- */
@@ -44,55 +26,22 @@ typedef struct bench {
     sv_removal_tape dense, pruned, *now;
     size_t counts[SETTINGS_MOST][SV_MOST_STAGES], setting_count; /* of setting 0, the dense model, unused */
     sv_latency_part *parts;                 /* [settings][part_most] */
+    sv_part *list;                          /* [part_most] of the setting that is listed */
     size_t part_most;
     double *seconds;                        /* of the segments of a run */
     sv_real *pictures;
     size_t picture_numbers, picture_count, next;
 } bench;
 
-/* In every block: attention with the meeting of tokens, then the MLP. */
-static size_t list_merging(const bench *b, size_t setting, sv_latency_part *parts)
+/* Of a setting; list[part_most] is room for them as pruning tells them. */
+static size_t list_parts(const bench *b, size_t setting, sv_part *list, sv_latency_part *parts)
 {
-    const sv_model *model = sv_pruning_model(b->pruning);
-    const size_t prefix = sv_model_prefix(model), patches = sv_model_patches(model), depth = sv_model_depth(model);
-    size_t rows = patches, n = 0;
-    parts[n++] = (sv_latency_part){ SV_LATENCY_EMBED, prefix + rows };
-    for (size_t i = 0; i < depth; i++) {
-        parts[n++] = (sv_latency_part){ SV_LATENCY_SELECTOR, rows };
-        rows -= sv_merge_count(patches, b->counts[setting][0], depth, i, rows);
-        parts[n++] = (sv_latency_part){ SV_LATENCY_MLP, prefix + rows };
-    }
-    parts[n++] = (sv_latency_part){ SV_LATENCY_HEAD, prefix + rows };
-    return n;
-}
-
-/* Every part of a model is a segment of its tape: embedding, blocks and selectors as they come, head. */
-static size_t list_parts(const bench *b, size_t setting, sv_latency_part *parts)
-{
-    const sv_model *model = sv_pruning_model(b->pruning);
-    const sv_method_form form = sv_method_form_of(b->plan.method);
-    const size_t prefix = sv_model_prefix(model), stages = setting ? b->plan.stages : 0;
-    size_t tokens = prefix + sv_model_patches(model), n = 0;
-    if (stages && form == SV_IN_EVERY_BLOCK) return list_merging(b, setting, parts);
-    parts[n++] = (sv_latency_part){ SV_LATENCY_EMBED, tokens };
-    for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        const bool here = t < stages && b->plan.at[t] == i;
-        if (here) {
-            parts[n++] = (sv_latency_part){ SV_LATENCY_SELECTOR, tokens - prefix };
-            tokens = prefix + b->counts[setting][t] + (b->plan.package == SV_CHOICE_NONE ? 0 : t + 1);
-            t++;
-        }
-        parts[n++] = (sv_latency_part){ here && form == SV_INSIDE_BLOCKS ? SV_LATENCY_MLP : SV_LATENCY_BLOCK, tokens };
-    }
-    parts[n++] = (sv_latency_part){ SV_LATENCY_HEAD, tokens };
-    return n;
-}
-
-/* The most that list_parts can give. */
-static size_t parts_of(const bench *b)
-{
-    const size_t depth = sv_model_depth(sv_pruning_model(b->pruning));
-    return 2 + depth + (sv_method_form_of(b->plan.method) == SV_IN_EVERY_BLOCK ? depth : b->plan.stages);
+    sv_pruning_plan plan = b->plan;
+    if (!setting) plan.stages = 0;
+    memcpy(plan.count, b->counts[setting], sizeof plan.count);
+    const size_t count = sv_removal_parts(sv_pruning_model(b->pruning), &plan, list);
+    for (size_t i = 0; i < count; i++) parts[i] = sv_latency_part_of(&list[i], plan.count);
+    return count;
 }
 
 static void add_counts(bench *b, const size_t *counts)
@@ -103,18 +52,27 @@ static void add_counts(bench *b, const size_t *counts)
     if (b->setting_count < SETTINGS_MOST) memcpy(b->counts[b->setting_count++], counts, bytes);
 }
 
-/* r falls until the last selector keeps a tenth. */
+static void add_ratios(bench *b, const double *keep)
+{
+    sv_plan_set_keep(&b->plan, keep);
+    add_counts(b, b->plan.count);
+}
+
+/* r falls until the last selector keeps a tenth. Where blocks on the rows of a grid that live are others than those of the dense model, all is a setting too. */
 static void choose_settings(bench *b)
 {
+    static const double all[SV_MOST_STAGES] = { 1, 1, 1, 1, 1, 1 };
+    const sv_model *model = sv_pruning_model(b->pruning);
     const size_t stages = b->plan.stages;
+    b->part_most = sv_removal_parts_most(model, &b->plan);
     b->setting_count = 1;
     if (!stages) return;
     add_counts(b, b->plan.count);
+    if (sv_model_place(model, sv_model_depth(model) - 1).stage > 0) add_ratios(b, all);
     for (int twentieths = 19; twentieths > 0 && pow(0.05 * (twentieths + 1), (double)stages) >= 0.1; twentieths--) {
         double keep[SV_MOST_STAGES];
         for (size_t t = 0; t < stages; t++) keep[t] = pow(0.05 * twentieths, (double)(t + 1));
-        sv_plan_set_keep(&b->plan, keep);
-        add_counts(b, b->plan.count);
+        add_ratios(b, keep);
     }
 }
 
@@ -159,29 +117,33 @@ static void progress(void *context, size_t done, size_t total)
     if (!b->measure->quiet) sv_progress("measuring this machine: %zu of %zu settings", done, total);
 }
 
+static sv_status make_lists(bench *b, sv_error *err)
+{
+    sv_status status = sv_alloc(&b->list, b->part_most * sizeof *b->list, "parts", err);
+    return status ? status : sv_alloc(&b->parts, b->setting_count * b->part_most * sizeof *b->parts, "parts", err);
+}
+
 static sv_status make_room(bench *b, sv_error *err)
 {
     const sv_model *model = sv_pruning_model(b->pruning);
     size_t bytes = 0;
     b->picture_numbers = 3 * model->options.image * model->options.image;
     b->picture_count = b->measure->batch > PICTURES_LEAST ? b->measure->batch : PICTURES_LEAST;
-    b->part_most = parts_of(b);
     if (sv_mul_size3(&bytes, b->picture_count, b->picture_numbers, sizeof *b->pictures)) return sv_fail(err, SV_FAULT, "%zu pictures do not fit", b->picture_count);
     sv_status status = sv_alloc(&b->pictures, bytes, "pictures", err);
     if (!status) status = sv_alloc(&b->seconds, b->part_most * sizeof *b->seconds, "times", err);
-    if (!status) status = sv_alloc(&b->parts, b->setting_count * b->part_most * sizeof *b->parts, "parts", err);
     if (status) return status;
     sv_random random = sv_random_at(1, SV_FOR_TEST, 0, 0, 0);
     for (size_t i = 0; i < b->picture_count * b->picture_numbers; i++) b->pictures[i] = (sv_real)(2 * sv_random_uniform(&random) - 1);
     return SV_OK;
 }
 
-static sv_status record(bench *b, sv_error *err)
+static sv_status record(bench *b, const sv_latency_setting *settings, sv_error *err)
 {
     sv_status status = sv_removal_record(&b->dense, b->pruning, NULL, b->measure->batch, err);
     if (!status && b->plan.stages) status = sv_removal_record(&b->pruned, b->pruning, &b->plan, b->measure->batch, err);
-    if (!status) status = check_segments(b, &b->dense, sv_model_depth(sv_pruning_model(b->pruning)) + 2, err);
-    if (!status && b->plan.stages) status = check_segments(b, &b->pruned, b->part_most, err);
+    if (!status) status = check_segments(b, &b->dense, settings[0].count, err);
+    if (!status && b->plan.stages) status = check_segments(b, &b->pruned, settings[1].count, err);
     if (!status) sv_tape_watch(b->dense.tape, b->seconds);
     if (!status && b->plan.stages) sv_tape_watch(b->pruned.tape, b->seconds);
     return status;
@@ -194,28 +156,19 @@ static void clear(bench *b)
     sv_free(b->pictures);
     sv_free(b->seconds);
     sv_free(b->parts);
-}
-
-/* A table holds one kind of block. */
-static sv_status check_model(const sv_model *model, sv_error *err)
-{
-    if (!sv_model_unfit(model)) return SV_OK;
-    return sv_fail(err, SV_USAGE, "%s has no latency table: a table holds one kind of block, and its blocks differ from stage to stage; set pruning.keep instead of a budget, and measure the whole model with eval --latency", model->backbone->name);
+    sv_free(b->list);
 }
 
 sv_status sv_latency_rows_wanted(sv_latency_row **rows, size_t *count, const sv_pruning *pruning, size_t batch, sv_error *err)
 {
     bench b = { .pruning = pruning, .plan = sv_pruning_options_of(pruning)->plan };
     sv_latency_table table = { 0 };
-    sv_latency_part *parts = NULL;
-    sv_status status = check_model(sv_pruning_model(pruning), err);
-    if (status) return status;
     choose_settings(&b);
-    status = sv_alloc(&parts, parts_of(&b) * sizeof *parts, "parts", err);
+    sv_status status = make_lists(&b, err);
     for (size_t s = 0; !status && s < b.setting_count; s++)
-        for (size_t i = 0, n = list_parts(&b, s, parts); !status && i < n; i++)
-            status = sv_latency_table_add(&table, &(sv_latency_row){ .op = parts[i].op, .batch = batch, .tokens = parts[i].tokens }, err);
-    sv_free(parts);
+        for (size_t i = 0, n = list_parts(&b, s, b.list, b.parts); !status && i < n; i++)
+            status = sv_latency_table_add(&table, &(sv_latency_row){ .op = b.parts[i].op, .grid = b.parts[i].grid, .batch = batch, .tokens = b.parts[i].tokens }, err);
+    clear(&b);
     if (status) {
         sv_latency_table_clear(&table);
         return status;
@@ -231,18 +184,17 @@ sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pr
     const sv_latency_bench calls = { .context = &b, .prepare = prepare, .run = run, .progress = progress };
     sv_latency_setting settings[SETTINGS_MOST];
     sv_latency_table made = { 0 };
-    sv_status status = check_model(sv_pruning_model(pruning), err);
-    if (status) return status;
     b.plan.rule = SV_RULE_TOPK;
     choose_settings(&b);
     sv_latency_about_model(&made.about, sv_pruning_model(pruning));
     if (b.plan.stages) snprintf(made.about.selector, sizeof made.about.selector, "%s", sv_method_name(b.plan.method));
-    status = make_room(&b, err);
-    if (!status) status = record(&b, err);
+    sv_status status = make_lists(&b, err);
+    if (!status) status = make_room(&b, err);
     for (size_t s = 0; !status && s < b.setting_count; s++) {
         sv_latency_part *parts = b.parts + s * b.part_most;
-        settings[s] = (sv_latency_setting){ parts, list_parts(&b, s, parts) };
+        settings[s] = (sv_latency_setting){ parts, list_parts(&b, s, b.list, parts) };
     }
+    if (!status) status = record(&b, settings, err);
     if (!status) status = sv_latency_measure_settings(&made, measure->batch, settings, b.setting_count, &measure->options, measure->tolerance, &calls, quality, err);
     clear(&b);
     if (!measure->quiet) sv_progress_end();

@@ -3,8 +3,7 @@
 #ifndef SIEVE_LATENCY_MEASURE_MODEL_H
 #define SIEVE_LATENCY_MEASURE_MODEL_H
 
-#include "latency/measure.h"
-#include "pruning/pruning.h"
+#include "latency/shape.h"
 
 typedef struct sv_model_measure {
     size_t batch;                       /* pictures at a time */
@@ -13,14 +12,10 @@ typedef struct sv_model_measure {
     bool quiet;                         /* no progress line */
 } sv_model_measure;
 
-/* The model's signature (arch .. heads) over what sv_latency_about_here tells. */
-void sv_latency_about_model(sv_latency_about *about, const sv_model *model);
 /* SV_MODEL_FILE where the table says that it timed selectors of another method than the plan's; what it says in other words is not judged. */
 sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err) SV_MUST_CHECK;
-/* What of the plan's method decides how its parts add up. */
-void sv_latency_shape_method(sv_latency_shape *shape, const sv_pruning_plan *plan);
-/* The dense model, then with selectors that keep r, r^2, r^3 ... for r from .95 down (and as the plan has it): each run tells the times of embedding,
- * blocks, selectors and head at the token counts they meet, where they stand. A picture is handed over before each run; that counts as embedding.
+/* The dense model, then with selectors that keep r, r^2, r^3 ... for r from .95 down (and as the plan has it; on several grids also all): each run tells
+ * the times of its parts (sv_removal_parts) at the token counts they meet, where they stand. A picture is handed over before each run; that counts as embedding.
  * Replaces the table. `pruning` may be without stages: then the dense model alone is measured. */
 sv_status sv_latency_measure_model(sv_latency_table *table, const sv_pruning *pruning, const sv_model_measure *measure, sv_latency_quality *quality,
                                    sv_error *err) SV_MUST_CHECK;

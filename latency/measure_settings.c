@@ -117,12 +117,15 @@ static sv_status measure_setting(settings_run *run, size_t setting, sv_error *er
     return status;
 }
 
+/* The same op of the same grid. */
+static bool alike(const point *a, const point *b) { return a->part.op == b->part.op && a->part.grid == b->part.grid; }
+
 /* Whether another point of fewer tokens took so much longer that one of the two is wrong. */
 static bool out_of_line(const settings_run *run, const point *p)
 {
     for (size_t i = 0; i < run->point_count; i++) {
         const point *other = &run->points[i];
-        if (other->part.op != p->part.op) continue;
+        if (!alike(other, p)) continue;
         if (other->part.tokens < p->part.tokens && sv_latency_below_noise(time_of(other), time_of(p))) return true;
         if (other->part.tokens > p->part.tokens && sv_latency_below_noise(time_of(p), time_of(other))) return true;
     }
@@ -159,7 +162,7 @@ static void find_points(settings_run *run)
         for (size_t i = 0; i < run->settings[s].count; i++) {
             const sv_latency_part part = run->settings[s].parts[i];
             size_t at = 0;
-            while (at < run->point_count && (run->points[at].part.op != part.op || run->points[at].part.tokens != part.tokens)) at++;
+            while (at < run->point_count && (!alike(&run->points[at], &(point){ .part = part }) || run->points[at].part.tokens != part.tokens)) at++;
             if (at == run->point_count) run->points[run->point_count++].part = part;
             run->place[s * run->parts_most + i] = at;
         }
@@ -190,7 +193,7 @@ static double settled_ms(const settings_run *run, const point *p)
     double ms = time_of(p);
     for (size_t i = 0; i < run->point_count; i++) {
         const point *other = &run->points[i];
-        if (other->part.op == p->part.op && other->part.tokens > p->part.tokens && sv_latency_below_noise(time_of(p), time_of(other))) ms = fmin(ms, time_of(other));
+        if (alike(other, p) && other->part.tokens > p->part.tokens && sv_latency_below_noise(time_of(p), time_of(other))) ms = fmin(ms, time_of(other));
     }
     return ms;
 }
@@ -205,7 +208,7 @@ static sv_status add_points(sv_latency_table *table, settings_run *run, sv_error
     for (size_t i = 0; i < run->point_count && !status; i++) {
         const point *p = &run->points[i];
         const double ms = settled_ms(run, p);
-        const sv_latency_row row = { .op = p->part.op, .batch = run->batch, .tokens = p->part.tokens, .median_ms = factor * ms, .p95_ms = factor * fmax(p->p95_ms[quartile(p)], ms) };
+        const sv_latency_row row = { .op = p->part.op, .grid = p->part.grid, .batch = run->batch, .tokens = p->part.tokens, .median_ms = factor * ms, .p95_ms = factor * fmax(p->p95_ms[quartile(p)], ms) };
         status = sv_latency_table_add(&grown, &row, err);
     }
     if (status) {

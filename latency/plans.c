@@ -5,18 +5,6 @@
 
 #include "latency/measure_model.h"
 
-static sv_status shape_of(sv_latency_shape *out, const sv_pruning *pruning, sv_error *err)
-{
-    const sv_model *model = sv_pruning_model(pruning);
-    const sv_pruning_plan *plan = &sv_pruning_options_of(pruning)->plan;
-    int64_t at[SV_MOST_STAGES];
-    for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    sv_status status = sv_latency_shape_fill(out, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
-                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
-    if (!status) sv_latency_shape_method(out, plan);
-    return status;
-}
-
 sv_status sv_plan_solve(const sv_plan_request *r, sv_latency_answer *out, sv_error *err)
 {
     const sv_pruning_plan *plan = &sv_pruning_options_of(r->pruning)->plan;
@@ -28,7 +16,7 @@ sv_status sv_plan_solve(const sv_plan_request *r, sv_latency_answer *out, sv_err
     sv_latency_about_model(&about, sv_pruning_model(r->pruning));
     sv_status status = sv_latency_fits_model(r->table, &about, r->name, err);
     if (!status) status = sv_latency_fits_method(r->table, plan, r->name, err);
-    if (!status) status = shape_of(&shape, r->pruning, err);
+    if (!status) status = sv_latency_shape_of(&shape, sv_pruning_model(r->pruning), plan, err);
     if (!status) status = sv_latency_predict_dense(r->table, r->batch, &shape, r->rule, &dense, err);
     if (status) return status;
     const sv_latency_question question = { .table = r->table, .batch = r->batch, .shape = &shape, .rule = r->rule, .budget_ms = sv_budget_ms(r->budget, dense.total_ms),

@@ -89,15 +89,18 @@ static sv_status end(child *c, sv_status status, sv_error *err)
 
 static void ask(sv_text *text, const sv_latency_about *about, const sv_latency_row *rows, size_t count)
 {
-    sv_text_add(text, "model %s image %zu patch %zu depth %zu width %zu heads %zu precision %s\n", about->arch, about->image, about->patch, about->depth, about->width, about->heads,
+    char name[SV_LATENCY_NAME_ROOM];
+    sv_text_add(text, "model %s image %zu patch %zu depth %zu width %zu heads %zu precision %s", about->arch, about->image, about->patch, about->depth, about->width, about->heads,
                 about->precision);
-    for (size_t i = 0; i < count; i++) sv_text_add(text, "%s,%zu,%zu\n", sv_latency_op_name(rows[i].op), rows[i].batch, rows[i].tokens);
+    if (about->depths[0]) sv_text_add(text, " depths %s widths %s", about->depths, about->widths);
+    sv_text_add(text, "\n");
+    for (size_t i = 0; i < count; i++) sv_text_add(text, "%s,%zu,%zu\n", sv_latency_name(name, rows[i].op, rows[i].grid), rows[i].batch, rows[i].tokens);
 }
 
 /* "block,1,197,1.03" or with p95. */
 static sv_status take_line(char *line, size_t number, sv_latency_row *rows, size_t count, sv_error *err)
 {
-    char *fields[6], safe[80];
+    char *fields[6], safe[80], name[SV_LATENCY_NAME_ROOM];
     size_t found = 0;
     int64_t batch, tokens;
     double ms, p95;
@@ -111,7 +114,7 @@ static sv_status take_line(char *line, size_t number, sv_latency_row *rows, size
         (p95 = ms, found == 5 && !sv_parse_real(fields[4], &p95)) || !(ms > 0) || !isfinite(ms) || !(p95 >= ms) || !isfinite(p95))
         return sv_fail(err, SV_MODEL_FILE, "line %zu of the runner is '%s'; `op,batch,tokens,ms` or `op,batch,tokens,ms,p95` was expected, such as block,1,197,1.03", number, safe);
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(fields[0], sv_latency_op_name(rows[i].op)) || batch != (int64_t)rows[i].batch || tokens != (int64_t)rows[i].tokens) continue;
+        if (strcmp(fields[0], sv_latency_name(name, rows[i].op, rows[i].grid)) || batch != (int64_t)rows[i].batch || tokens != (int64_t)rows[i].tokens) continue;
         if (rows[i].median_ms > 0) return sv_fail(err, SV_MODEL_FILE, "line %zu of the runner gives %s of %lld tokens a second time", number, fields[0], (long long)tokens);
         rows[i].median_ms = ms;
         rows[i].p95_ms = p95;
@@ -124,6 +127,7 @@ static sv_status take_answer(sv_text *answer, sv_latency_row *rows, size_t count
 {
     sv_status status = sv_text_check(answer, err);
     size_t number = 0;
+    char name[SV_LATENCY_NAME_ROOM];
     for (size_t i = 0; i < count; i++) rows[i].median_ms = rows[i].p95_ms = 0;
     for (char *line = answer->data, *next; !status && line && *line; line = next) {
         next = line + strcspn(line, "\n");
@@ -134,7 +138,7 @@ static sv_status take_answer(sv_text *answer, sv_latency_row *rows, size_t count
     }
     for (size_t i = 0; !status && i < count; i++)
         if (!(rows[i].median_ms > 0))
-            status = sv_fail(err, SV_MODEL_FILE, "the runner left out %s at batch %zu with %zu tokens", sv_latency_op_name(rows[i].op), rows[i].batch, rows[i].tokens);
+            status = sv_fail(err, SV_MODEL_FILE, "the runner left out %s at batch %zu with %zu tokens", sv_latency_name(name, rows[i].op, rows[i].grid), rows[i].batch, rows[i].tokens);
     return status;
 }
 

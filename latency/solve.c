@@ -21,6 +21,16 @@ static double least_of(const sv_latency_question *question)
     return question->keep_least > 0 ? question->keep_least : KEEP_LEAST;
 }
 
+/* Of the patches of the selector's own grid. */
+static size_t count_of(const sv_latency_shape *shape, size_t t, double keep)
+{
+    const size_t count = sv_latency_count(shape->of[t], keep);
+    return count < shape->least ? shape->least : count;
+}
+
+/* Inside a grid what was dropped does not come back. */
+static bool same_grid(const sv_latency_shape *shape, size_t t) { return t && shape->on[t] == shape->on[t - 1]; }
+
 /* r^e, e the logarithm of the ratio over that of the first selector that drops anything, or r, r^2, r^3 ... where nothing says otherwise. */
 static void family(const sv_latency_question *question, double r, double *keep, size_t *kept)
 {
@@ -30,7 +40,7 @@ static void family(const sv_latency_question *question, double r, double *keep, 
     for (size_t t = 0; t < shape->selectors; t++) {
         power *= r;
         keep[t] = first < 1 ? pow(r, log(question->like[t]) / log(first)) : power;
-        kept[t] = sv_latency_count(shape->patches, keep[t]);
+        kept[t] = count_of(shape, t, keep[t]);
     }
 }
 
@@ -67,9 +77,9 @@ static sv_status too_small(const sv_latency_question *question, const sv_latency
 {
     const sv_latency_prediction *parts = &least->predicted;
     return sv_fail(err, SV_BUDGET,
-                   "the budget of %.4g ms cannot be met on %s: the least is %.4g ms, at keep ratio %g a selector, of which %.4g ms come before the first selector; "
+                   "the budget of %.4g ms cannot be met on %s: the least is %.4g ms, at keep ratio %g a selector, of which %.4g ms depend on no selector; "
                    "the dense model takes %.4g ms. Allow at least %.4g ms, place selectors earlier, or take a smaller model",
-                   question->budget_ms, question->table->about.device, parts->total_ms, r, parts->embed_ms + parts->blocks_ms[0], least->dense_ms,
+                   question->budget_ms, question->table->about.device, parts->total_ms, r, parts->fixed_ms, least->dense_ms,
                    ceil(parts->total_ms * 1000) / 1000);
 }
 
@@ -127,10 +137,10 @@ sv_status sv_latency_check_keep(const sv_latency_question *question, const doubl
     if (status) return status;
     for (size_t t = 0; t < answer.selectors; t++) {
         if (!(keep[t] >= 0 && keep[t] <= 1)) return sv_fail(err, SV_USAGE, "keep ratio %g of selector %zu: expected 0 to 1", keep[t], t);
-        if (t && keep[t] > keep[t - 1])
+        if (same_grid(question->shape, t) && keep[t] > keep[t - 1])
             return sv_fail(err, SV_USAGE, "keep ratio %g of selector %zu is above %g of the one before; dropped tokens do not come back", keep[t], t, keep[t - 1]);
         answer.keep[t] = keep[t];
-        answer.kept[t] = sv_latency_count(question->shape->patches, keep[t]);
+        answer.kept[t] = count_of(question->shape, t, keep[t]);
     }
     status = predict_kept(question, answer.kept, &answer.predicted, err);
     if (status) return status;
@@ -145,6 +155,7 @@ typedef struct ratio_walk {
     size_t selectors, steps;                                        /* steps that are not below keep_least */
     double ms[SV_LATENCY_MOST_STAGES][SV_LATENCY_MOST_STEPS];       /* what selector t governs, at step i */
     double least_ms[SV_LATENCY_MOST_STAGES + 1], least_cost[SV_LATENCY_MOST_STAGES + 1]; /* of selectors t and on */
+    bool anew[SV_LATENCY_MOST_STAGES];                              /* on another grid than the selector before it */
     size_t now[SV_LATENCY_MOST_STAGES], best[SV_LATENCY_MOST_STAGES];
     double room_ms, best_cost, best_ms;
     bool found;
@@ -156,19 +167,18 @@ static sv_status fill_walk(const sv_latency_question *question, ratio_walk *walk
     const sv_latency_shape *shape = question->shape;
     sv_latency_prediction full, one;
     size_t kept[SV_LATENCY_MOST_STAGES];
-    for (size_t t = 0; t < shape->selectors; t++) kept[t] = shape->patches;
+    memcpy(kept, shape->of, sizeof kept);
     sv_status status = predict_kept(question, kept, &full, err);
     if (status) return status;
-    *fixed_ms = full.embed_ms + full.blocks_ms[0] + full.selectors_ms[0];
+    *fixed_ms = full.fixed_ms;
     for (size_t t = 0; t < shape->selectors; t++) {
-        bool last = t + 1 == shape->selectors;
         for (size_t i = 0; i < walk->steps; i++) {
-            kept[t] = sv_latency_count(shape->patches, walk->costs->keep[i]);
+            kept[t] = count_of(shape, t, walk->costs->keep[i]);
             status = predict_kept(question, kept, &one, err);
             if (status) return status;
-            walk->ms[t][i] = one.blocks_ms[t + 1] + (last ? one.head_ms : one.selectors_ms[t + 1]);
+            walk->ms[t][i] = one.kept_ms[t];
         }
-        kept[t] = shape->patches;
+        kept[t] = shape->of[t];
     }
     for (size_t t = shape->selectors; t-- > 0;) {
         double ms = INFINITY, cost = INFINITY;
@@ -192,7 +202,7 @@ static void step_down(ratio_walk *walk, size_t t, size_t from, double ms, double
         memcpy(walk->best, walk->now, sizeof walk->best);
         return;
     }
-    for (size_t i = from; i < walk->steps; i++) {
+    for (size_t i = walk->anew[t] ? 0 : from; i < walk->steps; i++) {
         double more_ms = walk->ms[t][i], more_cost = cost + walk->costs->cost[t * walk->costs->steps + i];
         if (!within(ms + more_ms + walk->least_ms[t + 1], walk->room_ms)) continue;
         if (walk->found && more_cost + walk->least_cost[t + 1] > walk->best_cost) continue;
@@ -226,13 +236,14 @@ sv_status sv_latency_solve_free(const sv_latency_question *question, const sv_la
     if (!status) status = check_costs(question, costs, &walk.steps, err);
     if (!status) status = fill_walk(question, &walk, &fixed_ms, err);
     if (status) return status;
+    for (size_t t = 0; t < walk.selectors; t++) walk.anew[t] = !same_grid(question->shape, t);
     walk.room_ms = question->budget_ms;
     step_down(&walk, 0, 0, fixed_ms, 0);
     if (!walk.found)
         for (size_t t = 0; t < answer.selectors; t++) walk.best[t] = walk.steps - 1;
     for (size_t t = 0; t < answer.selectors; t++) {
         answer.keep[t] = costs->keep[walk.best[t]];
-        answer.kept[t] = sv_latency_count(question->shape->patches, answer.keep[t]);
+        answer.kept[t] = count_of(question->shape, t, answer.keep[t]);
     }
     status = predict_kept(question, answer.kept, &answer.predicted, err);
     if (status) return status;

@@ -12,9 +12,16 @@
 static const double NOISE_SHARE = 0.25, NOISE_MS = 0.05;
 
 const sv_latency_kind sv_latency_kinds[SV_LATENCY_OPS] = {
-    [SV_LATENCY_BLOCK] = { "block" }, [SV_LATENCY_SELECTOR] = { "selector" }, [SV_LATENCY_GATHER] = { "gather" },
-    [SV_LATENCY_EMBED] = { "embed" }, [SV_LATENCY_HEAD] = { "head" },         [SV_LATENCY_MLP] = { "mlp" },
-    [SV_LATENCY_MODEL] = { "model" },
+    [SV_LATENCY_BLOCK] = { "block", .grids = true, .block = true, .needed = true },
+    [SV_LATENCY_SELECTOR] = { "selector", .grids = true },
+    [SV_LATENCY_GATHER] = { "gather", .grids = true },
+    [SV_LATENCY_EMBED] = { "embed", .once = true },
+    [SV_LATENCY_HEAD] = { "head", .once = true },
+    [SV_LATENCY_MLP] = { "mlp", .grids = true, .needed = true },
+    [SV_LATENCY_LIVING] = { "living", .grids = true, .block = true, .needed = true },
+    [SV_LATENCY_PATHS] = { "paths", .grids = true, .block = true, .needed = true },
+    [SV_LATENCY_STEP] = { "step", .grids = true, .once = true },
+    [SV_LATENCY_MODEL] = { "model", .once = true },
 };
 
 #define TEXT(field, needed) { #field, true, offsetof(sv_latency_about, field), sizeof((sv_latency_about *)0)->field, needed }
@@ -22,7 +29,7 @@ const sv_latency_kind sv_latency_kinds[SV_LATENCY_OPS] = {
 const sv_latency_field sv_latency_fields[] = {
     TEXT(device, true), TEXT(cpu, false), NUMBER(threads, false), TEXT(precision, false), TEXT(isa, false), TEXT(affinity, false),
     TEXT(date, false), TEXT(tool, false), TEXT(arch, true), NUMBER(image, true), NUMBER(patch, true), NUMBER(depth, true),
-    NUMBER(width, true), NUMBER(heads, true), TEXT(selector, false), TEXT(statistic, false), TEXT(citation, false), TEXT(note, false),
+    NUMBER(width, true), NUMBER(heads, true), TEXT(depths, false), TEXT(widths, false), TEXT(selector, false), TEXT(statistic, false), TEXT(citation, false), TEXT(note, false),
 };
 const size_t sv_latency_field_count = SV_COUNT(sv_latency_fields);
 
@@ -30,6 +37,23 @@ const char *sv_latency_op_name(sv_latency_op op)
 {
     assert(op < SV_LATENCY_OPS);
     return sv_latency_kinds[op].name;
+}
+
+const char *sv_latency_name(char *room, sv_latency_op op, size_t grid)
+{
+    if (grid) snprintf(room, SV_LATENCY_NAME_ROOM, "%s.%zu", sv_latency_op_name(op), grid);
+    else snprintf(room, SV_LATENCY_NAME_ROOM, "%s", sv_latency_op_name(op));
+    return room;
+}
+
+bool sv_latency_is_block(sv_latency_op op) { return sv_latency_kinds[op].block; }
+bool sv_latency_has_grids(sv_latency_op op) { return sv_latency_kinds[op].grids; }
+
+size_t sv_latency_grids(const sv_latency_about *about)
+{
+    size_t count = about->depths[0] != 0;
+    for (const char *at = about->depths; *at; at++) count += *at == ',';
+    return count;
 }
 
 void sv_latency_table_clear(sv_latency_table *table)
@@ -41,6 +65,7 @@ void sv_latency_table_clear(sv_latency_table *table)
 int sv_latency_row_order(const sv_latency_row *a, const sv_latency_row *b)
 {
     if (a->op != b->op) return a->op < b->op ? -1 : 1;
+    if (a->grid != b->grid) return a->grid < b->grid ? -1 : 1;
     if (a->batch != b->batch) return a->batch < b->batch ? -1 : 1;
     if (a->tokens != b->tokens) return a->tokens < b->tokens ? -1 : 1;
     return 0;
@@ -73,13 +98,14 @@ sv_status sv_latency_check_rise(const sv_latency_table *table, const char *name,
     const sv_latency_row *top = NULL;
     for (size_t i = 0; i < table->count; i++) {
         const sv_latency_row *row = &table->rows[i];
-        if (!top || row->op != top->op || row->batch != top->batch) top = row;
+        char name_of[SV_LATENCY_NAME_ROOM];
+        if (!top || row->op != top->op || row->grid != top->grid || row->batch != top->batch) top = row;
         if (row->op != SV_LATENCY_MODEL && sv_latency_below_noise(top->median_ms, row->median_ms)) {
             char place[32] = "";
             if (row->line) snprintf(place, sizeof place, ":%zu", row->line);
             return sv_fail(err, SV_MODEL_FILE,
                            "%s%s: %s at batch %zu takes %g ms with %zu tokens, but %g ms with %zu; more tokens cannot cost so much less. "
-                           "Measure again while the machine is idle", name, place, sv_latency_op_name(row->op), row->batch, row->median_ms,
+                           "Measure again while the machine is idle", name, place, sv_latency_name(name_of, row->op, row->grid), row->batch, row->median_ms,
                            row->tokens, top->median_ms, top->tokens);
         }
         if (row->median_ms > top->median_ms) top = row;
@@ -116,7 +142,7 @@ static void add_differences(sv_text *text, const sv_latency_about *table, const 
 
 sv_status sv_latency_fits_model(const sv_latency_table *table, const sv_latency_about *model, const char *name, sv_error *err)
 {
-    static const char *const fields[] = { "arch", "image", "patch", "depth", "width", "heads" };
+    static const char *const fields[] = { "arch", "image", "patch", "depth", "width", "heads", "depths", "widths" };
     sv_text text = { 0 };
     add_differences(&text, &table->about, model, fields, SV_COUNT(fields));
     sv_status status = sv_text_check(&text, err);

@@ -6,6 +6,14 @@
  *     op,batch,tokens,ms_median,ms_p95         this line, then the rows in any order
  *     block,1,197,1.034,1.08                   op of sv_latency_op; batch and tokens >= 1; ms > 0 to six digits, p95 >= median
  *     model,1,,26,                             op model alone may leave tokens and p95 empty
+ * A backbone whose grid of patches changes from stage to stage tells them in the header, and its ops have the number of their grid, from 1:
+ *     # depths: 1,2,1                          blocks of each grid
+ *     # widths: 32,64,128
+ *     block.1,1,65,0.08,0.1                    a block over the whole first grid
+ *     living.2,1,12,0.05,0.06                  a block of the second over the 12 rows that live (SPViT on PiT and Swin); paths.2: 12 rows take the
+ *                                              slow path, the others the fast one, both in the time (DynamicViT on ConvNeXt and Swin)
+ *     step.2,1,17,0.02,0.03                    pooling, merging or down-sampling from the first to the second, behind which 17 rows stand
+ * embed, head and model have no number.
  *     # crc32: 89abcdef                        optional last line: CRC-32 of all bytes before it
  * Lines end in \n or \r\n, the last one too: a file that is cut off is noticed, with `rows` or `crc32` at any place, and any change of
  * a bit. Whoever edits a table by hand leaves those two out. Spaces around values and empty lines mean nothing. At most 1 MiB,
@@ -22,7 +30,7 @@
 
 static const char FORMAT[] = "sieve latency table 1", COLUMNS[] = "op,batch,tokens,ms_median,ms_p95";
 static const double MS_MOST = 1e9;
-enum { LINE_MOST = 1024, COLUMN_COUNT = 5, FIELDS_MOST = 32 };
+enum { LINE_MOST = 1024, COLUMN_COUNT = 5, FIELDS_MOST = 32, GRIDS_MOST = 16 };
 
 typedef struct table_reader {
     sv_latency_table table;
@@ -165,17 +173,27 @@ static sv_status add_row(table_reader *reader, const sv_latency_row *row)
     return status;
 }
 
-static sv_status read_op(table_reader *reader, const char *text, sv_latency_op *out)
+/* "block", "living.2" */
+static sv_status read_op(table_reader *reader, const char *text, sv_latency_row *row)
 {
-    char room[80];
-    const sv_latency_kind *kind = SV_KIND_FIND(sv_latency_kinds, text);
+    char room[80], word[80], kinds[128] = "";
+    int64_t grid = 0;
+    const size_t length = strcspn(text, ".");
+    const char *number = text[length] ? text + length + 1 : NULL;
+    snprintf(word, sizeof word, "%.*s", (int)(length < sizeof word ? length : sizeof word - 1), text);
+    const sv_latency_kind *kind = SV_KIND_FIND(sv_latency_kinds, word);
     if (kind) {
-        *out = (sv_latency_op)(kind - sv_latency_kinds);
+        if (number && !kind->grids) return refuse(reader, "op '%s' has a number; %s is there once, expected '%s'", shown(room, text), kind->name, kind->name);
+        if (number && (!sv_parse_int(number, &grid) || grid < 1 || grid > (int64_t)GRIDS_MOST || *number < '1' || *number > '9'))
+            return refuse(reader, "op '%s': expected a grid from 1 to %d behind the dot", shown(room, text), GRIDS_MOST);
+        row->op = (sv_latency_op)(kind - sv_latency_kinds), row->grid = (size_t)grid;
         return SV_OK;
     }
-    const char *nearest = sv_kind_nearest(sv_latency_kinds, SV_COUNT(sv_latency_kinds), sizeof *sv_latency_kinds, text);
+    const char *nearest = sv_kind_nearest(sv_latency_kinds, SV_COUNT(sv_latency_kinds), sizeof *sv_latency_kinds, word);
     if (nearest) return refuse(reader, "unknown op '%s'; did you mean '%s'?", shown(room, text), nearest);
-    return refuse(reader, "unknown op '%s'; expected block, selector, gather, embed, head or model", shown(room, text));
+    for (size_t i = 0, used = 0; i < SV_LATENCY_OPS; i++)
+        used += (size_t)snprintf(kinds + used, sizeof kinds - used, "%s%s", !i ? "" : i + 1 == SV_LATENCY_OPS ? " or " : ", ", sv_latency_kinds[i].name);
+    return refuse(reader, "unknown op '%s'; expected %s", shown(room, text), kinds);
 }
 
 static sv_status read_row(table_reader *reader, char *text)
@@ -190,7 +208,7 @@ static sv_status read_row(table_reader *reader, char *text)
     for (size_t i = 1; i < COLUMN_COUNT; i++) fields[i][-1] = 0;
     for (size_t i = 0; i < COLUMN_COUNT; i++) fields[i] = trim(fields[i]);
     sv_latency_row row = { .line = reader->line };
-    sv_status status = read_op(reader, fields[0], &row.op);
+    sv_status status = read_op(reader, fields[0], &row);
     bool model = row.op == SV_LATENCY_MODEL;
     if (!status) status = read_count(reader, "batch", fields[1], SV_LATENCY_BATCH_MOST, false, &row.batch);
     if (!status) status = read_count(reader, "tokens", fields[2], SV_LATENCY_TOKENS_MOST, model, &row.tokens);
@@ -221,10 +239,28 @@ static int by_order(const void *a, const void *b)
     return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
+/* Rows by grid and a header that tells the grids go together. */
+static sv_status check_grids(table_reader *reader)
+{
+    const size_t grids = sv_latency_grids(&reader->table.about);
+    char name[SV_LATENCY_NAME_ROOM];
+    for (size_t i = 0; i < reader->table.count; i++) {
+        const sv_latency_row *row = &reader->table.rows[i];
+        sv_latency_name(name, row->op, row->grid);
+        if (row->grid > grids)
+            return sv_fail(reader->err, SV_MODEL_FILE, "%s:%zu: '%s' is of grid %zu, but 'depths' in the header tells %zu", reader->name, row->line, name, row->grid, grids);
+        if (grids && !row->grid && sv_latency_kinds[row->op].grids)
+            return sv_fail(reader->err, SV_MODEL_FILE, "%s:%zu: '%s' is of no grid, but the header's 'depths' tells %zu; expected '%s.1' to '%s.%zu'", reader->name, row->line, name, grids,
+                           name, name, grids);
+    }
+    return SV_OK;
+}
+
 /* What can be said only when all lines have been read. */
 static sv_status check_whole(table_reader *reader)
 {
     sv_latency_table *table = &reader->table;
+    char name[SV_LATENCY_NAME_ROOM];
     if (!reader->columns)
         return sv_fail(reader->err, SV_MODEL_FILE, "%s: the line '%s' and all rows are missing; is the file cut off?", reader->name, COLUMNS);
     for (size_t i = 0; i < sv_latency_field_count; i++)
@@ -234,12 +270,14 @@ static sv_status check_whole(table_reader *reader)
     if (!table->count) return sv_fail(reader->err, SV_MODEL_FILE, "%s: has no rows; is the file cut off?", reader->name);
     if (reader->rows && reader->rows_told != table->count)
         return sv_fail(reader->err, SV_MODEL_FILE, "%s: %zu rows are told, %zu are there; is the file cut off?", reader->name, reader->rows_told, table->count);
+    sv_status status = check_grids(reader);
+    if (status) return status;
     qsort(table->rows, table->count, sizeof *table->rows, by_order);
     for (size_t i = 1; i < table->count; i++) {
         const sv_latency_row *row = &table->rows[i], *before = row - 1;
         if (sv_latency_row_order(before, row) == 0)
             return sv_fail(reader->err, SV_MODEL_FILE, "%s:%zu: %s at batch %zu and %zu tokens stands in line %zu already; leave one", reader->name,
-                           row->line, sv_latency_op_name(row->op), row->batch, row->tokens, before->line);
+                           row->line, sv_latency_name(name, row->op, row->grid), row->batch, row->tokens, before->line);
     }
     return sv_latency_check_rise(table, reader->name, reader->err);
 }

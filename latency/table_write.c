@@ -21,7 +21,8 @@ static void print_header(const sv_latency_table *table, sv_text *text)
 
 static void print_row(const sv_latency_row *row, sv_text *text)
 {
-    sv_text_add(text, "%s,%zu,", sv_latency_op_name(row->op), row->batch);
+    char name[SV_LATENCY_NAME_ROOM];
+    sv_text_add(text, "%s,%zu,", sv_latency_name(name, row->op, row->grid), row->batch);
     if (row->tokens) sv_text_add(text, "%zu", row->tokens);
     sv_text_add(text, ",%.6g,", row->median_ms);
     if (!isnan(row->p95_ms)) sv_text_add(text, "%.6g", row->p95_ms);

@@ -29,16 +29,6 @@ static void draw_plan(sv_pruning_plan *plan, uint64_t seed, size_t trial)
     sv_plan_set_keep(plan, keep);
 }
 
-static sv_status shape_of(sv_latency_shape *shape, const sv_model *model, const sv_pruning_plan *plan, sv_error *err)
-{
-    int64_t at[SV_MOST_STAGES];
-    for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    sv_status status = sv_latency_shape_fill(shape, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
-                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
-    if (!status) sv_latency_shape_method(shape, plan);
-    return status;
-}
-
 /* The mean over the pictures of a batch of what a batch of such pictures takes. */
 static sv_status predict(sv_latency_trial *trial, const sv_latency_table *table, const sv_removal_tape *tape, const sv_latency_shape *shape, const sv_pruning_plan *plan, size_t batch,
                          sv_latency_rule rule, sv_error *err)
@@ -118,7 +108,7 @@ static sv_status prepare(trial_room *room, size_t index, sv_latency_trial *trial
     sv_removal_tape *tape = &room->tapes[index];
     sv_latency_shape shape;
     *trial = (sv_latency_trial){ .predicted_ms = 0 };
-    sv_status status = shape_of(&shape, model, plan, err);
+    sv_status status = sv_latency_shape_of(&shape, model, plan, err);
     if (!status) status = sv_removal_record(tape, pruning, index ? plan : NULL, batch, err);
     if (!status && index && plan->rule == SV_RULE_THRESHOLD) status = set_thresholds(room, tape, plan, batch, err);
     if (!status) status = predict(trial, table, tape, &shape, plan, batch, rule, err);

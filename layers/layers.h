@@ -137,7 +137,7 @@ uint64_t sv_model_macs(const sv_model *model);
 
 /* picture: one row of 3*image*image numbers -> tokens [E+N0, D]. Ends a segment. */
 sv_tensor *sv_model_embed(sv_tape *tape, const sv_model *model, sv_tensor *picture);
-/* Block `index` over tokens x, with the step to its stage in front where it opens one; policy as in sv_tape_attention, NULL: ordinary. Ends a segment. */
+/* Block `index` over tokens x, with the step to its stage in front where it opens one; policy as in sv_tape_attention, NULL: ordinary. Each ends a segment. */
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy);
 /* Its two parts, for forms of pruning: the step to the stage that block `index` opens (pooled, merged, downsampled rows; x where it opens none; ends no
  * segment), and the block over rows of its own stage. */

@@ -275,7 +275,9 @@ sv_tensor *sv_model_mlp_half(sv_tape *tape, const sv_model *model, size_t index,
 
 sv_tensor *sv_model_block(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *policy)
 {
-    return sv_model_block_inside(tape, model, index, sv_model_enter(tape, model, index, x), policy);
+    sv_tensor *entered = sv_model_enter(tape, model, index, x);
+    if (entered != x) sv_tape_cut(tape);
+    return sv_model_block_inside(tape, model, index, entered, policy);
 }
 
 sv_tensor *sv_model_block_among(sv_tape *tape, const sv_model *model, size_t index, sv_tensor *x, sv_tensor *place, sv_tensor *policy)

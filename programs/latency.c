@@ -206,26 +206,42 @@ static sv_status try_table(const sv_program_call *call, sv_error *err)
     return status;
 }
 
-/* Block times of all tables, against tokens. */
+/* The block times of one table against tokens, a line for each kind of block; of what a flat model has the device's name is enough. Returns how many lines
+ * there are now, of at most LIST_MOST. */
+static size_t add_lines(const sv_latency_table *table, double *x, double *y, char (*names)[160], sv_chart_series *series, size_t count)
+{
+    char name[SV_LATENCY_NAME_ROOM];
+    const sv_latency_row *last = NULL;
+    for (size_t r = 0; r < table->count; r++) {
+        const sv_latency_row *row = &table->rows[r];
+        if (!sv_latency_is_block(row->op) || row->batch != table->rows[0].batch) continue;
+        if (!last || row->op != last->op || row->grid != last->grid) {
+            if (count == LIST_MOST) break;
+            snprintf(names[count], sizeof *names, "%s%s%s", table->about.device, row->grid ? " " : "", row->grid ? sv_latency_name(name, row->op, row->grid) : "");
+            series[count] = (sv_chart_series){ .name = names[count], .x = x + r, .y = y + r, .color = (unsigned)(count % 8) };
+            count++;
+        }
+        x[r] = (double)row->tokens, y[r] = row->median_ms; /* rows of a kind stand together */
+        series[count - 1].count++;
+        last = row;
+    }
+    return count;
+}
+
 static sv_status draw_chart(const sv_latency_table *tables, size_t count, sv_error *err)
 {
     sv_chart_series series[LIST_MOST];
+    char names[LIST_MOST][160];
     double *numbers = NULL;
-    size_t most = 1, used = 0;
+    size_t most = 1, used = 0, lines = 0;
     for (size_t i = 0; i < count; i++) most += 2 * tables[i].count;
     sv_status status = sv_alloc(&numbers, most * sizeof *numbers, "chart", err);
     if (status) return status;
     for (size_t i = 0; i < count; i++) {
-        double *x = numbers + used, *y = x + tables[i].count;
-        series[i] = (sv_chart_series){ .name = tables[i].about.device, .x = x, .y = y, .color = (unsigned)(i % 8) };
-        for (size_t r = 0; r < tables[i].count; r++) {
-            if (tables[i].rows[r].op != SV_LATENCY_BLOCK || tables[i].rows[r].batch != tables[i].rows[0].batch) continue;
-            x[series[i].count] = (double)tables[i].rows[r].tokens;
-            y[series[i].count++] = tables[i].rows[r].median_ms;
-        }
+        lines = add_lines(&tables[i], numbers + used, numbers + used + tables[i].count, names, series, lines);
         used += 2 * tables[i].count;
     }
-    const sv_chart chart = { .title = "Time of a block", .x_label = "tokens", .unit = "ms", .scale = SV_SCALE_FROM_ZERO, .series = series, .series_count = count };
+    const sv_chart chart = { .title = "Time of a block", .x_label = "tokens", .unit = "ms", .scale = SV_SCALE_FROM_ZERO, .series = series, .series_count = lines };
     status = sv_chart_write(&chart, chart_path, err);
     sv_free(numbers);
     return status;
@@ -234,14 +250,16 @@ static sv_status draw_chart(const sv_latency_table *tables, size_t count, sv_err
 static void print_table(const char *path, const sv_latency_table *table)
 {
     double most = 0;
+    char name[SV_LATENCY_NAME_ROOM];
     printf("%s: %s, %s, %zu threads, %s, %s %zux%zu\n", path, table->about.device, table->about.cpu, table->about.threads, table->about.precision, table->about.arch, table->about.image, table->about.image);
+    if (table->about.depths[0]) printf("grids 1, 2 ... of %s blocks, %s wide; an op's number is its grid's\n", table->about.depths, table->about.widths);
     for (size_t r = 0; r < table->count; r++)
-        if (table->rows[r].op == SV_LATENCY_BLOCK) most = fmax(most, table->rows[r].median_ms);
-    printf("%-9s %6s %7s %10s %10s\n", "op", "batch", "tokens", "ms", "p95");
+        if (sv_latency_is_block(table->rows[r].op)) most = fmax(most, table->rows[r].median_ms);
+    printf("%-10s %6s %7s %10s %10s\n", "op", "batch", "tokens", "ms", "p95");
     for (size_t r = 0; r < table->count; r++) {
         const sv_latency_row *row = &table->rows[r];
-        int bar = row->op == SV_LATENCY_BLOCK && most > 0 ? (int)(40 * row->median_ms / most + 0.5) : 0;
-        printf("%-9s %6zu %7zu %10.4f %10.4f  %.*s\n", sv_latency_op_name(row->op), row->batch, row->tokens, row->median_ms, row->p95_ms, bar, "########################################");
+        int bar = sv_latency_is_block(row->op) && most > 0 ? (int)(40 * row->median_ms / most + 0.5) : 0;
+        printf("%-10s %6zu %7zu %10.4f %10.4f  %.*s\n", sv_latency_name(name, row->op, row->grid), row->batch, row->tokens, row->median_ms, row->p95_ms, bar, "########################################");
     }
 }
 
@@ -350,7 +368,7 @@ static sv_status solve(const sv_program_call *call, sv_error *err)
     const bool many = call->word_count > 1 || budgets;
     sv_plan_request request = { .batch = (size_t)sv_config_int(call->config, "latency.batch"), .rule = (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
                                 .keep_least = sv_config_real(call->config, "latency.keep_least"), .name = path, .table = &table, .costs = &costs,
-                                .form = costs_path ? SV_PLAN_FREE : sv_config_given(call->config, "pruning.keep") ? SV_PLAN_GIVEN : SV_PLAN_FAMILY };
+                                .form = costs_path ? SV_PLAN_FREE : sv_pruning_keep_given(call->config) ? SV_PLAN_GIVEN : SV_PLAN_FAMILY };
     if (!path[0] && call->word_count < 2) return sv_fail(err, SV_USAGE, "there is no table to solve by: give --latency.table=FILE (`latency measure` makes one of this machine)");
     sv_status status = open_subject(&s, call->config, err);
     request.pruning = s.pruning;
@@ -376,9 +394,12 @@ static sv_status import(const sv_program_call *call, sv_error *err)
     size_t count = 0, line = 0;
     if (call->word_count != 2 || !out_path) return sv_fail(err, SV_USAGE, "expected `latency import FILE --out TABLE --config FILE`");
     sv_status status = open_subject(&s, call->config, err);
+    if (!status) sv_latency_about_model(&table.about, s.model);
+    if (!status && table.about.depths[0])
+        status = sv_fail(err, SV_USAGE, "%s has grids of %s blocks, and `tokens,ms` does not say of which; have them measured by `latency measure --runner`, or write the table (docs/how-to-device.md)",
+                         s.model->backbone->name, table.about.depths);
     if (!status) status = sv_file_read_all(call->words[1], SV_LATENCY_FILE_MOST, SV_MODEL_FILE, &text, &count, err);
     if (!status) {
-        sv_latency_about_model(&table.about, s.model);
         snprintf(table.about.device, sizeof table.about.device, "%s", device ? device : "imported");
         table.about.cpu[0] = table.about.isa[0] = table.about.affinity[0] = 0;
         table.about.threads = 0;

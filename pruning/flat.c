@@ -110,6 +110,46 @@ static sv_tensor *flat_deployed(sv_removal_tape *out, const sv_pruning *pruning,
     return sv_model_head_rows(out->tape, model, stream.x);
 }
 
+/* ---- parts --------------------------------------------------------------------------------------------------------- */
+
+/* In every block: attention with the meeting of tokens, then the MLP. */
+static void list_merging(const sv_pruning_plan *plan, sv_part_list *list)
+{
+    const size_t prefix = sv_model_prefix(list->model), patches = sv_model_patches(list->model), depth = sv_model_depth(list->model);
+    size_t rows = patches;
+    for (size_t i = 0; i < depth; i++) {
+        sv_part_add(list, SV_PART_SELECTOR, i, 0, rows);
+        rows -= sv_merge_count(patches, plan->count[0], depth, i, rows);
+        sv_part_add(list, SV_PART_MLP, i, 0, prefix + rows);
+    }
+    sv_part_add(list, SV_PART_HEAD, depth - 1, 0, prefix + rows);
+}
+
+/* Behind selector t there are the prefix, its count and the packages; in front of the first all patches. Steps are of dense models of several stages. */
+static void flat_parts(const sv_pruning_plan *plan, sv_part_list *list)
+{
+    const sv_model *model = list->model;
+    const size_t prefix = sv_model_prefix(model), depth = sv_model_depth(model);
+    const sv_pruning_method *method = method_of(plan);
+    sv_place place = sv_model_place(model, 0);
+    size_t t = 0, more = place.patches; /* tokens but the prefix and what selector t keeps */
+    sv_part_add(list, SV_PART_EMBED, 0, 0, prefix + more);
+    if (plan->stages && method->merges) {
+        list_merging(plan, list);
+        return;
+    }
+    for (size_t i = 0; i < depth; i++) {
+        const bool here = t < plan->stages && plan->at[t] == i, opens = sv_model_place(model, i).stage != place.stage;
+        place = sv_model_place(model, i);
+        if (opens) more = place.patches;
+        if (opens) sv_part_add(list, SV_PART_STEP, i, 0, prefix + more);
+        if (here) sv_part_add(list, SV_PART_SELECTOR, i, t, more);
+        if (here) more = sv_plan_packages(plan, ++t);
+        sv_part_add(list, here && method->inside ? SV_PART_MLP : SV_PART_BLOCK, i, t, prefix + more);
+    }
+    sv_part_add(list, SV_PART_HEAD, depth - 1, t, prefix + more);
+}
+
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
 /* A block with a stage in it: attention over all tokens, the MLP over those that are left. */
@@ -174,6 +214,7 @@ const sv_pruning_form sv_form_flat = {
     .misfit = flat_misfit,
     .student = flat_student,
     .deployed = flat_deployed,
+    .parts = flat_parts,
     .macs = flat_macs,
     .training_macs = flat_training_macs,
 };

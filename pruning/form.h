@@ -12,6 +12,11 @@
  * the teacher's, the living ones live; origin SV_INDEX [rows,1]: the patch of the teacher's last grid that each is, below 0: none. Both NULL unless wanted. */
 typedef struct sv_student { sv_tensor *finished, *kept, *tokens, *origin; } sv_student;
 
+/* The parts of a deployed model as its form lists them, in the order it records them. */
+typedef struct sv_part_list { const sv_model *model; sv_part *parts; size_t count, behind; } sv_part_list;
+/* One more, of block `index`; selector, tokens: as in sv_part. */
+void sv_part_add(sv_part_list *list, sv_part_kind kind, size_t index, size_t selector, size_t tokens);
+
 struct sv_pruning_form {
     const char *name;                               /* "flat" */
     const char *(*misfit)(const sv_model *model);   /* why it does not fit, as "its pooling ..."; NULL: it does */
@@ -22,6 +27,7 @@ struct sv_pruning_form {
     sv_student (*student)(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, bool tokens);
     /* -> what sv_model_finish is to have of the last block's rows; *kept: as sv_student has it, NULL before the call */
     sv_tensor *(*deployed)(sv_removal_tape *out, const sv_pruning *pruning, const sv_pruning_plan *plan, sv_tensor **kept);
+    void (*parts)(const sv_pruning_plan *plan, sv_part_list *list); /* what deployed records and sv_removal_record ends; plan without stages: flat alone is asked */
     /* Multiply-adds of one picture with kept[t] patches behind selector t: inference; the student's forward and backward in a training step. */
     uint64_t (*macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);
     uint64_t (*training_macs)(const sv_model *model, const sv_pruning_plan *plan, const size_t *kept);

@@ -102,7 +102,7 @@ static sv_tensor *by_patch(const freezer *f, const frozen *s, const sv_cut *cut)
 
 /* ---- blocks -------------------------------------------------------------------------------------------------------- */
 
-/* The step to the stage that block i opens. */
+/* The step to the stage that block i opens. Ends a segment. */
 static void enter(const freezer *f, frozen *s, size_t i)
 {
     const sv_model *model = f->pruning->model;
@@ -111,6 +111,7 @@ static void enter(const freezer *f, frozen *s, size_t i)
     if (grid == s->grid) return;
     *s = (frozen){ .at = sv_model_place(model, i), .grid = grid, .weight = s->weight, .package_policy = s->package_policy };
     if (s->weight) set_living(f, s, NULL);
+    sv_tape_cut(f->tape);
 }
 
 static void block(const freezer *f, frozen *s, size_t i)
@@ -197,6 +198,32 @@ static sv_tensor *freeze_deployed(sv_removal_tape *out, const sv_pruning *prunin
     return sv_model_head_rows(out->tape, model, sv_tape_slice_rows(out->tape, s.grid, 0, cells_of(&f, &s)));
 }
 
+/* ---- parts --------------------------------------------------------------------------------------------------------- */
+
+/* Until something was dropped blocks run over the whole grid; with a package in it, over what lives, if that is all. */
+static void freeze_parts(const sv_pruning_plan *plan, sv_part_list *list)
+{
+    const sv_model *model = list->model;
+    const size_t prefix = sv_model_prefix(model), depth = sv_model_depth(model);
+    size_t stage = 0, t = 0, packages = 0, chosen = 0, rows = sv_model_patches(model); /* chosen: by this selector, beside them rows live for sure */
+    bool whole = true;
+    sv_part_add(list, SV_PART_EMBED, 0, 0, prefix + rows);
+    for (size_t i = 0; i < depth; i++) {
+        const sv_place place = sv_model_place(model, i);
+        if (place.stage != stage) {
+            stage = place.stage, chosen = 0, rows = place.patches + packages, whole = !packages;
+            sv_part_add(list, SV_PART_STEP, i, 0, prefix + rows);
+        }
+        if (t < plan->stages && plan->at[t] == i) {
+            sv_part_add(list, SV_PART_SELECTOR, i, chosen, rows);
+            rows = packages = sv_plan_packages(plan, 1);
+            chosen = ++t, whole = false;
+        }
+        sv_part_add(list, whole ? SV_PART_BLOCK : SV_PART_LIVING, i, chosen, prefix + rows);
+    }
+    sv_part_add(list, SV_PART_HEAD, depth - 1, 0, prefix + sv_model_place(model, depth - 1).patches);
+}
+
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
 
 /* Blocks on what lives, steps and ends as in the dense model. backward: twice the work of living rows; forward of the masked form: of all. */
@@ -235,6 +262,7 @@ const sv_pruning_form sv_form_freeze = {
     .check = freeze_check,
     .student = freeze_student,
     .deployed = freeze_deployed,
+    .parts = freeze_parts,
     .macs = freeze_macs,
     .training_macs = freeze_training_macs,
 };

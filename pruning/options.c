@@ -9,7 +9,7 @@
 static const sv_config_row rows[] = {
     { "pruning.method", SV_CONFIG_CHOICE, "none", 0, 0, "none" SV_METHOD_ROWS(WORD), "none: the dense model; spvit: token selectors and package tokens; dynamicvit: token predictors, dropped tokens leave nothing behind; without anything learned: random: by chance; attention: by what the class token sees; evit: so too, inside the block, the others fused into a token; tome: the most similar tokens merge in every block (docs/methods.md)" },
     { "pruning.at", SV_CONFIG_INTS, "", 1, 1023, NULL, "blocks, counted from 0, in front of which a selector stands; rising. Empty: three that part the depth in four, as the papers have it (3,6,9 of 12; LV-ViT-S 4,8,12; LV-ViT-M 5,10,15)" },
-    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given: set by the solver from latency.budget, else 0.7, 0.7^2, ... Of tome one ratio, what is left behind the last block" },
+    { "pruning.keep", SV_CONFIG_REALS, "0.7,0.49,0.343", 0.001, 1, NULL, "share of all patches kept behind each selector; not rising. Not given, or empty over a config that gives it: set by the solver from latency.budget, else 0.7, 0.7^2, ... Of tome one ratio, what is left behind the last block" },
     { "pruning.merge", SV_CONFIG_INT, "0", 0, 1000000, NULL, "tome: tokens merged in each block, r of its paper; another way to say pruning.keep. 0: by pruning.keep or latency.budget" },
     { "pruning.rule", SV_CONFIG_CHOICE, "auto", 0, 0, "threshold|topk|argmax|gumbel|auto", "how the deployed model decides: by calibrated thresholds (count differs per picture), the best k, a >= 0, or at random" AUTO "spvit threshold, the others topk" },
     { "pruning.min_keep", SV_CONFIG_INT, "1", 0, 1000000, NULL, "patches that always stay" },
@@ -28,6 +28,15 @@ static const sv_config_row rows[] = {
     { "pruning.token_weight", SV_CONFIG_REAL, "-1", -1, 1e6, NULL, "weight of the squared distance of kept tokens to the teacher's; -1: 0.5 with selectors and a teacher with as many patches of the same width, else 0" },
 };
 const sv_config_group sv_pruning_config = SV_CONFIG_GROUP(rows);
+
+static const double FAMILY = 0.7; /* what pruning.keep begins with */
+
+bool sv_pruning_keep_given(const sv_config *config)
+{
+    size_t count = 0;
+    sv_config_reals(config, "pruning.keep", &count);
+    return count && sv_config_given(config, "pruning.keep");
+}
 
 /* Three places that part the depth in four; fewer in models of less than four blocks. */
 static size_t default_places(int64_t *at, size_t depth)
@@ -68,9 +77,9 @@ static sv_status read_places(sv_pruning_plan *plan, const sv_config *config, con
     }
     plan->stages = count;
     sv_plan_fit(plan, model);
-    if (!sv_config_given(config, "pruning.keep")) { /* the family of the default, for any number of selectors */
+    if (!sv_pruning_keep_given(config)) { /* the family of the default, for any number of selectors */
         double family[SV_MOST_STAGES];
-        for (size_t t = 0; t < count; t++) family[t] = t ? family[t - 1] * keep[0] : keep[0];
+        for (size_t t = 0; t < count; t++) family[t] = t ? family[t - 1] * FAMILY : FAMILY;
         sv_plan_set_keep(plan, family);
         return check_counts(plan, config, err);
     }
@@ -93,12 +102,12 @@ static sv_status read_merging(sv_pruning_plan *plan, const sv_config *config, co
     plan->at[0] = 0;
     if (plan->rule != SV_RULE_TOPK)
         return sv_fail(err, SV_USAGE, "%s: pruning.rule = %s, but tome decides nothing by scores; leave it auto", sv_config_where(config, "pruning.rule"), sv_config_text(config, "pruning.rule"));
-    if (each && sv_config_given(config, "pruning.keep"))
+    if (each && sv_pruning_keep_given(config))
         return sv_fail(err, SV_USAGE, "%s: pruning.merge = %zu and pruning.keep say the same thing; give one of them", sv_config_where(config, "pruning.merge"), each);
-    if (sv_config_given(config, "pruning.keep") && keeps != 1)
+    if (sv_pruning_keep_given(config) && keeps != 1)
         return sv_fail(err, SV_USAGE, "%s: pruning.keep has %zu ratios; tome has one, the share of patches left behind the last block", sv_config_where(config, "pruning.keep"), keeps);
     sv_plan_fit(plan, model);
-    sv_plan_set_keep(plan, keep);
+    sv_plan_set_keep(plan, keeps ? keep : &FAMILY);
     if (!each) return SV_OK;
     for (size_t i = kept = 0, left = patches; i < depth; i++) kept = left -= each < left / 2 ? each : left / 2;
     if (each * depth + kept > patches)

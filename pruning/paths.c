@@ -115,6 +115,14 @@ static sv_tensor *record_fast(sv_tape *tape, const sv_pruning *pruning, size_t i
 /* What a predictor decides on: all rows, whatever was decided before. */
 static sv_cut all_rows(sv_tape *tape, sv_tensor *x) { return (sv_cut){ .u = x, .before = sv_tape_fill(tape, x, 0, 1), .origin = sv_tape_count_up(tape, x, 0) }; }
 
+/* The step to the stage that block i opens, a segment of its own. */
+static sv_tensor *entered(sv_tape *tape, const sv_model *model, size_t i, sv_tensor *x)
+{
+    sv_tensor *grid = sv_model_enter(tape, model, i, x);
+    if (grid != x) sv_tape_cut(tape);
+    return grid;
+}
+
 static sv_student paths_student(sv_training_tape *out, const sv_pruning *pruning, const sv_training_choice *choice, bool tokens)
 {
     const sv_pruning_plan *plan = &pruning->options.plan;
@@ -124,7 +132,7 @@ static sv_student paths_student(sv_training_tape *out, const sv_pruning *pruning
     sv_tensor *x = sv_model_embed(tape, model, out->picture), *base = NULL;
     sv_cut cut = { 0 };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        x = sv_model_enter(tape, model, i, x);
+        x = entered(tape, model, i, x);
         if (t < plan->stages && plan->at[t] == i) {
             cut = all_rows(tape, x);
             sv_training_decide(out, pruning, choice, t, &cut);
@@ -166,7 +174,7 @@ static sv_tensor *paths_deployed(sv_removal_tape *out, const sv_pruning *pruning
     sv_tensor *x = sv_model_embed(tape, model, out->picture), *base = NULL;
     row_lists lists = { 0 };
     for (size_t i = 0, t = 0; i < sv_model_depth(model); i++) {
-        x = sv_model_enter(tape, model, i, x);
+        x = entered(tape, model, i, x);
         if (t < plan->stages && plan->at[t] == i) {
             sv_cut cut = all_rows(tape, x);
             sv_removal_decide(out, pruning, plan, t, &cut);
@@ -184,6 +192,27 @@ static sv_tensor *paths_deployed(sv_removal_tape *out, const sv_pruning *pruning
         }
     }
     return sv_model_head_rows(tape, model, x);
+}
+
+/* ---- parts --------------------------------------------------------------------------------------------------------- */
+
+static void paths_parts(const sv_pruning_plan *plan, sv_part_list *list)
+{
+    const sv_model *model = list->model;
+    const size_t prefix = sv_model_prefix(model), depth = sv_model_depth(model), end = stage_end(model, plan->at[0]);
+    size_t t = 0, rows = prefix + sv_model_patches(model);
+    sv_part_add(list, SV_PART_EMBED, 0, 0, rows);
+    for (size_t i = 0; i < depth; i++) {
+        rows = prefix + sv_model_place(model, i).patches;
+        if (i && sv_model_place(model, i).stage != sv_model_place(model, i - 1).stage) sv_part_add(list, SV_PART_STEP, i, 0, rows);
+        if (t < plan->stages && plan->at[t] == i) {
+            sv_part_add(list, SV_PART_SELECTOR, i, 0, rows);
+            t++;
+        }
+        if (t && i < end) sv_part_add(list, SV_PART_PATHS, i, t, 0);
+        else sv_part_add(list, SV_PART_BLOCK, i, 0, rows);
+    }
+    sv_part_add(list, SV_PART_HEAD, depth - 1, 0, rows);
 }
 
 /* ---- work ---------------------------------------------------------------------------------------------------------- */
@@ -224,6 +253,7 @@ const sv_pruning_form sv_form_paths = {
     .independent = true,
     .student = paths_student,
     .deployed = paths_deployed,
+    .parts = paths_parts,
     .macs = paths_macs,
     .training_macs = paths_training_macs,
 };

@@ -60,6 +60,8 @@ typedef struct sv_pruning sv_pruning;
 extern const sv_config_group sv_pruning_config;     /* the [pruning] keys */
 /* For that model. plan.stages 0 where pruning.method = none. SV_USAGE with where the value came from. */
 sv_status sv_pruning_options_read(sv_pruning_options *out, const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
+/* Whether somebody chose the ratios; else a budget decides. */
+bool sv_pruning_keep_given(const sv_config *config);
 /* SV_USAGE where the config names a method that has no form for the model (pruning/form.h). */
 sv_status sv_pruning_check_model(const sv_config *config, const sv_model *model, sv_error *err) SV_MUST_CHECK;
 /* Fills plan->patches: from the grids that the model has at the selectors' places; or one grid of so many for all. */
@@ -160,6 +162,30 @@ void sv_removal_clear(sv_removal_tape *removal);
 void sv_removal_set_plan(sv_removal_tape *removal, const sv_pruning_plan *plan);
 /* Patches kept by stage `stage` for an image of the last run. */
 size_t sv_removal_kept(const sv_removal_tape *removal, size_t stage, size_t image);
+
+/* What a run of such a tape consists of: a part for each of its segments, in order. What a part takes depends on its kind, its grid and its tokens. */
+typedef enum sv_part_kind {
+    SV_PART_EMBED,      /* picture to tokens; tokens: of them */
+    SV_PART_STEP,       /* the step to the backbone's next stage; tokens: rows behind it */
+    SV_PART_BLOCK,      /* a block over all rows there are; tokens: of them */
+    SV_PART_LIVING,     /* a block over the rows of its grid that live; tokens: of them */
+    SV_PART_PATHS,      /* a block whose rows take two paths; tokens: those on the slow one */
+    SV_PART_SELECTOR,   /* a selector with all that follows from its decision; tokens: rows it scores. Inside a block: with the attention in front */
+    SV_PART_MLP,        /* the rest of a block in which a selector stands; tokens: rows behind that */
+    SV_PART_HEAD,       /* last norm and classifier; tokens: rows of the last block */
+    SV_PART_KINDS
+} sv_part_kind;
+typedef struct sv_part {
+    sv_part_kind kind;
+    size_t grid;        /* stage of the backbone, counted from 1; 0: it has one grid */
+    size_t behind;      /* selectors in front of the part */
+    size_t selector;    /* the tokens are `tokens` and what this one keeps, counted from 1; 0: `tokens` alone */
+    size_t tokens;
+} sv_part;
+/* Writes them into parts[sv_removal_parts_most()], returns how many. plan without stages: of the dense model. Of methods that merge in every block tokens are
+ * those at plan->count. */
+size_t sv_removal_parts(const sv_model *model, const sv_pruning_plan *plan, sv_part *parts);
+size_t sv_removal_parts_most(const sv_model *model, const sv_pruning_plan *plan);
 
 /* The threshold at which the share `keep` * patches * pictures of the values sigmoid(a) pass; values is sorted in place. Halfway between the last
  * that passes and the first that does not. */

@@ -88,7 +88,8 @@ static sv_tensor *record_tokens(sv_tape *tape, const sv_model *model, sv_student
     return sv_tape_masked_kl(tape, own, features, sv_tape_slice_rows(tape, student.origin, prefix, 0), 0);
 }
 
-static size_t curve_width(const sv_pruning *pruning) { return 3 + pruning->options.plan.stages * (sv_model_patches(pruning->model) + 1); }
+/* Shares are read at so many steps: the patches of the largest grid a selector stands on. */
+static size_t curve_steps(const sv_pruning *pruning) { return sv_plan_patches_most(&pruning->options.plan); }
 
 typedef struct term_list { sv_tensor *items[8]; double weights[8]; size_t count; } term_list;
 
@@ -129,8 +130,8 @@ static void record_losses(sv_training_tape *out, const sv_pruning *pruning, cons
     }
     if (ratios.count) term(tape, &terms, add_all(tape, &ratios), 1, "loss ratio");
     if (pulled && o->latency_weight > 0) {
-        out->curve = sv_tape_batch_input(tape, "latency curve", curve_width(pruning));
-        out->latency = sv_tape_latency_loss(tape, out->share, out->stages, out->curve, sv_model_patches(model), &out->predicted_ms);
+        out->curve = sv_tape_batch_input(tape, "latency curve", 3 + out->stages * (curve_steps(pruning) + 1));
+        out->latency = sv_tape_latency_loss(tape, out->share, out->stages, out->curve, curve_steps(pruning), &out->predicted_ms);
         sv_tape_keep(tape, out->predicted_ms);
         term(tape, &terms, out->latency, o->latency_weight, "loss latency");
     }

@@ -1,4 +1,5 @@
 /* The table and the plan a run begins with. What the selectors must keep is solved in train/targets.c. */
+#include "latency/shape.h"
 #include "train/session.h"
 #include "train/table.h"
 
@@ -20,7 +21,7 @@ sv_status sv_session_plan(sv_session *s, sv_error *err)
         s->budget_ms = 0;
         return SV_OK;
     }
-    status = sv_table_shape(&s->shape, s->model, plan, err);
+    status = sv_latency_shape_of(&s->shape, s->model, plan, err);
     if (!status) status = sv_table_take(&s->table, &s->foreign_table, s->config, s->pruning, s->folder, err);
     if (!status) status = sv_latency_predict_dense(&s->table, (size_t)sv_config_int(s->config, "latency.batch"), &s->shape, (sv_latency_rule)sv_config_choice(s->config, "latency.rule"), &dense, err);
     if (status) return status;

@@ -27,7 +27,7 @@ sv_status sv_rounds_add(const sv_session *s, sv_error *err)
         const size_t t = i / 2;
         snprintf(room[i], sizeof room[i], i % 2 ? "kept_%zu" : "target_%zu", t);
         names[FIXED + i] = room[i];
-        row[FIXED + i] = i % 2 ? (e->images ? e->kept[t] / (double)sv_model_patches(s->model) : NAN) : plan->keep[t];
+        row[FIXED + i] = i % 2 ? (e->images ? e->kept[t] / (double)plan->patches[t] : NAN) : plan->keep[t];
     }
     sv_status status = path_of(s, &path, err);
     if (!status) status = sv_metrics_open(&file, path, names, FIXED + 2 * plan->stages, s->state.round, err);

@@ -4,6 +4,7 @@
 
 #include "comm/comm.h"
 #include "kernels/kernels.h"
+#include "latency/shape.h"
 #include "train/search_trial.h"
 #include "train/table.h"
 #include "train/train.h"
@@ -75,6 +76,9 @@ static sv_status open_model(search *s, sv_error *err)
     sv_trial spaced = { 0 };
     sv_status status = sv_model_from_config(&s->model, s->config, size, classes ? classes : 10, err);
     if (!status) status = sv_pruning_check_model(s->config, s->model, err);
+    if (!status && sv_model_unfit(s->model))
+        status = sv_fail(err, SV_USAGE, "%s: model.arch = %s: a search joins blocks to stages and needs blocks that are alike, but %s; set pruning.at and a latency.budget, and train",
+                         sv_config_where(s->config, "model.arch"), s->model->backbone->name, sv_model_unfit(s->model));
     if (status) return status;
     s->depth = sv_model_depth(s->model);
     if (s->first >= s->depth || s->depth > SV_SEARCH_BLOCKS_MOST)
@@ -109,7 +113,7 @@ static sv_status predict(const search *s, sv_trial *trial, sv_error *err)
     for (size_t t = 0; t < trial->stages; t++) plan.at[t] = trial->at[t];
     sv_plan_fit(&plan, s->model);
     sv_plan_set_keep(&plan, trial->keep);
-    sv_status status = sv_table_shape(&shape, s->model, &plan, err);
+    sv_status status = sv_latency_shape_of(&shape, s->model, &plan, err);
     if (!status) status = trial->stages ? sv_latency_predict(&s->table, batch, &shape, plan.count, rule, &predicted, err) : sv_latency_predict_dense(&s->table, batch, &shape, rule, &predicted, err);
     if (!status) trial->predicted_ms = predicted.total_ms;
     return status;

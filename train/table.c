@@ -2,16 +2,6 @@
 #include "train/table.h"
 #include "latency/measure_model.h"
 
-sv_status sv_table_shape(sv_latency_shape *out, const sv_model *model, const sv_pruning_plan *plan, sv_error *err)
-{
-    int64_t at[SV_MOST_STAGES];
-    for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-    sv_status status = sv_latency_shape_fill(out, sv_model_prefix(model), sv_model_patches(model), sv_model_depth(model), at, plan->stages,
-                                             plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, err);
-    if (!status) sv_latency_shape_method(out, plan);
-    return status;
-}
-
 static sv_status measure_here(sv_latency_table *table, const sv_config *config, const sv_pruning *pruning, const char *path, sv_error *err)
 {
     sv_latency_quality quality = { 0 };

@@ -9,7 +9,5 @@
 /* latency.table, else folder/latency.csv, which is measured first where it is absent. *foreign: it is of another machine, thread count, precision or
  * instruction set, which is said as a warning. SV_MODEL_FILE where it is of another model or method. */
 sv_status sv_table_take(sv_latency_table *out, bool *foreign, const sv_config *config, const sv_pruning *pruning, const char *folder, sv_error *err) SV_MUST_CHECK;
-/* What of the plan its time depends on. */
-sv_status sv_table_shape(sv_latency_shape *out, const sv_model *model, const sv_pruning_plan *plan, sv_error *err) SV_MUST_CHECK;
 
 #endif

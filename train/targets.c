@@ -15,7 +15,7 @@ static sv_latency_question question(const sv_session *s, double budget_ms)
     size_t count = 0;
     return (sv_latency_question){ .table = &s->table, .batch = batch_of(s), .shape = &s->shape, .rule = rule_of(s), .budget_ms = budget_ms,
                                   .keep_least = sv_config_real(s->config, "latency.keep_least"),
-                                  .like = sv_config_given(s->config, "pruning.keep") ? sv_config_reals(s->config, "pruning.keep", &count) : NULL };
+                                  .like = sv_pruning_keep_given(s->config) ? sv_config_reals(s->config, "pruning.keep", &count) : NULL };
 }
 
 /* A model that just meets its budget misses it the next time it is measured. */

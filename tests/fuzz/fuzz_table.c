@@ -14,8 +14,8 @@ static void ask(const sv_latency_table *table, sv_latency_rule rule)
         const sv_latency_row *row = &table->rows[i];
         double here, above;
         assert(row->median_ms > 0 && isfinite(row->median_ms));
-        if (sv_latency_at(table, row->op, row->batch, (double)row->tokens, rule, &here, &err)) assert(strlen(err.text) > 0);
-        else if (!sv_latency_at(table, row->op, row->batch, (double)row->tokens + 0.5, rule, &above, &err)) assert(above >= here);
+        if (sv_latency_at(table, row->op, row->grid, row->batch, (double)row->tokens, rule, &here, &err)) assert(strlen(err.text) > 0);
+        else if (!sv_latency_at(table, row->op, row->grid, row->batch, (double)row->tokens + 0.5, rule, &above, &err)) assert(above >= here);
     }
 }
 

@@ -28,6 +28,37 @@ static sv_latency_table measured_table(uint64_t seed)
     return table;
 }
 
+/* Three selectors of a backbone whose grids have 196, 49 and 7 patches: living rows on the first and third grid, two paths on the second. */
+static sv_latency_table staged_table(uint64_t seed)
+{
+    static const sv_latency_op ops[] = { SV_LATENCY_LIVING, SV_LATENCY_PATHS, SV_LATENCY_LIVING };
+    sv_latency_table table = empty_table();
+    sv_random random = sv_random_at(seed, SV_FOR_TEST, 2, 0, 0);
+    sv_error err;
+    for (size_t g = 0; g < 3; g++)
+        for (size_t n = 1; n < 216; n += 5) {
+            const double ms = (1 + 0.3 * (double)g) * (1 + 0.01 * sv_random_uniform(&random)) * block_ms((n + 7) / 8 * 8);
+            assert_ok(sv_latency_table_add(&table, &(sv_latency_row){ .op = ops[g], .grid = g + 1, .batch = 1, .tokens = n, .median_ms = ms, .p95_ms = ms }, &err), err);
+            assert_ok(sv_latency_table_add(&table, &(sv_latency_row){ .op = SV_LATENCY_SELECTOR, .grid = g + 1, .batch = 1, .tokens = n, .median_ms = ms / 9, .p95_ms = ms }, &err), err);
+        }
+    add(&table, SV_LATENCY_EMBED, 197, 0.3);
+    add(&table, SV_LATENCY_HEAD, 7, 0.04);
+    return table;
+}
+
+static sv_latency_shape staged_shape(void)
+{
+    static const sv_latency_op ops[] = { SV_LATENCY_LIVING, SV_LATENCY_PATHS, SV_LATENCY_LIVING };
+    sv_latency_shape shape = { .extra = 1, .patches = PATCHES, .selectors = 3, .on = { 1, 2, 3 }, .of = { PATCHES, PATCHES / 4, PATCHES / 28 } };
+    add_term(&shape, SV_LATENCY_EMBED, 0, 0, 0, 1 + PATCHES, 1);
+    for (size_t t = 0; t < 3; t++) {
+        add_term(&shape, SV_LATENCY_SELECTOR, t + 1, t, 0, shape.of[t], 1);
+        add_term(&shape, ops[t], t + 1, t + 1, t + 1, 1 + (t != 1), t + 1);
+    }
+    add_term(&shape, SV_LATENCY_HEAD, 0, 3, 0, 8, 1);
+    return shape;
+}
+
 typedef struct term {
     sv_latency_table table;
     sv_latency_shape shape;
@@ -36,13 +67,15 @@ typedef struct term {
     size_t stages;
 } term;
 
+/* stages 0: the staged model's three. */
 static term term_of(uint64_t seed, size_t stages)
 {
     static const int64_t at[] = { 2, 4, 5, 7, 9, 11 };
-    term t = { .table = measured_table(seed), .stages = stages };
+    term t = { .table = stages ? measured_table(seed) : staged_table(seed), .stages = stages ? stages : 3 };
     sv_tape_options options = { .mode = SV_TRAINING, .images_most = IMAGES, .lanes = 2 };
     sv_error err;
-    assert_ok(sv_latency_shape_fill(&t.shape, 1, PATCHES, 12, at, stages, SV_LATENCY_EACH_PACKAGE, &err), err);
+    t.shape = stages ? flat_shape(1, PATCHES, 12, at, stages, SV_LATENCY_EACH_PACKAGE) : staged_shape();
+    stages = t.stages;
     assert_ok(sv_tape_create(&t.tape, &options, &err), err);
     for (size_t s = 0; s < stages; s++) t.shares[s] = sv_tape_input(t.tape, "share", SV_REAL, 1, 1, true);
     t.curve = sv_tape_batch_input(t.tape, "curve", sv_latency_curve_count(&t.shape));
@@ -69,7 +102,7 @@ static double forward(const term *t)
     return value(t, t->loss);
 }
 
-/* Shares that fall from stage to stage; means stand in the middle of a patch, where the curve has no corner. kept[s]: the mean. */
+/* Shares that fall from stage to stage; means stand in the middle of a step of the curve, where it has no corner. kept[s]: the mean, of the own grid. */
 static void draw_shares(const term *t, uint64_t seed, double *kept)
 {
     sv_random random = sv_random_at(seed, SV_FOR_TEST, 1, 0, 0);
@@ -77,9 +110,9 @@ static void draw_shares(const term *t, uint64_t seed, double *kept)
     for (size_t s = 0; s < t->stages; s++) {
         last = floor(last * (0.5 + 0.5 * sv_random_uniform(&random)));
         if (last < 8) last = 8;
-        kept[s] = last - 0.5;
+        kept[s] = (last - 0.5) / PATCHES * (double)t->shape.of[s];
         for (size_t b = 0; b < IMAGES; b++)
-            sv_tape_data(t->tape, t->shares[s], b)[0] = (sv_real)(kept[s] / PATCHES + 0.01 * (b % 2 ? 1 : -1) * (double)(1 + b / 2));
+            sv_tape_data(t->tape, t->shares[s], b)[0] = (sv_real)((last - 0.5) / PATCHES + 0.01 * (b % 2 ? 1 : -1) * (double)(1 + b / 2));
     }
 }
 
@@ -119,7 +152,7 @@ static void the_gradient_is_that_of_differences(void **state)
     (void)state;
     double worst = 0, kept[MOST];
     for (uint64_t seed = 0; seed < 60; seed++) {
-        term t = term_of(seed, 1 + seed % MOST);
+        term t = term_of(seed, seed % (MOST + 1));
         draw_shares(&t, seed, kept);
         set_budget(&t, 1, 0);
         forward(&t);
@@ -143,7 +176,7 @@ static void each_stage_is_pulled_by_the_slope_of_the_table(void **state)
     (void)state;
     double kept[MOST], slope[MOST];
     for (uint64_t seed = 0; seed < 20; seed++) {
-        term t = term_of(seed, 1 + seed % MOST);
+        term t = term_of(seed, seed % (MOST + 1));
         const double multiplier = seed % 2 ? 0.4 : 0;
         sv_error err;
         draw_shares(&t, seed, kept);
@@ -153,7 +186,7 @@ static void each_stage_is_pulled_by_the_slope_of_the_table(void **state)
         const double excess = value(&t, t.ms) / 2 - 1;
         assert_ok(sv_latency_slope(&t.table, 1, &t.shape, kept, slope, &err), err);
         for (size_t s = 0; s < t.stages; s++) {
-            const double wanted = fmax(multiplier + 2 * excess, 0) / 2 * slope[s] * PATCHES / IMAGES;
+            const double wanted = fmax(multiplier + 2 * excess, 0) / 2 * slope[s] * (double)t.shape.of[s] / IMAGES;
             assert_true(fabs((double)sv_tape_gradient(t.tape, t.shares[s], 1)[0] - wanted) <= 1e-3 * (fabs(wanted) + 0.05));
 #ifdef SIEVE_F64
             assert_true(fabs((double)sv_tape_gradient(t.tape, t.shares[s], 1)[0] - wanted) <= 1e-9 * fabs(wanted));
@@ -168,7 +201,7 @@ static void below_the_budget_the_gradient_is_zero(void **state)
     (void)state;
     double kept[MOST];
     for (uint64_t seed = 0; seed < 20; seed++) {
-        term t = term_of(seed, 1 + seed % MOST);
+        term t = term_of(seed, seed % (MOST + 1));
         draw_shares(&t, seed, kept);
         set_budget(&t, 1, 0);
         forward(&t);

@@ -143,7 +143,7 @@ static sv_latency_bench bench_of(turned_bench *bench, const sv_latency_setting *
     bench->settings = settings;
     return (sv_latency_bench){ .context = bench, .prepare = prepare_setting, .run = run_setting };
 }
-#define ONE(op, tokens) { (const sv_latency_part[]){ { op, tokens } }, 1 }
+#define ONE(op, tokens) { (const sv_latency_part[]){ { op, 0, tokens } }, 1 }
 
 static void a_table_is_measured_there_and_back(void **state)
 {
@@ -235,8 +235,8 @@ static void parts_alike_are_one_op(void **state)
 {
     (void)state;
     turned_bench bench = { 0 };
-    const sv_latency_part dense[] = { { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_HEAD, 40 } };
-    const sv_latency_part pruned[] = { { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_SELECTOR, 39 }, { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_HEAD, 20 } };
+    const sv_latency_part dense[] = { { SV_LATENCY_BLOCK, 0, 40 }, { SV_LATENCY_BLOCK, 0, 40 }, { SV_LATENCY_HEAD, 0, 40 } };
+    const sv_latency_part pruned[] = { { SV_LATENCY_BLOCK, 0, 40 }, { SV_LATENCY_SELECTOR, 0, 39 }, { SV_LATENCY_BLOCK, 0, 20 }, { SV_LATENCY_HEAD, 0, 20 } };
     const sv_latency_setting settings[] = { { dense, 3 }, { pruned, 4 } };
     bench.take_ms[40] = 4, bench.take_ms[39] = 1, bench.take_ms[20] = 2;
     sv_latency_table table = empty_table();
@@ -246,9 +246,9 @@ static void parts_alike_are_one_op(void **state)
     double ms;
     assert_ok(sv_latency_measure_settings(&table, 1, settings, 2, &options, 0.03, &calls, NULL, &err), err);
     assert_int_equal(table.count, 5); /* block 20, 40; selector 39; head 20, 40 */
-    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 40, SV_LATENCY_LINEAR, &ms, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 1, 40, SV_LATENCY_LINEAR, &ms, &err), err);
     assert_true(fabs(ms - 4) < 1e-9);
-    assert_ok(sv_latency_at(&table, SV_LATENCY_SELECTOR, 1, 39, SV_LATENCY_LINEAR, &ms, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_SELECTOR, 0, 1, 39, SV_LATENCY_LINEAR, &ms, &err), err);
     assert_true(fabs(ms - 1) < 1e-9);
     sv_latency_table_clear(&table);
 }
@@ -258,7 +258,7 @@ static void rows_add_up_to_whole_runs(void **state)
 {
     (void)state;
     turned_bench bench = { .stumble_ms = 0.5 };
-    const sv_latency_part parts[] = { { SV_LATENCY_EMBED, 41 }, { SV_LATENCY_BLOCK, 40 }, { SV_LATENCY_SELECTOR, 39 }, { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_HEAD, 21 } };
+    const sv_latency_part parts[] = { { SV_LATENCY_EMBED, 0, 41 }, { SV_LATENCY_BLOCK, 0, 40 }, { SV_LATENCY_SELECTOR, 0, 39 }, { SV_LATENCY_BLOCK, 0, 20 }, { SV_LATENCY_HEAD, 0, 21 } };
     const sv_latency_setting settings[] = { { parts, 5 } };
     bench.take_ms[41] = 1, bench.take_ms[40] = 4, bench.take_ms[39] = 1, bench.take_ms[20] = 2, bench.take_ms[21] = 2;
     sv_latency_table table = empty_table();
@@ -268,7 +268,7 @@ static void rows_add_up_to_whole_runs(void **state)
     double sum = 0, ms = 0;
     assert_ok(sv_latency_measure_settings(&table, 1, settings, 1, &options, 0.03, &calls, NULL, &err), err);
     for (size_t i = 0; i < 5; i++) {
-        assert_ok(sv_latency_at(&table, parts[i].op, 1, (double)parts[i].tokens, SV_LATENCY_LINEAR, &ms, &err), err);
+        assert_ok(sv_latency_at(&table, parts[i].op, 0, 1, (double)parts[i].tokens, SV_LATENCY_LINEAR, &ms, &err), err);
         sum += ms;
     }
     assert_true(fabs(sum - 10.5) < 1e-9);
@@ -281,7 +281,7 @@ static void a_point_that_stays_too_slow_takes_the_time_of_more_tokens(void **sta
 {
     (void)state;
     turned_bench bench = { 0 };
-    const sv_latency_part parts[] = { { SV_LATENCY_BLOCK, 20 }, { SV_LATENCY_BLOCK, 40 } };
+    const sv_latency_part parts[] = { { SV_LATENCY_BLOCK, 0, 20 }, { SV_LATENCY_BLOCK, 0, 40 } };
     const sv_latency_setting settings[] = { { parts, 2 } };
     bench.take_ms[20] = 9, bench.take_ms[40] = 3;
     sv_latency_table table = empty_table();
@@ -291,8 +291,8 @@ static void a_point_that_stays_too_slow_takes_the_time_of_more_tokens(void **sta
     sv_error err;
     double few = 0, many = 0;
     assert_ok(sv_latency_measure_settings(&table, 1, settings, 1, &options, 0.03, &calls, &quality, &err), err);
-    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 20, SV_LATENCY_LINEAR, &few, &err), err);
-    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 40, SV_LATENCY_LINEAR, &many, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 1, 20, SV_LATENCY_LINEAR, &few, &err), err);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 1, 40, SV_LATENCY_LINEAR, &many, &err), err);
     assert_true(few == many);
     assert_int_equal(quality.unsteady, 1);
     sv_latency_table_clear(&table);

@@ -5,7 +5,7 @@ static double at(const sv_latency_table *table, sv_latency_op op, double tokens,
 {
     double ms = 0;
     sv_error err;
-    assert_ok(sv_latency_at(table, op, 1, tokens, rule, &ms, &err), err);
+    assert_ok(sv_latency_at(table, op, 0, 1, tokens, rule, &ms, &err), err);
     return ms;
 }
 
@@ -98,11 +98,11 @@ static void far_beyond_the_table_is_an_error_that_says_how_far_it_goes(void **st
     double ms;
     add(&table, SV_LATENCY_BLOCK, 100, 2);
     add(&table, SV_LATENCY_BLOCK, 197, 4);
-    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 577, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 1, 577, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     assert_non_null(strstr(err.text, "knows 'block' up to 197 tokens at batch 1; 577 are needed"));
-    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 8, 100, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 8, 100, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     assert_non_null(strstr(err.text, "has 'block' rows at batch 1, none at batch 8"));
-    assert_int_equal(sv_latency_at(&table, SV_LATENCY_SELECTOR, 1, 100, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_SELECTOR, 0, 1, 100, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     assert_non_null(strstr(err.text, "has no 'selector' rows"));
     sv_latency_table_clear(&table);
 }
@@ -115,7 +115,7 @@ static void a_block_known_at_one_count_is_no_constant(void **state)
     double ms;
     add(&table, SV_LATENCY_BLOCK, 50, 2);
     add(&table, SV_LATENCY_HEAD, 50, 0.1);
-    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 1, 197, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_BLOCK, 0, 1, 197, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     assert_true(at(&table, SV_LATENCY_HEAD, 197, SV_LATENCY_LINEAR) == 0.1);
     sv_latency_table_clear(&table);
 }
@@ -185,22 +185,6 @@ static void the_slope_is_the_difference_of_predictions(void **state)
     sv_latency_table_clear(&table);
 }
 
-static void selectors_out_of_place_are_refused(void **state)
-{
-    (void)state;
-    sv_latency_shape shape;
-    sv_error err;
-    int64_t same[] = { 3, 3 }, late[] = { 3, 12 }, below[] = { -1 }, first[] = { 0, 11 }, many[7] = { 1, 2, 3, 4, 5, 6, 7 };
-    assert_int_equal(sv_latency_shape_fill(&shape, 1, 196, 12, same, 2, SV_LATENCY_NO_PACKAGE, &err), SV_USAGE);
-    assert_int_equal(sv_latency_shape_fill(&shape, 1, 196, 12, late, 2, SV_LATENCY_NO_PACKAGE, &err), SV_USAGE);
-    assert_int_equal(sv_latency_shape_fill(&shape, 1, 196, 12, below, 1, SV_LATENCY_NO_PACKAGE, &err), SV_USAGE);
-    assert_int_equal(sv_latency_shape_fill(&shape, 1, 196, 12, many, 7, SV_LATENCY_NO_PACKAGE, &err), SV_USAGE);
-    assert_ok(sv_latency_shape_fill(&shape, 1, 196, 12, first, 2, SV_LATENCY_NO_PACKAGE, &err), err);
-    assert_int_equal(shape.blocks[0], 0);
-    assert_int_equal(shape.blocks[1], 11);
-    assert_int_equal(shape.blocks[2], 1);
-}
-
 static void everything_dropped_and_nothing_dropped_are_finite(void **state)
 {
     (void)state;
@@ -229,7 +213,6 @@ int main(void)
         cmocka_unit_test(parts_the_table_lacks_are_told),
         cmocka_unit_test(the_curve_adds_up_to_the_prediction),
         cmocka_unit_test(the_slope_is_the_difference_of_predictions),
-        cmocka_unit_test(selectors_out_of_place_are_refused),
         cmocka_unit_test(everything_dropped_and_nothing_dropped_are_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -135,6 +135,65 @@ static void times_that_fall_beyond_noise_are_refused_and_within_it_are_not(void 
     sv_latency_table_clear(&table);
 }
 
+static const char STAGED[] = "# device: Test board\n# arch: pit_nano\n# image: 64\n# patch: 16\n# depth: 4\n# width: 32\n# heads: 2\n# depths: 1,2,1\n# widths: 32,64,128\n";
+
+static void a_table_of_several_grids_comes_back_and_has_its_own_order(void **state)
+{
+    (void)state;
+    char text[4096];
+    sv_latency_table table = { 0 };
+    sv_text printed = { 0 };
+    sv_error err;
+    double ms;
+    snprintf(text, sizeof text, "%s%s%s", STAGED, COLUMNS, "step.3,1,5,0.1,0.1\nliving.3,1,4,3,3\nliving.2,1,12,5,5\nembed,1,50,1,1\nblock.1,1,50,2,2\nliving.2,1,6,4,4\n");
+    assert_ok(sv_latency_table_parse(&table, text, strlen(text), "staged.csv", &err), err);
+    assert_string_equal(table.about.depths, "1,2,1");
+    assert_ok(sv_latency_at(&table, SV_LATENCY_LIVING, 2, 1, 9, SV_LATENCY_LINEAR, &ms, &err), err);
+    assert_true(fabs(ms - 4.5) < 1e-12);
+    assert_ok(sv_latency_at(&table, SV_LATENCY_LIVING, 3, 1, 4, SV_LATENCY_LINEAR, &ms, &err), err); /* fewer ms than the second grid's 6: another curve */
+    assert_true(ms == 3);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_LIVING, 1, 1, 4, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_non_null(strstr(err.text, "has no 'living.1' rows; measure one with `latency measure` for these places of selectors"));
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_LIVING, 2, 1, 14, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
+    assert_non_null(strstr(err.text, "knows 'living.2' up to 12 tokens"));
+    assert_ok(sv_latency_table_print(&table, &printed, &err), err);
+    char *row = strstr(printed.data, COLUMNS) + strlen(COLUMNS);
+    assert_int_equal(strncmp(row, "block.1,1,50,2,2\nembed,1,50,1,1\nliving.2,1,6,4,4\nliving.2,1,12,5,5\nliving.3,1,4,3,3\nstep.3,1,5,0.1,0.1\n# crc32", 107), 0);
+    assert_non_null(strstr(printed.data, "# heads: 2\n# depths: 1,2,1\n# widths: 32,64,128\n"));
+    sv_text_clear(&printed);
+    sv_latency_table_clear(&table);
+}
+
+static void grids_that_do_not_go_with_the_header_are_refused(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "block.4,1,5,1,1\n", "phone.csv:11: 'block.4' is of grid 4, but 'depths' in the header tells 3" },
+        { "block,1,5,1,1\n", "phone.csv:11: 'block' is of no grid, but the header's 'depths' tells 3; expected 'block.1' to 'block.3'" },
+        { "block.0,1,5,1,1\n", "op 'block.0': expected a grid from 1 to 16 behind the dot" },
+        { "block.,1,5,1,1\n", "op 'block.': expected a grid" },
+        { "block.+1,1,5,1,1\n", "op 'block.+1': expected a grid" },
+        { "block.17,1,5,1,1\n", "op 'block.17': expected a grid" },
+        { "embed.1,1,5,1,1\n", "op 'embed.1' has a number; embed is there once" },
+        { "livnig.2,1,5,1,1\n", "unknown op 'livnig.2'; did you mean 'living'?" },
+        { "living.2,1,5,1,1\nliving.2,1,5,1,1\n", "phone.csv:12: living.2 at batch 1 and 5 tokens stands in line 11 already" },
+        { "living.2,1,5,4,4\nliving.2,1,6,1,1\n", "phone.csv:12: living.2 at batch 1 takes 1 ms with 6 tokens, but 4 ms with 5" },
+    };
+    char text[4096];
+    for (size_t i = 0; i < SV_COUNT(rows); i++) {
+        snprintf(text, sizeof text, "%s%s%s", STAGED, COLUMNS, rows[i][0]);
+        assert_refused(text, rows[i][1]);
+    }
+    assert_row_refused("block.1,1,197,1,2\n", "phone.csv:9: 'block.1' is of grid 1, but 'depths' in the header tells 0");
+    sv_latency_table table = empty_table();
+    sv_latency_about model = table.about;
+    sv_error err;
+    strcpy(table.about.widths, "32,64,128");
+    strcpy(model.widths, "32,64,96");
+    assert_int_equal(sv_latency_fits_model(&table, &model, "phone.csv", &err), SV_MODEL_FILE);
+    assert_non_null(strstr(err.text, "widths 32,64,128, not 32,64,96"));
+}
+
 static void every_truncation_of_a_written_table_is_refused(void **state)
 {
     (void)state;
@@ -341,6 +400,8 @@ int main(void)
         cmocka_unit_test(each_bad_row_is_named_with_its_line),
         cmocka_unit_test(each_bad_header_is_named),
         cmocka_unit_test(times_that_fall_beyond_noise_are_refused_and_within_it_are_not),
+        cmocka_unit_test(a_table_of_several_grids_comes_back_and_has_its_own_order),
+        cmocka_unit_test(grids_that_do_not_go_with_the_header_are_refused),
         cmocka_unit_test(every_truncation_of_a_written_table_is_refused),
         cmocka_unit_test(every_flipped_bit_of_a_written_table_is_refused),
         cmocka_unit_test(an_edited_table_says_what_to_remove),

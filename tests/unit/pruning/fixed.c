@@ -164,7 +164,6 @@ static void times_add_up_by_the_parts_of_the_method(void **state)
         sv_latency_table table = { 0 };
         sv_latency_row *rows = NULL;
         size_t count = 0, left = 0;
-        int64_t at[SV_MOST_STAGES];
         sv_error err = { 0 };
         world_open(&w);
         const sv_pruning_plan *plan = &w.options.plan;
@@ -174,11 +173,7 @@ static void times_add_up_by_the_parts_of_the_method(void **state)
             rows[i].median_ms = rows[i].p95_ms = (double)rows[i].tokens;
             assert_ok(sv_latency_table_add(&table, &rows[i], &err), err);
         }
-        for (size_t t = 0; t < plan->stages; t++) at[t] = (int64_t)plan->at[t];
-        assert_ok(sv_latency_shape_fill(&shape, prefix, patches, depth, at, plan->stages,
-                                        plan->package == SV_CHOICE_NONE ? SV_LATENCY_NO_PACKAGE : SV_LATENCY_EACH_PACKAGE, &err),
-                  err);
-        sv_latency_shape_method(&shape, plan);
+        assert_ok(sv_latency_shape_of(&shape, w.student, plan, &err), err);
         assert_ok(sv_latency_predict(&table, 1, &shape, plan->count, SV_LATENCY_LINEAR, &predicted, &err), err);
         double sum = (double)(prefix + patches); /* embedding */
         left = patches;
