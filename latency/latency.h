@@ -64,7 +64,7 @@ enum { SV_LATENCY_FILE_MOST = 1 << 20, SV_LATENCY_ROWS_MOST = 16384, SV_LATENCY_
 void sv_latency_table_clear(sv_latency_table *table);
 /* Adds a row in its place; one with the same (op, grid, batch, tokens) is replaced. */
 sv_status sv_latency_table_add(sv_latency_table *table, const sv_latency_row *row, sv_error *err) SV_MUST_CHECK;
-/* Reads a table; on failure (SV_MODEL_FILE with "file:line: sentence"; SV_FAULT: memory) *out is as before. Refused: cut off or
+/* Reads a file of one table; on failure (SV_MODEL_FILE with "file:line: sentence"; SV_FAULT: memory) *out is as before. Refused: cut off or
  * changed since it was written, an unknown key or op, numbers that are negative or not finite, a row twice, times that fall
  * with rising tokens by more than sv_latency_noise. */
 sv_status sv_latency_table_read(sv_latency_table *out, const char *path, sv_error *err) SV_MUST_CHECK;
@@ -74,6 +74,25 @@ sv_status sv_latency_table_parse(sv_latency_table *out, const char *bytes, size_
 sv_status sv_latency_table_print(const sv_latency_table *table, sv_text *text, sv_error *err) SV_MUST_CHECK;
 /* Whole or not at all. Refuses what its reader would refuse, naming the row. */
 sv_status sv_latency_table_write(const sv_latency_table *table, const char *path, sv_error *err) SV_MUST_CHECK;
+
+/* Tables of several models in one file, one behind another (their form: latency/table_file.c). All zero is empty. */
+typedef struct sv_latency_part_of_file {
+    sv_latency_table table;
+    size_t begin, end, before;  /* its bytes of the file; lines that stand before it */
+} sv_latency_part_of_file;
+typedef struct sv_latency_file { sv_latency_part_of_file *parts; size_t count, capacity; } sv_latency_file;
+enum { SV_LATENCY_TABLES_MOST = 64 };
+void sv_latency_file_clear(sv_latency_file *file);
+/* At least one table; errors as sv_latency_table_read, and two tables of the same subject. On failure *out is as before. */
+sv_status sv_latency_file_parse(sv_latency_file *out, const char *bytes, size_t count, const char *name, sv_error *err) SV_MUST_CHECK;
+sv_status sv_latency_file_read(sv_latency_file *out, const char *path, sv_error *err) SV_MUST_CHECK;
+/* The table in the place of that with the same subject (*replaced), else behind all; the others keep their bytes. Whole or not at all; a new file where
+ * there is none. SV_MODEL_FILE where the file that is there cannot be read: it stays. */
+sv_status sv_latency_file_put(const sv_latency_table *table, const char *path, bool *replaced, sv_error *err) SV_MUST_CHECK;
+/* Both could answer the same question: the same model (arch .. heads), precision and method, and a batch that both have. */
+bool sv_latency_same_subject(const sv_latency_table *a, const sv_latency_table *b);
+/* "deit_t (image 224, patch 16, ..., selectors of spvit, fp32)" */
+void sv_latency_tell_subject(sv_text *text, const sv_latency_about *about);
 
 /* True where `ms` at more tokens is so far below `before_ms` at fewer that noise does not explain it. */
 bool sv_latency_below_noise(double before_ms, double ms);

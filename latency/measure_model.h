@@ -14,6 +14,13 @@ typedef struct sv_model_measure {
 
 /* SV_MODEL_FILE where the table says that it timed selectors of another method than the plan's; what it says in other words is not judged. */
 sv_status sv_latency_fits_method(const sv_latency_table *table, const sv_pruning_plan *plan, const char *name, sv_error *err) SV_MUST_CHECK;
+/* Of a file of several tables that of the model (`model`: sv_latency_about_model) and the plan's method, of several such one that has rows at the batch,
+ * then one of the model's precision; of a file of one table that one, if it fits both. SV_MODEL_FILE where none does: the sentence says of which models
+ * the file is. */
+sv_status sv_latency_file_choose(size_t *out, const sv_latency_file *file, const char *name, const sv_latency_about *model, const sv_pruning_plan *plan, size_t batch,
+                                 sv_error *err) SV_MUST_CHECK;
+/* Read and chosen; on failure *out is as before. */
+sv_status sv_latency_table_take(sv_latency_table *out, const char *path, const sv_latency_about *model, const sv_pruning_plan *plan, size_t batch, sv_error *err) SV_MUST_CHECK;
 /* The dense model, then with selectors that keep r, r^2, r^3 ... for r from .95 down (and as the plan has it; on several grids also all): each run tells
  * the times of its parts (sv_removal_parts) at the token counts they meet, where they stand. A picture is handed over before each run; that counts as embedding.
  * Replaces the table. `pruning` may be without stages: then the dense model alone is measured. */

@@ -18,6 +18,8 @@ size_t sv_latency_grids(const sv_latency_about *about);
 int sv_latency_row_order(const sv_latency_row *a, const sv_latency_row *b);
 /* SV_MODEL_FILE where times fall with rising tokens beyond noise. */
 sv_status sv_latency_check_rise(const sv_latency_table *table, const char *name, sv_error *err) SV_MUST_CHECK;
+/* sv_latency_table_parse of a part of a file, `before` lines of which stand before it: messages and rows have the file's lines. */
+sv_status sv_latency_table_parse_behind(sv_latency_table *out, const char *bytes, size_t count, const char *name, size_t before, sv_error *err) SV_MUST_CHECK;
 /* CRC-32 of zlib and PNG. */
 uint32_t sv_latency_sum(const char *bytes, size_t count);
 

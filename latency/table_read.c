@@ -17,7 +17,7 @@
  *     # crc32: 89abcdef                        optional last line: CRC-32 of all bytes before it
  * Lines end in \n or \r\n, the last one too: a file that is cut off is noticed, with `rows` or `crc32` at any place, and any change of
  * a bit. Whoever edits a table by hand leaves those two out. Spaces around values and empty lines mean nothing. At most 1 MiB,
- * 16384 rows, 1 KiB a line. */
+ * 16384 rows, 1 KiB a line. Tables of several models in one file: table_file.c. */
 #include "latency/latency.h"
 #include "latency/table.h"
 
@@ -35,7 +35,7 @@ enum { LINE_MOST = 1024, COLUMN_COUNT = 5, FIELDS_MOST = 32, GRIDS_MOST = 16 };
 typedef struct table_reader {
     sv_latency_table table;
     const char *name, *bytes;
-    size_t line, line_begin;            /* number of the line, and where it begins */
+    size_t before, line, line_begin;    /* lines of the file that stand before the table; number of the line, and where it begins */
     bool columns, format, rows, ended;  /* seen: the line of columns; the keys format, rows, crc32 */
     bool seen[FIELDS_MOST];
     size_t rows_told;
@@ -56,6 +56,18 @@ static sv_status SV_PRINTF(2, 3) refuse(table_reader *reader, const char *format
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
     return sv_fail(reader->err, SV_MODEL_FILE, "%s:%zu: %s", reader->name, reader->line, sentence);
+}
+
+/* Of a table as a whole: "file: sentence", with its first line where it is not the first of its file. */
+static sv_status SV_PRINTF(2, 3) refuse_table(table_reader *reader, const char *format, ...)
+{
+    char sentence[512], place[40] = "";
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    if (reader->before) snprintf(place, sizeof place, "%zu: the table from here on: ", reader->before + 1);
+    return sv_fail(reader->err, SV_MODEL_FILE, "%s:%s%s%s", reader->name, place, reader->before ? "" : " ", sentence);
 }
 
 static char *trim(char *text)
@@ -223,7 +235,7 @@ static sv_status read_line(table_reader *reader, char *text)
 {
     char room[80];
     text = trim(text);
-    if (reader->ended && *text) return refuse(reader, "'%s' stands below crc32, which ends the file", shown(room, text));
+    if (reader->ended && *text) return refuse(reader, "'%s' stands below crc32, which ends the table", shown(room, text));
     if (!*text) return SV_OK;
     if (*text == '#') return read_key(reader, text + 1);
     if (reader->columns) return read_row(reader, text);
@@ -262,14 +274,13 @@ static sv_status check_whole(table_reader *reader)
     sv_latency_table *table = &reader->table;
     char name[SV_LATENCY_NAME_ROOM];
     if (!reader->columns)
-        return sv_fail(reader->err, SV_MODEL_FILE, "%s: the line '%s' and all rows are missing; is the file cut off?", reader->name, COLUMNS);
+        return refuse_table(reader, "the line '%s' and all rows are missing; is the file cut off?", COLUMNS);
     for (size_t i = 0; i < sv_latency_field_count; i++)
         if (sv_latency_fields[i].needed && !reader->seen[i])
-            return sv_fail(reader->err, SV_MODEL_FILE, "%s: the header does not tell '%s'; expected a line '# %s: ...'", reader->name,
-                           sv_latency_fields[i].name, sv_latency_fields[i].name);
-    if (!table->count) return sv_fail(reader->err, SV_MODEL_FILE, "%s: has no rows; is the file cut off?", reader->name);
+            return refuse_table(reader, "the header does not tell '%s'; expected a line '# %s: ...'", sv_latency_fields[i].name, sv_latency_fields[i].name);
+    if (!table->count) return refuse_table(reader, "has no rows; is the file cut off?");
     if (reader->rows && reader->rows_told != table->count)
-        return sv_fail(reader->err, SV_MODEL_FILE, "%s: %zu rows are told, %zu are there; is the file cut off?", reader->name, reader->rows_told, table->count);
+        return refuse_table(reader, "%zu rows are told, %zu are there; is the file cut off?", reader->rows_told, table->count);
     sv_status status = check_grids(reader);
     if (status) return status;
     qsort(table->rows, table->count, sizeof *table->rows, by_order);
@@ -302,10 +313,10 @@ static sv_status read_lines(table_reader *reader, size_t count)
     return SV_OK;
 }
 
-sv_status sv_latency_table_parse(sv_latency_table *out, const char *bytes, size_t count, const char *name, sv_error *err)
+sv_status sv_latency_table_parse_behind(sv_latency_table *out, const char *bytes, size_t count, const char *name, size_t before, sv_error *err)
 {
     assert(sv_latency_field_count <= FIELDS_MOST);
-    table_reader reader = { .name = name, .bytes = bytes, .err = err };
+    table_reader reader = { .name = name, .bytes = bytes, .before = before, .line = before, .err = err };
     if (count > SV_LATENCY_FILE_MOST)
         return sv_fail(err, SV_MODEL_FILE, "%s: has %zu bytes; a latency table has at most %d", name, count, SV_LATENCY_FILE_MOST);
     sv_status status = read_lines(&reader, count);
@@ -317,6 +328,11 @@ sv_status sv_latency_table_parse(sv_latency_table *out, const char *bytes, size_
     sv_latency_table_clear(out);
     *out = reader.table;
     return SV_OK;
+}
+
+sv_status sv_latency_table_parse(sv_latency_table *out, const char *bytes, size_t count, const char *name, sv_error *err)
+{
+    return sv_latency_table_parse_behind(out, bytes, count, name, 0, err);
 }
 
 sv_status sv_latency_table_read(sv_latency_table *out, const char *path, sv_error *err)

@@ -15,12 +15,12 @@
 #include <string.h>
 
 static const char usage[] =
-    "Usage: latency measure --config FILE [--out TABLE] [--runner COMMAND --device NAME] [options]\n"
+    "Usage: latency measure --config FILE [--out TABLE] [--add] [--runner COMMAND --device NAME] [options]\n"
     "       latency try --config FILE --latency.table=TABLE [--json]\n"
     "       latency show TABLE... [--chart FILE.svg]\n"
     "       latency solve --config FILE [--latency.table=TABLE] [--latency.budget=70%] [--costs FILE] [--json]\n"
     "       latency solve TABLE... --config FILE --budgets 80%,65%,9ms [--out PLANS.csv]\n"
-    "       latency import FILE --out TABLE --config FILE [--device NAME]\n"
+    "       latency import FILE --out TABLE --config FILE [--add] [--device NAME]\n"
     "\n"
     "measure  times the parts of the config's model (blocks and selectors over token counts, embedding, head) on this machine\n"
     "try      how near a table comes: 12 models with drawn keep ratios, predicted by it and measured here end to end\n"
@@ -31,10 +31,14 @@ static const char usage[] =
     "\n"
     "Examples\n"
     "  latency measure --config deit_t_mobile.ini --out my_machine.csv\n"
+    "  latency measure --config deit_s_mobile.ini --out my_machine.csv --add\n"
     "  latency solve --config deit_t_mobile.ini --latency.table=my_phone.csv --latency.budget=60%\n"
     "\n"
     "Options\n"
     "  --out TABLE       where the table goes; default: latency.csv\n"
+    "  --add             measure, import: a file of several models. The table is put behind those that --out holds, or in the place of that of\n"
+    "                    the same model, selectors, precision and batch; the others keep their bytes. All who read such a file take from it\n"
+    "                    the table of their config's model\n"
     "  --device NAME     import, --runner: what the times were measured on\n"
     "  --runner COMMAND  measure: an outside command (adb shell, ssh, a simulator) that reads lines `op,batch,tokens` behind a line that\n"
     "                    tells the model, and writes them back with `,ms` or `,ms,p95` (docs/how-to-device.md)\n"
@@ -42,8 +46,9 @@ static const char usage[] =
     "\n"
     "Exit codes: 0 done, 1 fault, 2 usage or config, 4 table, 6 the budget cannot be met\n";
 
+static bool add;
 static const char *out_path, *device, *budgets, *costs_path, *chart_path, *runner;
-static const sv_flag flags[] = { { "--out", NULL, &out_path }, { "--device", NULL, &device }, { "--budgets", NULL, &budgets }, { "--costs", NULL, &costs_path }, { "--chart", NULL, &chart_path }, { "--runner", NULL, &runner } };
+static const sv_flag flags[] = { { "--add", &add, NULL }, { "--out", NULL, &out_path }, { "--device", NULL, &device }, { "--budgets", NULL, &budgets }, { "--costs", NULL, &costs_path }, { "--chart", NULL, &chart_path }, { "--runner", NULL, &runner } };
 
 enum { LIST_MOST = 32 }; /* tables, budgets */
 
@@ -80,6 +85,29 @@ static sv_model_measure measure_of(const sv_config *config)
     return m;
 }
 
+/* Before minutes are spent: what is there can be added to, and several tables are not lost for one. */
+static sv_status check_out(const char *path, sv_error *err)
+{
+    sv_latency_file file = { 0 };
+    sv_error why;
+    sv_status status = SV_OK;
+    if (!sv_path_exists(path)) return SV_OK;
+    if (add) status = sv_latency_file_read(&file, path, err);
+    else if (!sv_latency_file_read(&file, path, &why) && file.count > 1)
+        status = sv_fail(err, SV_USAGE, "%s holds tables of %zu models, which would be lost; give --add to put one to them, or another --out", path, file.count);
+    sv_latency_file_clear(&file);
+    return status;
+}
+
+static sv_status write_out(const sv_latency_table *table, const char *path, sv_error *err)
+{
+    bool replaced = false;
+    if (!add) return sv_latency_table_write(table, path, err);
+    sv_status status = sv_latency_file_put(table, path, &replaced, err);
+    if (!status && replaced) sv_log(SV_INFO, "%s: the table of %s is replaced", path, table->about.arch);
+    return status;
+}
+
 /* A device that is measured by an outside command. */
 static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
 {
@@ -88,7 +116,8 @@ static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
     sv_latency_row *rows = NULL;
     size_t count = 0;
     const char *path = out_path ? out_path : "latency.csv";
-    sv_status status = open_subject(&s, call->config, err);
+    sv_status status = check_out(path, err);
+    if (!status) status = open_subject(&s, call->config, err);
     if (!status) status = sv_latency_rows_wanted(&rows, &count, s.pruning, (size_t)sv_config_int(call->config, "latency.batch"), err);
     if (!status) {
         sv_latency_about_model(&table.about, s.model);
@@ -100,7 +129,7 @@ static sv_status measure_elsewhere(const sv_program_call *call, sv_error *err)
         status = sv_latency_run_command(runner, &table.about, rows, count, sv_config_real(call->config, "latency.seconds") * (double)count, err);
     }
     for (size_t i = 0; !status && i < count; i++) status = sv_latency_table_add(&table, &rows[i], err);
-    if (!status) status = sv_latency_table_write(&table, path, err);
+    if (!status) status = write_out(&table, path, err);
     if (!status) sv_log(SV_INFO, "%s: %zu rows of %s", path, count, table.about.device);
     sv_free(rows);
     sv_latency_table_clear(&table);
@@ -116,12 +145,13 @@ static sv_status measure_here(const sv_program_call *call, sv_error *err)
     char busy[160], taken[32];
     const char *path = out_path ? out_path : "latency.csv";
     double begin = sv_now_seconds();
-    sv_status status = open_subject(&s, call->config, err);
+    sv_status status = check_out(path, err);
+    if (!status) status = open_subject(&s, call->config, err);
     if (!status) {
         const sv_model_measure m = measure_of(call->config);
         status = sv_latency_measure_model(&table, s.pruning, &m, &quality, err);
     }
-    if (!status) status = sv_latency_table_write(&table, path, err);
+    if (!status) status = write_out(&table, path, err);
     if (!status) {
         sv_log(SV_INFO, "%s: %zu points in %s; %zu did not repeat within the tolerance, the worst differs by %.1f %%", path, table.count, sv_duration(taken, sv_now_seconds() - begin), quality.unsteady,
                100 * quality.worst);
@@ -177,6 +207,13 @@ static void print_trials(const subject *s, const sv_latency_trial *trials, bool 
     sv_text_clear(&text);
 }
 
+/* The subject's table of a file. */
+static sv_status take_table(sv_latency_table *table, sv_latency_about *about, const subject *s, const sv_config *config, const char *path, sv_error *err)
+{
+    sv_latency_about_model(about, s->model);
+    return sv_latency_table_take(table, path, about, &s->options.plan, (size_t)sv_config_int(config, "latency.batch"), err);
+}
+
 static sv_status try_table(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
@@ -191,10 +228,7 @@ static sv_status try_table(const sv_program_call *call, sv_error *err)
     m.options.seconds_most = 60;
     if (!path[0]) return sv_fail(err, SV_USAGE, "no table is given; make one with `latency measure` and give it as --latency.table=FILE");
     sv_status status = open_subject(&s, call->config, err);
-    if (!status) status = sv_latency_table_read(&table, path, err);
-    if (!status) sv_latency_about_model(&about, s.model);
-    if (!status) status = sv_latency_fits_model(&table, &about, path, err);
-    if (!status) status = sv_latency_fits_method(&table, &s.options.plan, path, err);
+    if (!status) status = take_table(&table, &about, &s, call->config, path, err);
     if (!status && sv_latency_differs(differs, sizeof differs, &table, &about)[0]) sv_log(SV_WARNING, "%s is of another machine or setting: %s", path, differs);
     if (!status)
         status = sv_latency_try(trials, TRIALS, &table, s.pruning, &m, (sv_latency_rule)sv_config_choice(call->config, "latency.rule"),
@@ -206,9 +240,9 @@ static sv_status try_table(const sv_program_call *call, sv_error *err)
     return status;
 }
 
-/* The block times of one table against tokens, a line for each kind of block; of what a flat model has the device's name is enough. Returns how many lines
- * there are now, of at most LIST_MOST. */
-static size_t add_lines(const sv_latency_table *table, double *x, double *y, char (*names)[160], sv_chart_series *series, size_t count)
+/* The block times of one table against tokens, a line for each kind of block, by the device's name; where there are several `models`, with the model's.
+ * Returns how many lines there are now, of at most LIST_MOST. */
+static size_t add_lines(const sv_latency_table *table, bool models, double *x, double *y, char (*names)[160], sv_chart_series *series, size_t count)
 {
     char name[SV_LATENCY_NAME_ROOM];
     const sv_latency_row *last = NULL;
@@ -217,7 +251,7 @@ static size_t add_lines(const sv_latency_table *table, double *x, double *y, cha
         if (!sv_latency_is_block(row->op) || row->batch != table->rows[0].batch) continue;
         if (!last || row->op != last->op || row->grid != last->grid) {
             if (count == LIST_MOST) break;
-            snprintf(names[count], sizeof *names, "%s%s%s", table->about.device, row->grid ? " " : "", row->grid ? sv_latency_name(name, row->op, row->grid) : "");
+            snprintf(names[count], sizeof *names, "%.63s%s%.63s%s%s", models ? table->about.arch : "", models ? ", " : "", table->about.device, row->grid ? " " : "", row->grid ? sv_latency_name(name, row->op, row->grid) : "");
             series[count] = (sv_chart_series){ .name = names[count], .x = x + r, .y = y + r, .color = (unsigned)(count % 8) };
             count++;
         }
@@ -234,11 +268,12 @@ static sv_status draw_chart(const sv_latency_table *tables, size_t count, sv_err
     char names[LIST_MOST][160];
     double *numbers = NULL;
     size_t most = 1, used = 0, lines = 0;
-    for (size_t i = 0; i < count; i++) most += 2 * tables[i].count;
+    bool models = false; /* more than one */
+    for (size_t i = 0; i < count; i++) most += 2 * tables[i].count, models |= strcmp(tables[i].about.arch, tables[0].about.arch) != 0;
     sv_status status = sv_alloc(&numbers, most * sizeof *numbers, "chart", err);
     if (status) return status;
     for (size_t i = 0; i < count; i++) {
-        lines = add_lines(&tables[i], numbers + used, numbers + used + tables[i].count, names, series, lines);
+        lines = add_lines(&tables[i], models, numbers + used, numbers + used + tables[i].count, names, series, lines);
         used += 2 * tables[i].count;
     }
     const sv_chart chart = { .title = "Time of a block", .x_label = "tokens", .unit = "ms", .scale = SV_SCALE_FROM_ZERO, .series = series, .series_count = lines };
@@ -263,16 +298,29 @@ static void print_table(const char *path, const sv_latency_table *table)
     }
 }
 
+/* The tables of a file, moved behind those there are. */
+static sv_status show_file(sv_latency_table *tables, size_t *count, const char *path, sv_error *err)
+{
+    sv_latency_file file = { 0 };
+    sv_status status = sv_latency_file_read(&file, path, err);
+    if (!status && *count + file.count > LIST_MOST) status = sv_fail(err, SV_USAGE, "%s: with it there are more than %d tables to show", path, LIST_MOST);
+    for (size_t i = 0; !status && i < file.count; i++) {
+        sv_latency_table *table = &tables[(*count)++];
+        *table = file.parts[i].table;
+        file.parts[i].table = (sv_latency_table){ 0 };
+        print_table(path, table);
+    }
+    sv_latency_file_clear(&file);
+    return status;
+}
+
 static sv_status show(const sv_program_call *call, sv_error *err)
 {
     sv_latency_table tables[LIST_MOST] = { { .rows = NULL } };
     sv_status status = SV_OK;
     size_t count = 0;
-    if (call->word_count < 2 || call->word_count > LIST_MOST) return sv_fail(err, SV_USAGE, "expected 1 to %d tables; see `latency --help`", LIST_MOST - 1);
-    for (size_t i = 1; !status && i < call->word_count; i++, count++) {
-        status = sv_latency_table_read(&tables[count], call->words[i], err);
-        if (!status) print_table(call->words[i], &tables[count]);
-    }
+    if (call->word_count < 2) return sv_fail(err, SV_USAGE, "expected 1 to %d tables; see `latency --help`", LIST_MOST);
+    for (size_t i = 1; !status && i < call->word_count; i++) status = show_file(tables, &count, call->words[i], err);
     if (!status && chart_path) status = draw_chart(tables, count, err);
     for (size_t i = 0; i < count; i++) sv_latency_table_clear(&tables[i]);
     return status;
@@ -327,7 +375,7 @@ static sv_status read_budgets(char *room, sv_budget *list, const char **words, s
 }
 
 /* Each table with each budget: a line of CSV; what cannot be met is said in its line. */
-static sv_status solve_many(const sv_program_call *call, sv_plan_request *request, const char *const *tables, size_t table_count, sv_error *err)
+static sv_status solve_many(const sv_program_call *call, const subject *s, sv_plan_request *request, const char *const *tables, size_t table_count, sv_error *err)
 {
     char room[512];
     const char *words[LIST_MOST];
@@ -339,7 +387,8 @@ static sv_status solve_many(const sv_program_call *call, sv_plan_request *reques
     sv_plans_header(&text);
     for (size_t i = 0; !status && i < table_count; i++) {
         sv_latency_table table = { 0 };
-        status = sv_latency_table_read(&table, tables[i], err);
+        sv_latency_about about = { 0 };
+        status = take_table(&table, &about, s, call->config, tables[i], err);
         request->table = &table;
         request->name = tables[i];
         for (size_t k = 0; !status && k < count; k++) {
@@ -363,6 +412,7 @@ static sv_status solve(const sv_program_call *call, sv_error *err)
 {
     subject s = { 0 };
     sv_latency_table table = { 0 };
+    sv_latency_about about = { 0 };
     sv_latency_costs costs = { 0 };
     const char *path = sv_config_text(call->config, "latency.table");
     const bool many = call->word_count > 1 || budgets;
@@ -373,9 +423,9 @@ static sv_status solve(const sv_program_call *call, sv_error *err)
     sv_status status = open_subject(&s, call->config, err);
     request.pruning = s.pruning;
     if (!status && costs_path) status = sv_costs_read(&costs, s.options.plan.stages, costs_path, err);
-    if (!status && many) status = solve_many(call, &request, call->word_count > 1 ? call->words + 1 : &path, call->word_count > 1 ? call->word_count - 1 : 1, err);
+    if (!status && many) status = solve_many(call, &s, &request, call->word_count > 1 ? call->words + 1 : &path, call->word_count > 1 ? call->word_count - 1 : 1, err);
     else if (!status) {
-        status = sv_latency_table_read(&table, path, err);
+        status = take_table(&table, &about, &s, call->config, path, err);
         if (!status) status = sv_budget_parse(&request.budget, sv_config_text(call->config, "latency.budget"), sv_config_where(call->config, "latency.budget"), err);
         if (!status) status = solve_one(&s, &request, call->json, err);
     }
@@ -393,7 +443,8 @@ static sv_status import(const sv_program_call *call, sv_error *err)
     unsigned char *text = NULL;
     size_t count = 0, line = 0;
     if (call->word_count != 2 || !out_path) return sv_fail(err, SV_USAGE, "expected `latency import FILE --out TABLE --config FILE`");
-    sv_status status = open_subject(&s, call->config, err);
+    sv_status status = check_out(out_path, err);
+    if (!status) status = open_subject(&s, call->config, err);
     if (!status) sv_latency_about_model(&table.about, s.model);
     if (!status && table.about.depths[0])
         status = sv_fail(err, SV_USAGE, "%s has grids of %s blocks, and `tokens,ms` does not say of which; have them measured by `latency measure --runner`, or write the table (docs/how-to-device.md)",
@@ -421,7 +472,7 @@ static sv_status import(const sv_program_call *call, sv_error *err)
         else status = sv_latency_table_add(&table, &(sv_latency_row){ .op = SV_LATENCY_BLOCK, .batch = 1, .tokens = (size_t)tokens, .median_ms = ms, .p95_ms = ms, .line = line }, err);
     }
     if (!status && !table.count) status = sv_fail(err, SV_MODEL_FILE, "%s holds no line `tokens,ms`", call->words[1]);
-    if (!status) status = sv_latency_table_write(&table, out_path, err);
+    if (!status) status = write_out(&table, out_path, err);
     if (!status) sv_log(SV_INFO, "%s: %zu block times of %s", out_path, table.count, table.about.device);
     sv_free(text);
     sv_latency_table_clear(&table);

@@ -27,24 +27,17 @@ static sv_status measure_here(sv_latency_table *table, const sv_config *config, 
     return SV_OK;
 }
 
-/* A file that is there. */
-static sv_status read_fitting(sv_latency_table *table, const sv_latency_about *here, const sv_pruning *pruning, const char *path, sv_error *err)
-{
-    sv_status status = sv_latency_table_read(table, path, err);
-    if (!status) status = sv_latency_fits_model(table, here, path, err);
-    if (!status) status = sv_latency_fits_method(table, &sv_pruning_options_of(pruning)->plan, path, err);
-    return status;
-}
-
 sv_status sv_table_take(sv_latency_table *table, bool *foreign, const sv_config *config, const sv_pruning *pruning, const char *folder, sv_error *err)
 {
     const char *given = sv_config_text(config, "latency.table");
     sv_latency_about here = { 0 };
+    const sv_pruning_plan *plan = &sv_pruning_options_of(pruning)->plan;
+    const size_t batch = (size_t)sv_config_int(config, "latency.batch");
     char *path = NULL, differs[256];
     sv_latency_about_model(&here, sv_pruning_model(pruning));
     *foreign = false;
     if (given[0]) {
-        sv_status status = read_fitting(table, &here, pruning, given, err);
+        sv_status status = sv_latency_table_take(table, given, &here, plan, batch, err);
         if (!status && sv_latency_differs(differs, sizeof differs, table, &here)[0]) {
             *foreign = true;
             sv_log(SV_WARNING, "%s is of another machine or setting (%s): times are predicted for it and not measured here", given, differs);
@@ -53,7 +46,7 @@ sv_status sv_table_take(sv_latency_table *table, bool *foreign, const sv_config 
     }
     sv_status status = sv_path_join(&path, folder, "latency.csv", err);
     if (!status && sv_path_exists(path)) {
-        status = read_fitting(table, &here, pruning, path, err);
+        status = sv_latency_table_take(table, path, &here, plan, batch, err);
         if (!status && sv_latency_differs(differs, sizeof differs, table, &here)[0])
             sv_log(SV_WARNING, "%s was measured with another setting (%s); remove it to measure anew", path, differs);
     } else if (!status) {
