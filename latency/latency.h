@@ -126,7 +126,7 @@ typedef struct sv_latency_shape {
 size_t sv_latency_count(size_t patches, double keep);
 
 /* How a token count between two measured ones is read. Both over the running maximum from few tokens to many. Fewer tokens than the
- * fewest measured cost what those cost. A little more than the most (a tenth) goes on along the last slope. */
+ * fewest measured cost what those cost. A little more than the most (a tenth, or SV_LATENCY_MOST_STAGES) goes on along the last slope. */
 typedef enum sv_latency_rule { SV_LATENCY_LINEAR /* between them */, SV_LATENCY_CEILING /* the one at or above: for promises */ } sv_latency_rule;
 
 /* The ms of one op (grid as in a row). SV_MODEL_FILE where the table has no row of the op at this batch, or stops short of `tokens`. */

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const double BEYOND = 1.1; /* package tokens lift n a little over the largest measured count; more than a tenth is a guess */
+static const double BEYOND = 1.1; /* package tokens lift n a little over the largest measured count; more than a tenth, or than one a stage, is a guess */
 
 /* The rows of an op on its grid at a batch; *count 0 where there is none. */
 static const sv_latency_row *rows_of(const sv_latency_table *table, sv_latency_op op, size_t grid, size_t batch, size_t *count)
@@ -72,7 +72,7 @@ static sv_status find(const sv_latency_table *table, sv_latency_op op, size_t gr
     if (!count) return no_rows(table, op, grid, batch, err);
     double most = (double)rows[count - 1].tokens;
     bool constant = count == 1 && sv_latency_kinds[op].once;
-    if (tokens > most * BEYOND && !constant)
+    if (tokens > fmax(most * BEYOND, most + SV_LATENCY_MOST_STAGES) && !constant)
         return sv_fail(err, SV_MODEL_FILE, "the latency table of %s knows '%s' up to %g tokens at batch %zu; %g are needed. Measure a table for this model",
                        table->about.device, sv_latency_name(name, op, grid), most, batch, tokens);
     read_curve(rows, count, tokens, rule, ms, slope);

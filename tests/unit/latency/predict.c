@@ -104,6 +104,10 @@ static void far_beyond_the_table_is_an_error_that_says_how_far_it_goes(void **st
     assert_non_null(strstr(err.text, "has 'block' rows at batch 1, none at batch 8"));
     assert_int_equal(sv_latency_at(&table, SV_LATENCY_SELECTOR, 0, 1, 100, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     assert_non_null(strstr(err.text, "has no 'selector' rows"));
+    add(&table, SV_LATENCY_SELECTOR, 15, 2); /* a small grid: a package token a stage is more than a tenth of it */
+    add(&table, SV_LATENCY_SELECTOR, 17, 3);
+    assert_true(fabs(at(&table, SV_LATENCY_SELECTOR, 17 + SV_LATENCY_MOST_STAGES, SV_LATENCY_LINEAR) - 6) < 1e-9);
+    assert_int_equal(sv_latency_at(&table, SV_LATENCY_SELECTOR, 0, 1, 18 + SV_LATENCY_MOST_STAGES, SV_LATENCY_LINEAR, &ms, &err), SV_MODEL_FILE);
     sv_latency_table_clear(&table);
 }
 
