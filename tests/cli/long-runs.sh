@@ -63,7 +63,7 @@ for ((i = 0; i < 40; i++)); do run wilder $wild --train.max_time=0.02s; [ "$rc" 
 run wilder $wild
 same spikes_and_roll_back_are_the_same_after_resumes wild wilder
 run mad --train.epochs=4 --train.lr=100 --train.clip=0 --train.max_bad_steps=2 --train.save_every=1
-says a_run_beyond_recovery_ends_with_5 5 "not finite"
+NOTES=20 says a_run_beyond_recovery_ends_with_5 5 "not finite"
 status a_failed_run_says_why mad "it said"
 
 SIEVE_FAULT=space:3+ run tight --train.epochs=6
